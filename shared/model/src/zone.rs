@@ -1,0 +1,81 @@
+//! A zone's settings (DESIGN.md §4), as stored, exported and edited.
+
+use serde::{Deserialize, Serialize};
+
+/// Which of the agents that fit gets the next session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoadStrategy {
+    /// The agent with the smallest share of its resources promised.
+    #[default]
+    LeastLoad,
+    /// The fullest agent that still fits: leaves others empty, to be drained.
+    MostLoad,
+    LeastSessions,
+    MostSessions,
+    /// The agent that was chosen longest ago.
+    RoundRobin,
+}
+
+impl LoadStrategy {
+    pub const ALL: [Self; 5] =
+        [Self::LeastLoad, Self::MostLoad, Self::LeastSessions, Self::MostSessions, Self::RoundRobin];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LeastLoad => "least_load",
+            Self::MostLoad => "most_load",
+            Self::LeastSessions => "least_sessions",
+            Self::MostSessions => "most_sessions",
+            Self::RoundRobin => "round_robin",
+        }
+    }
+}
+
+/// The settings of one zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ZoneSettings {
+    /// The page's origin that may open streams, such as `https://work.example.org`; `$request_host$` stands for the host asked for.
+    pub allow_origin_domain: String,
+    /// Where proxies ask whether a connection is allowed: the primary's public address, as a URL.
+    pub upstream_auth_address: String,
+    pub load_strategy: LoadStrategy,
+    pub search_alternate_zones: bool,
+    /// Zone names, in order; empty means any.
+    pub alternate_zones: Vec<String>,
+    /// Neither lends nor borrows.
+    pub isolated: bool,
+    pub prioritize_static_agents: bool,
+    /// False: the browser goes to the agent directly.
+    pub proxy_connections: bool,
+    pub proxy_hostname: String,
+    pub proxy_path: String,
+    /// 0: the port of the page the browser is on.
+    pub proxy_port: u16,
+    /// How long resumes go on without the control plane, in seconds.
+    pub outage_grace_s: u32,
+    /// `host:port` of the zone's private balancer; empty: nodes are dialled at their own address.
+    pub private_balancer: String,
+}
+
+impl Default for ZoneSettings {
+    fn default() -> Self {
+        Self {
+            allow_origin_domain: "$request_host$".into(),
+            upstream_auth_address: String::new(),
+            load_strategy: LoadStrategy::default(),
+            search_alternate_zones: false,
+            alternate_zones: Vec::new(),
+            isolated: false,
+            prioritize_static_agents: true,
+            proxy_connections: true,
+            proxy_hostname: "$request_host$".into(),
+            proxy_path: "desktop".into(),
+            proxy_port: 0,
+            outage_grace_s: 24 * 60 * 60,
+            private_balancer: String::new(),
+        }
+    }
+}

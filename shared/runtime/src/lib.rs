@@ -1,0 +1,18 @@
+//! What every role does in the same way: time, tasks, stopping, logging, retrying, health.
+
+mod backoff;
+mod clock;
+mod log;
+mod ops;
+mod secret;
+mod tasks;
+
+pub use backoff::Backoff;
+pub use clock::Clock;
+pub use log::{LogFormat, init_logging};
+pub use ops::{Health, OpsError, serve_ops};
+pub use secret::{Secret, random_bytes, random_token};
+pub use tasks::Tasks;
+
+/// The version that nodes report.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,70 @@
+//! `meridian agent`.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::NodeSection;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentSettings {
+    pub node: NodeSection,
+    /// Mutual-TLS listener for proxies and the Web App.
+    pub listen: SocketAddr,
+    /// `docker`, or `simulated` for thousand-node tests.
+    #[serde(default = "docker")]
+    pub engine: String,
+    /// The Docker Engine's socket.
+    #[serde(default = "docker_socket")]
+    pub docker_socket: PathBuf,
+    /// Where display directories are made: short, and the agent's alone.
+    #[serde(default = "run_directory")]
+    pub run_directory: PathBuf,
+    /// What may be promised to sessions, in thousandths of a core; 0: all the machine has.
+    #[serde(default)]
+    pub cpu_milli: i64,
+    /// What may be promised to sessions, in MiB; 0: all but 10 %.
+    #[serde(default)]
+    pub memory_mb: i64,
+    /// Folder with the seccomp profiles.
+    #[serde(default)]
+    pub seccomp_directory: Option<PathBuf>,
+    /// Waits, in seconds: an answer of the engine; a workspace's display after its container started; an attach after the upgrade.
+    #[serde(default = "thirty")]
+    pub engine_wait_s: u64,
+    #[serde(default = "sixty")]
+    pub display_wait_s: u64,
+    #[serde(default = "ten")]
+    pub attach_wait_s: u64,
+    /// Live streams of this agent at most, and unacknowledged bytes per stream at most.
+    #[serde(default = "max_streams")]
+    pub max_streams: usize,
+    #[serde(default = "window_bytes")]
+    pub window_bytes: u32,
+}
+
+fn docker() -> String {
+    "docker".into()
+}
+fn docker_socket() -> PathBuf {
+    "/var/run/docker.sock".into()
+}
+fn run_directory() -> PathBuf {
+    "/run/meridian".into()
+}
+fn ten() -> u64 {
+    10
+}
+fn thirty() -> u64 {
+    30
+}
+fn sixty() -> u64 {
+    60
+}
+fn max_streams() -> usize {
+    2048
+}
+fn window_bytes() -> u32 {
+    1 << 20
+}

@@ -1,0 +1,55 @@
+//! `meridian proxy`.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::NodeSection;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxySettings {
+    pub node: NodeSection,
+    /// Where browsers come in.
+    pub listen: SocketAddr,
+    /// Certificate chain and key (PEM files) of the public listener; none: plain HTTP, for loopback or behind something that ends TLS.
+    #[serde(default)]
+    pub tls_certificate_file: Option<PathBuf>,
+    #[serde(default)]
+    pub tls_key_file: Option<PathBuf>,
+    /// Addresses (CIDR or single) whose X-Forwarded-For and PROXY headers count.
+    #[serde(default)]
+    pub trusted_proxies: Vec<String>,
+    /// Bounds: an upgrade request's head in bytes; streams; connections that are not yet streams; waits in seconds.
+    #[serde(default = "max_head_bytes")]
+    pub max_head_bytes: usize,
+    #[serde(default = "max_streams")]
+    pub max_streams: usize,
+    #[serde(default = "max_pending")]
+    pub max_pending: usize,
+    #[serde(default = "ten")]
+    pub head_wait_s: u64,
+    #[serde(default = "ten")]
+    pub authorize_wait_s: u64,
+    #[serde(default = "ten")]
+    pub dial_wait_s: u64,
+    /// Copy buffer per direction, held only while bytes move.
+    #[serde(default = "copy_buffer_bytes")]
+    pub copy_buffer_bytes: usize,
+}
+
+fn max_head_bytes() -> usize {
+    16 * 1024
+}
+fn max_streams() -> usize {
+    8192
+}
+fn max_pending() -> usize {
+    1024
+}
+fn ten() -> u64 {
+    10
+}
+fn copy_buffer_bytes() -> usize {
+    32 * 1024
+}

@@ -1,0 +1,63 @@
+//! `meridian web`.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebSettings {
+    /// What people call the node.
+    pub name: String,
+    /// The node's data: master key, embedded database, identity.
+    pub data: PathBuf,
+    /// Where browsers and signed calls come in.
+    pub listen: SocketAddr,
+    /// Mutual-TLS listener for agents, proxies and balancers.
+    pub node_listen: SocketAddr,
+    /// `host:port` of `node_listen` as nodes reach it, told to them at enrolment.
+    pub node_advertise: String,
+    /// The public address, as a URL without a path, such as `https://meridian.example.org`.
+    pub public_url: String,
+    /// A PostgreSQL 15+ URL (password better in `database_url_file`); none: the embedded one.
+    #[serde(default)]
+    pub database_url: Option<String>,
+    #[serde(default)]
+    pub database_url_file: Option<PathBuf>,
+    /// 32 random bytes that seal the keys in the database; made (0600) when missing and the database is new.
+    #[serde(default)]
+    pub master_key_file: Option<PathBuf>,
+    #[serde(default)]
+    pub tls_certificate_file: Option<PathBuf>,
+    #[serde(default)]
+    pub tls_key_file: Option<PathBuf>,
+    /// Addresses (CIDR or single) whose X-Forwarded-* headers count.
+    #[serde(default)]
+    pub trusted_proxies: Vec<String>,
+    #[serde(default)]
+    pub ops_listen: Option<SocketAddr>,
+    /// Connections to the database at most.
+    #[serde(default = "sixteen")]
+    pub database_connections: usize,
+    /// Waits in seconds: for a database connection or answer; a whole request.
+    #[serde(default = "five")]
+    pub database_wait_s: u64,
+    #[serde(default = "thirty")]
+    pub request_wait_s: u64,
+    /// A request's body at most, in bytes.
+    #[serde(default = "max_body_bytes")]
+    pub max_body_bytes: usize,
+}
+
+fn five() -> u64 {
+    5
+}
+fn sixteen() -> usize {
+    16
+}
+fn thirty() -> u64 {
+    30
+}
+fn max_body_bytes() -> usize {
+    64 * 1024
+}

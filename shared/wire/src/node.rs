@@ -1,0 +1,183 @@
+//! Enrolment, the batched heartbeat, and desired state.
+//!
+//! Everything about a session carries `(epoch, generation)`. Receivers refuse lower pairs than the highest they persisted. An
+//! [`Update`] lists only what changed after `since`: a session missing from it means nothing at all.
+
+use jiff::Timestamp;
+use meridian_ids::{DeploymentId, NodeId, SessionId, ZoneId};
+use meridian_model::{NodeRole, ProgressStep, Resources, WorkspaceSpec, ZoneSettings};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EnrollRequest {
+    /// The single-use token.
+    pub token: String,
+    /// What people will call the node; made unique by the control plane.
+    pub name: String,
+    /// PKCS#10. Only its public key is used: the control plane decides every name in the certificate.
+    pub csr_pem: String,
+    /// `host:port` where other nodes reach this one's mutual-TLS listener; empty when it has none.
+    pub address: String,
+    pub version: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EnrollResponse {
+    pub node_id: NodeId,
+    pub role: NodeRole,
+    /// Web App nodes belong to no zone.
+    pub zone_id: Option<ZoneId>,
+    pub zone_name: Option<String>,
+    pub deployment_id: DeploymentId,
+    pub certificate_pem: String,
+    pub ca_pem: String,
+    /// `host:port` of the Web App's node listener.
+    pub node_listener: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RenewRequest {
+    pub csr_pem: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RenewResponse {
+    pub certificate_pem: String,
+    pub ca_pem: String,
+}
+
+/// What a node says every two seconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The `version` of the latest [`Update`] that the node persisted; 0 asks for everything.
+    pub since: i64,
+    /// The highest control epoch the node has seen.
+    pub epoch: i64,
+    pub version: String,
+    pub address: String,
+    /// Agents only.
+    #[serde(default)]
+    pub agent: Option<AgentReport>,
+    #[serde(default)]
+    pub problems: Vec<ProblemReport>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct AgentReport {
+    pub total: Resources,
+    pub images: Vec<ImageReport>,
+    pub sessions: Vec<ObservedSession>,
+    /// How home volumes are bounded, in words: `quota`, `tmpfs`, `unbounded`.
+    pub home_storage: String,
+    pub network_modes: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageReport {
+    pub reference: String,
+    pub image_id: String,
+}
+
+/// Something an administrator should know about a node, with a stable code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemReport {
+    pub code: String,
+    pub message: String,
+}
+
+/// A session as its agent sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedSession {
+    pub session_id: SessionId,
+    pub epoch: i64,
+    pub generation: i64,
+    #[serde(flatten)]
+    pub observation: Observation,
+    /// Live streams of the session.
+    #[serde(default)]
+    pub streams: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "observation", rename_all = "snake_case")]
+pub enum Observation {
+    /// On its way.
+    Starting { step: ProgressStep, message: String, percent: Option<u8> },
+    /// A person would see something now.
+    Running,
+    /// It could not be started, or stopped by an error.
+    Failed { reason: String },
+    /// The workspace ended by itself.
+    Exited { reason: String },
+    /// The tombstone is carried out: no container, no volume, no stream is left.
+    Gone,
+    /// Found with this deployment's and agent's labels, yet unknown: left alone until the control plane says what it is.
+    Quarantined,
+}
+
+/// What should be. `Update`s come from the watch, the push and the heartbeat's answer alike.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Update {
+    pub deployment_id: DeploymentId,
+    /// Rises at each promotion or restore of the database.
+    pub epoch: i64,
+    /// Number of this state for this node; `since` of the next heartbeat. A push carries 0: it is a hint and is not counted.
+    pub version: i64,
+    pub control_time: Timestamp,
+    #[serde(default)]
+    pub sessions: Vec<DesiredSession>,
+    #[serde(default)]
+    pub settings: Option<NodeSettings>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredSession {
+    pub session_id: SessionId,
+    pub epoch: i64,
+    pub generation: i64,
+    #[serde(flatten)]
+    pub command: Command,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    Run {
+        spec: WorkspaceSpec,
+    },
+    /// The tombstone: stop the container and remove what belongs to it.
+    End {
+        reason: String,
+    },
+}
+
+/// What a node needs to know to go on without the control plane; kept on its own disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NodeSettings {
+    pub zone_id: Option<ZoneId>,
+    pub zone_name: Option<String>,
+    /// None for Web App nodes.
+    pub zone: Option<ZoneSettings>,
+    /// A JSON Web Key Set, as at `/.well-known/jwks.json`.
+    pub jwks: Box<RawValue>,
+    #[serde(default)]
+    pub revocations: Vec<Revocation>,
+    /// The zone's agents, for proxies and balancers.
+    #[serde(default)]
+    pub agents: Vec<PeerAddress>,
+}
+
+/// Streams of a session whose grant was issued before `issued_before` are to be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    pub session_id: SessionId,
+    pub issued_before: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerAddress {
+    pub node_id: NodeId,
+    /// `host:port`.
+    pub address: String,
+}

@@ -20,6 +20,9 @@ pub struct BalanceSettings {
     pub dial_wait_s: u64,
     #[serde(default = "one")]
     pub check_period_s: u64,
+    /// How long connections may go on after a stop is asked for, in seconds.
+    #[serde(default = "ten")]
+    pub drain_wait_s: u64,
     #[serde(default = "max_connections")]
     pub max_connections: usize,
 }
@@ -46,6 +49,9 @@ fn one() -> u64 {
 }
 fn five() -> u64 {
     5
+}
+fn ten() -> u64 {
+    10
 }
 fn max_connections() -> usize {
     9000

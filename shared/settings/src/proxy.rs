@@ -33,6 +33,9 @@ pub struct ProxySettings {
     pub authorize_wait_s: u64,
     #[serde(default = "ten")]
     pub dial_wait_s: u64,
+    /// How long live streams may go on after a stop is asked for.
+    #[serde(default = "ten")]
+    pub drain_wait_s: u64,
     /// Copy buffer per direction, held only while bytes move.
     #[serde(default = "copy_buffer_bytes")]
     pub copy_buffer_bytes: usize,

@@ -4,6 +4,7 @@ mod backoff;
 mod clock;
 mod log;
 mod ops;
+mod relay;
 mod secret;
 mod tasks;
 
@@ -11,6 +12,7 @@ pub use backoff::Backoff;
 pub use clock::Clock;
 pub use log::{LogFormat, init_logging};
 pub use ops::{Health, OpsError, serve_ops};
+pub use relay::{RelayEnd, RelayLimits, Way, is_disconnect, relay, tune};
 pub use secret::{Secret, random_bytes, random_token};
 pub use tasks::Tasks;
 

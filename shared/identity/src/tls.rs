@@ -160,9 +160,9 @@ fn certified(key: &NodeKey, certificate_pem: &str) -> Result<(CertifiedKey, Vali
 fn names(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let names = parsed.subject_alternative_name().ok()??;
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum: only DNS names name nodes")]
     let dns = names.value.general_names.iter().filter_map(|name| match name {
         GeneralName::DNSName(text) => Some((*text).to_owned()),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum: only DNS names name nodes")]
         _ => None,
     });
     Some(dns.collect())

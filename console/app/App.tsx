@@ -1,0 +1,77 @@
+/** The routes, and who may see them. Every page is a chunk of its own; the viewer's, with noVNC, is the large one. */
+
+import { Center, Loader } from '@mantine/core';
+import { type ReactNode, Suspense, lazy } from 'react';
+import { Navigate, Outlet, Route, Routes, useLocation } from 'react-router';
+import { useMe } from './api/queries';
+import type { Me } from './api/types';
+import { SignIn } from './pages/SignIn';
+import { Shell } from './shell/Shell';
+import { ProblemNote } from './ui/ProblemNote';
+
+const Catalogue = lazy(() => import('./pages/Catalogue'));
+const MySessions = lazy(() => import('./pages/MySessions'));
+const SessionPage = lazy(() => import('./session/SessionPage'));
+const Zones = lazy(() => import('./pages/admin/Zones'));
+const Nodes = lazy(() => import('./pages/admin/Nodes'));
+const AllSessions = lazy(() => import('./pages/admin/AllSessions'));
+const NotFound = lazy(() => import('./pages/NotFound'));
+
+export function App() {
+  const me = useMe();
+  if (me.isPending) return <Waiting />;
+  if (me.isError) {
+    return (
+      <Center mih="100dvh" p="md">
+        <ProblemNote error={me.error} onRetry={() => void me.refetch()} />
+      </Center>
+    );
+  }
+  return <Pages me={me.data} />;
+}
+
+function Pages({ me }: { me: Me | null }) {
+  return (
+    <Suspense fallback={<Waiting />}>
+      <Routes>
+        <Route path="/sign-in" element={me ? <Onward /> : <SignIn />} />
+        <Route element={<SignedIn me={me} />}>
+          <Route path="/sessions/:id" element={<SessionPage />} />
+          <Route element={me && <Shell me={me} />}>
+            <Route index element={<Catalogue />} />
+            <Route path="/sessions" element={<MySessions />} />
+            <Route element={<Administrators me={me} />}>
+              <Route path="/admin/zones" element={<Zones />} />
+              <Route path="/admin/nodes" element={<Nodes />} />
+              <Route path="/admin/sessions" element={<AllSessions />} />
+            </Route>
+            <Route path="*" element={<NotFound />} />
+          </Route>
+        </Route>
+      </Routes>
+    </Suspense>
+  );
+}
+
+function SignedIn({ me }: { me: Me | null }): ReactNode {
+  const { pathname } = useLocation();
+  return me ? <Outlet /> : <Navigate to="/sign-in" replace state={{ from: pathname }} />;
+}
+
+function Administrators({ me }: { me: Me | null }): ReactNode {
+  return me?.role === 'admin' ? <Outlet /> : <NotFound />;
+}
+
+/** After signing in: back to where the person was going. */
+function Onward() {
+  const state = useLocation().state as { from?: string } | null;
+  return <Navigate to={state?.from ?? '/'} replace />;
+}
+
+function Waiting() {
+  return (
+    <Center mih="100dvh">
+      <Loader aria-label="Loading" />
+    </Center>
+  );
+}

@@ -1,0 +1,121 @@
+/**
+ * The API as functions. Every call has a time limit, and every failure is a `Problem`. The session cookie travels by itself;
+ * the token that sign-in also returns is for programs and is not kept here.
+ */
+
+import createClient from 'openapi-fetch';
+import { problemFromAnswer, problemFromSilence } from './problem';
+import type { paths } from './schema';
+import type { Connect, Explanation, Me, Node, Session, Workspace, Zone } from './types';
+
+const ANSWER_WITHIN_MS = 15_000;
+
+const api = createClient<paths>({
+  baseUrl: globalThis.location.origin,
+  credentials: 'same-origin',
+  // Every mutation carries it, those without a body too: a form on another site cannot.
+  headers: { 'Content-Type': 'application/json' },
+  fetch: limitedFetch,
+});
+
+export interface Page<T> {
+  items: T[];
+  next?: string | null;
+}
+
+async function limitedFetch(request: Request): Promise<Response> {
+  const limit = AbortSignal.timeout(ANSWER_WITHIN_MS);
+  try {
+    return await fetch(request, { signal: AbortSignal.any([request.signal, limit]) });
+  } catch (error) {
+    if (request.signal.aborted) throw error;
+    throw problemFromSilence(limit.aborted);
+  }
+}
+
+interface Answer<T> {
+  data?: T;
+  error?: unknown;
+  response: Response;
+}
+
+async function unwrap<T>(call: Promise<Answer<T>>): Promise<T> {
+  const { data, error, response } = await call;
+  if (!response.ok) throw problemFromAnswer(response, error);
+  return data as T;
+}
+
+export function signIn(username: string, password: string): Promise<Me> {
+  return unwrap(api.POST('/api/v1/auth/login', { body: { username, password } })).then((answer) => answer.user);
+}
+
+export function signOut(): Promise<unknown> {
+  return unwrap(api.POST('/api/v1/auth/logout'));
+}
+
+export function getMe(): Promise<Me> {
+  return unwrap(api.GET('/api/v1/auth/me'));
+}
+
+export function listWorkspaces(cursor?: string): Promise<Page<Workspace>> {
+  return unwrap(api.GET('/api/v1/workspaces', { params: { query: { cursor } } }));
+}
+
+export function listZones(cursor?: string): Promise<Page<Zone>> {
+  return unwrap(api.GET('/api/v1/zones', { params: { query: { cursor } } }));
+}
+
+export function listNodes(cursor?: string): Promise<Page<Node>> {
+  return unwrap(api.GET('/api/v1/nodes', { params: { query: { cursor } } }));
+}
+
+export interface SessionFilter {
+  all?: boolean;
+  ended?: boolean;
+}
+
+export function listSessions(filter: SessionFilter, cursor?: string): Promise<Page<Session>> {
+  return unwrap(api.GET('/api/v1/sessions', { params: { query: { ...filter, cursor } } }));
+}
+
+export function getSession(id: string): Promise<Session> {
+  return unwrap(api.GET('/api/v1/sessions/{id}', { params: { path: { id } } }));
+}
+
+export function getExplanation(id: string): Promise<Explanation> {
+  return unwrap(api.GET('/api/v1/sessions/{id}/explanation', { params: { path: { id } } }));
+}
+
+export function endSession(id: string): Promise<Session> {
+  return unwrap(api.DELETE('/api/v1/sessions/{id}', { params: { path: { id } } }));
+}
+
+/** `key` makes the call safe to repeat: the server launches once for each. */
+export function launch(workspaceId: string, zone: string | null, key: string): Promise<Session> {
+  return unwrap(
+    api.POST('/api/v1/sessions', {
+      params: { header: { 'Idempotency-Key': key } },
+      body: zone === null ? { workspace_id: workspaceId } : { workspace_id: workspaceId, zone },
+    }),
+  );
+}
+
+export function connect(id: string, thumbprint: string | null): Promise<Connect> {
+  return unwrap(
+    api.POST('/api/v1/sessions/{id}/connect', {
+      params: { path: { id } },
+      body: { transport: 'meridian.v1', ...(thumbprint === null ? {} : { jkt: thumbprint }) },
+    }),
+  );
+}
+
+/** The address of a session's event stream. */
+export function sessionEventsUrl(id: string): string {
+  return `/api/v1/sessions/${encodeURIComponent(id)}/events`;
+}
+
+/** A random key for a call that must not happen twice. `randomUUID` alone would need a secure context. */
+export function idempotencyKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

@@ -1,0 +1,211 @@
+/** The console's view of server state: one hook per question, one place that knows the cache's keys. */
+
+import {
+  MutationCache,
+  QueryCache,
+  QueryClient,
+  keepPreviousData,
+  useInfiniteQuery,
+  useMutation,
+  useQuery,
+  useQueryClient,
+} from '@tanstack/react-query';
+import * as api from './client';
+import type { Page } from './client';
+import { Problem, asProblem } from './problem';
+import type { Me, Session, SessionState } from './types';
+
+const POLL_MS = 1_000;
+const LIVE_REFRESH_MS = 5_000;
+const PASSING_REFRESH_MS = 1_500;
+const ADMIN_REFRESH_MS = 10_000;
+/** Catalogues are read whole; this bounds what a server that never stops could make a browser fetch. */
+const MAX_PAGES = 50;
+
+const keys = {
+  me: ['me'],
+  workspaces: ['workspaces'],
+  zones: ['zones'],
+  nodes: ['nodes'],
+  sessions: (filter: api.SessionFilter) => ['sessions', filter],
+  allSessions: ['sessions'],
+  session: (id: string) => ['session', id],
+  explanation: (id: string) => ['explanation', id],
+} as const;
+
+export function createQueryClient(): QueryClient {
+  const noteSignOut = (error: Error) => {
+    if (error instanceof Problem && error.signedOut) client.setQueryData(keys.me, null);
+  };
+  const client = new QueryClient({
+    queryCache: new QueryCache({ onError: noteSignOut }),
+    mutationCache: new MutationCache({ onError: noteSignOut }),
+    defaultOptions: {
+      queries: {
+        staleTime: 2_000,
+        retry: (failures, error) => failures < 2 && asProblem(error).temporary,
+        retryDelay: (failures) => 400 * 2 ** failures,
+      },
+      // A launch carries its own key and may be repeated; ending a session twice ends it once.
+      mutations: { retry: false },
+    },
+  });
+  return client;
+}
+
+/** Who is signed in: undefined while unknown, null when nobody is. */
+export function useMe() {
+  return useQuery({
+    queryKey: keys.me,
+    queryFn: async (): Promise<Me | null> => {
+      try {
+        return await api.getMe();
+      } catch (error) {
+        if (error instanceof Problem && error.signedOut) return null;
+        throw error;
+      }
+    },
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+}
+
+export function useSignIn() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (credentials: { username: string; password: string }) =>
+      api.signIn(credentials.username, credentials.password),
+    onSuccess: (me) => {
+      client.clear();
+      client.setQueryData(keys.me, me);
+    },
+  });
+}
+
+export function useSignOut() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: api.signOut,
+    onSuccess: () => {
+      client.clear();
+      client.setQueryData(keys.me, null);
+    },
+  });
+}
+
+export function useWorkspaces() {
+  return useQuery({ queryKey: keys.workspaces, queryFn: () => everyPage(api.listWorkspaces), staleTime: 60_000 });
+}
+
+export function useZones() {
+  return useQuery({ queryKey: keys.zones, queryFn: () => everyPage(api.listZones), staleTime: 30_000 });
+}
+
+/** The caller's sessions that are not over. */
+export function useLiveSessions() {
+  return useQuery({
+    queryKey: keys.sessions({}),
+    queryFn: () => everyPage((cursor) => api.listSessions({}, cursor)),
+    refetchInterval: (query) => (query.state.data?.some(isPassing) ? PASSING_REFRESH_MS : LIVE_REFRESH_MS),
+  });
+}
+
+export function useSessions(filter: api.SessionFilter) {
+  return useInfiniteQuery({
+    queryKey: [...keys.sessions(filter), 'pages'],
+    queryFn: ({ pageParam }) => api.listSessions(filter, pageParam),
+    ...pages,
+    placeholderData: keepPreviousData,
+    refetchInterval: LIVE_REFRESH_MS,
+  });
+}
+
+export function useNodes() {
+  return useInfiniteQuery({
+    queryKey: keys.nodes,
+    queryFn: ({ pageParam }) => api.listNodes(pageParam),
+    ...pages,
+    refetchInterval: ADMIN_REFRESH_MS,
+  });
+}
+
+export function useExplanation(id: string | null) {
+  return useQuery({
+    queryKey: keys.explanation(id ?? ''),
+    queryFn: () => api.getExplanation(id ?? ''),
+    enabled: id !== null,
+    staleTime: 60_000,
+  });
+}
+
+export function useSessionQuery(id: string, poll: boolean) {
+  return useQuery({
+    queryKey: keys.session(id),
+    queryFn: () => api.getSession(id),
+    refetchInterval: ({ state }) => (!poll || (state.data && isFinal(state.data.state)) ? false : POLL_MS),
+  });
+}
+
+/** Puts what the server said about a session, by whatever way, where every page sees it. */
+export function useNoteSession() {
+  const client = useQueryClient();
+  return (session: Session) => {
+    client.setQueryData(keys.session(session.id), session);
+    client.setQueryData(keys.sessions({}), (list: Session[] | undefined) =>
+      list?.map((entry) => (entry.id === session.id ? session : entry)).filter((entry) => !isFinal(entry.state)),
+    );
+  };
+}
+
+export function useLaunch() {
+  const client = useQueryClient();
+  const note = useNoteSession();
+  return useMutation({
+    mutationFn: ({ workspaceId, zone, key }: { workspaceId: string; zone: string | null; key: string }) =>
+      api.launch(workspaceId, zone, key),
+    // An answer that got lost is asked for again, with the same key.
+    retry: (failures, error) => failures < 3 && asProblem(error).temporary,
+    retryDelay: (failures) => 500 * 2 ** failures,
+    onSuccess: (session) => {
+      note(session);
+      void client.invalidateQueries({ queryKey: keys.allSessions });
+    },
+  });
+}
+
+export function useEndSession() {
+  const client = useQueryClient();
+  const note = useNoteSession();
+  return useMutation({
+    mutationFn: api.endSession,
+    retry: (failures, error) => failures < 2 && asProblem(error).temporary,
+    onSuccess: (session) => {
+      note(session);
+      void client.invalidateQueries({ queryKey: keys.allSessions });
+    },
+  });
+}
+
+export function isFinal(state: SessionState): boolean {
+  return state === 'ended' || state === 'failed' || state === 'lost';
+}
+
+function isPassing(session: Session): boolean {
+  return session.state === 'starting' || session.state === 'ending';
+}
+
+const pages = {
+  initialPageParam: undefined as string | undefined,
+  getNextPageParam: (page: Page<unknown>) => page.next ?? undefined,
+};
+
+async function everyPage<T>(read: (cursor?: string) => Promise<Page<T>>): Promise<T[]> {
+  const items: T[] = [];
+  let cursor: string | undefined;
+  for (let page = 0; page < MAX_PAGES; page += 1) {
+    const answer = await read(cursor);
+    items.push(...answer.items);
+    cursor = answer.next ?? undefined;
+    if (cursor === undefined) break;
+  }
+  return items;
+}

@@ -1,0 +1,81 @@
+import { Button, NativeSelect } from '@mantine/core';
+import { useId, useRef, useState } from 'react';
+import { useNavigate } from 'react-router';
+import { idempotencyKey } from '../api/client';
+import { useLaunch } from '../api/queries';
+import type { Workspace, Zone } from '../api/types';
+import { ProblemNote } from '../ui/ProblemNote';
+import { WorkspaceArt } from '../ui/WorkspaceArt';
+import classes from './Catalogue.module.css';
+
+const networks: Record<Workspace['network'], string> = {
+  none: 'No network',
+  internet: 'Internet',
+  full: 'Full network',
+};
+
+export function WorkspaceCard({ workspace, zones }: { workspace: Workspace; zones: Zone[] }) {
+  const navigate = useNavigate();
+  const launch = useLaunch();
+  const [zone, setZone] = useState('');
+  const heading = useId();
+  const key = useRef(idempotencyKey());
+
+  const start = () => {
+    launch.mutate(
+      { workspaceId: workspace.id, zone: zone === '' ? null : zone, key: key.current },
+      {
+        onSuccess: (session) => void navigate(`/sessions/${session.id}`),
+        // Every click is a wish of its own; only a lost answer is asked for again with the same key.
+        onSettled: () => {
+          key.current = idempotencyKey();
+        },
+      },
+    );
+  };
+
+  return (
+    <li className={classes.card} aria-labelledby={heading}>
+      <div className={classes.picture}>
+        <WorkspaceArt icon={workspace.icon} />
+      </div>
+      <div className={classes.body}>
+        <h2 className={classes.name} id={heading}>
+          {workspace.name}
+        </h2>
+        {workspace.description && <p className={classes.description}>{workspace.description}</p>}
+        <ul className={classes.facts}>
+          <li>{cores(workspace.cpu)}</li>
+          <li>{memory(workspace.memory_mb)}</li>
+          {workspace.gpu > 0 && <li>{workspace.gpu} GPU</li>}
+          <li>{networks[workspace.network]}</li>
+        </ul>
+        <div className={classes.launch}>
+          {zones.length > 1 && (
+            <NativeSelect
+              label="Zone"
+              value={zone}
+              onChange={(event) => setZone(event.currentTarget.value)}
+              data={[
+                { value: '', label: 'Automatic' },
+                ...zones.map(({ zone_name: name }) => ({ value: name, label: name })),
+              ]}
+            />
+          )}
+          <Button onClick={start} loading={launch.isPending} aria-describedby={heading} fullWidth>
+            Launch
+          </Button>
+          {launch.isError && <ProblemNote error={launch.error} />}
+        </div>
+      </div>
+    </li>
+  );
+}
+
+function cores(cpu: number): string {
+  return cpu === 1 ? '1 core' : `${cpu} cores`;
+}
+
+function memory(mb: number): string {
+  return mb >= 1024 ? `${Number((mb / 1024).toFixed(1))} GB memory` : `${mb} MB memory`;
+}

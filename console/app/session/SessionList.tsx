@@ -1,0 +1,52 @@
+import { Button } from '@mantine/core';
+import { useNavigate } from 'react-router';
+import { isFinal } from '../api/queries';
+import type { Session } from '../api/types';
+import { SessionStateBadge } from '../ui/StateBadge';
+import { When } from '../ui/When';
+import { WorkspaceArt } from '../ui/WorkspaceArt';
+import { useEndDialog } from './EndDialog';
+import classes from './SessionList.module.css';
+
+/** The person's own sessions, each with what can be done about it. */
+export function SessionList({ sessions }: { sessions: Session[] }) {
+  const navigate = useNavigate();
+  const end = useEndDialog();
+  return (
+    <>
+      <ul className={classes.list}>
+        {sessions.map((session) => (
+          <li key={session.id} className={classes.row} aria-label={session.name}>
+            <WorkspaceArt icon={session.workspace.icon} small />
+            <div className={classes.what}>
+              <div className={classes.name}>
+                {session.name} <SessionStateBadge state={session.state} />
+              </div>
+              <div className={classes.where}>
+                {session.zone} · {isFinal(session.state) ? 'ended' : 'started'}{' '}
+                <When at={isFinal(session.state) ? session.ended_at : session.created_at} />
+                {isFinal(session.state) && session.reason && <> · {session.reason}</>}
+              </div>
+            </div>
+            {!isFinal(session.state) && (
+              <div className={classes.actions}>
+                <Button variant="light" onClick={() => void navigate(`/sessions/${session.id}`)}>
+                  Open
+                </Button>
+                <Button
+                  variant="subtle"
+                  color="red"
+                  disabled={session.state === 'ending'}
+                  onClick={() => end.ask(session)}
+                >
+                  End session
+                </Button>
+              </div>
+            )}
+          </li>
+        ))}
+      </ul>
+      {end.dialog}
+    </>
+  );
+}

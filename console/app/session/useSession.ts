@@ -1,0 +1,31 @@
+import { useEffect, useState } from 'react';
+import { sessionEventsUrl } from '../api/client';
+import { isFinal, useNoteSession, useSessionQuery } from '../api/queries';
+import type { Session } from '../api/types';
+
+/** One session, kept current by its event stream; while that does not flow, by asking every second. */
+export function useSession(id: string) {
+  const [flowing, setFlowing] = useState(false);
+  const query = useSessionQuery(id, !flowing);
+  const note = useNoteSession();
+  const over = query.data !== undefined && isFinal(query.data.state);
+
+  useEffect(() => {
+    if (over) return;
+    const events = new EventSource(sessionEventsUrl(id));
+    events.onmessage = (event: MessageEvent<string>) => {
+      setFlowing(true);
+      note(JSON.parse(event.data) as Session);
+    };
+    // The browser reconnects by itself where it can; polling covers the time until then.
+    events.onerror = () => setFlowing(false);
+    return () => {
+      events.close();
+      setFlowing(false);
+    };
+    // `note` only writes to the cache and is the same in effect on every render.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [id, over]);
+
+  return query;
+}

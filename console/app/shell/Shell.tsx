@@ -1,0 +1,107 @@
+/** The frame of every page but sign-in and the session page: brand, places, the person. */
+
+import { Burger, Button, Drawer, Menu } from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
+import { Suspense } from 'react';
+import { Link, NavLink, Outlet, useLocation } from 'react-router';
+import { useSignOut } from '../api/queries';
+import type { Me } from '../api/types';
+import { Logo, UserIcon } from '../ui/icons';
+import { PageSkeleton } from '../ui/PageSkeleton';
+import { ProblemNote } from '../ui/ProblemNote';
+import classes from './Shell.module.css';
+import { ThemeMenu } from './ThemeMenu';
+
+interface Place {
+  to: string;
+  label: string;
+}
+
+const places: Place[] = [
+  { to: '/', label: 'Catalogue' },
+  { to: '/sessions', label: 'My sessions' },
+];
+
+const adminPlaces: Place[] = [
+  { to: '/admin/zones', label: 'Zones' },
+  { to: '/admin/nodes', label: 'Nodes' },
+  { to: '/admin/sessions', label: 'All sessions' },
+];
+
+export function Shell({ me }: { me: Me }) {
+  const [menuOpen, menu] = useDisclosure(false);
+  const signOut = useSignOut();
+  const { pathname } = useLocation();
+  return (
+    <div className={classes.shell}>
+      <a className={classes.skip} href="#content">
+        Skip to content
+      </a>
+      <header className={classes.header}>
+        <Burger
+          className={classes.burger}
+          size="sm"
+          opened={menuOpen}
+          onClick={menu.toggle}
+          aria-label="Menu"
+          aria-expanded={menuOpen}
+        />
+        <Link to="/" className={classes.brand}>
+          <Logo />
+          <span>Meridian</span>
+        </Link>
+        <nav className={classes.nav} aria-label="Pages">
+          <Places me={me} />
+        </nav>
+        <div className={classes.end}>
+          <ThemeMenu />
+          <Menu position="bottom-end">
+            <Menu.Target>
+              <Button variant="subtle" color="gray" leftSection={<UserIcon />} className={classes.person}>
+                {me.name}
+              </Button>
+            </Menu.Target>
+            <Menu.Dropdown>
+              <Menu.Label>{me.role === 'admin' ? 'Administrator' : 'Signed in'}</Menu.Label>
+              <Menu.Item onClick={() => signOut.mutate()}>Sign out</Menu.Item>
+            </Menu.Dropdown>
+          </Menu>
+        </div>
+      </header>
+      <Drawer opened={menuOpen} onClose={menu.close} title="Meridian" size="xs" padding="md">
+        {/* Any choice closes the drawer. */}
+        <nav className={classes.drawerNav} aria-label="Pages" onClick={menu.close}>
+          <Places me={me} />
+        </nav>
+      </Drawer>
+      <main id="content" className={classes.main} tabIndex={-1} key={pathname}>
+        {signOut.isError && <ProblemNote error={signOut.error} />}
+        <Suspense fallback={<PageSkeleton />}>
+          <Outlet />
+        </Suspense>
+      </main>
+    </div>
+  );
+}
+
+function Places({ me }: { me: Me }) {
+  return (
+    <>
+      {places.map(placeLink)}
+      {me.role === 'admin' && (
+        <>
+          <span className={classes.divider} role="separator" aria-orientation="vertical" />
+          {adminPlaces.map(placeLink)}
+        </>
+      )}
+    </>
+  );
+}
+
+function placeLink(place: Place) {
+  return (
+    <NavLink key={place.to} to={place.to} end className={classes.place ?? ''}>
+      {place.label}
+    </NavLink>
+  );
+}

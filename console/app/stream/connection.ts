@@ -1,0 +1,451 @@
+/**
+ * The rim of the stream: WebSockets, tickets, the key and the clock around `StreamCore`.
+ *
+ * It keeps a stream attached for as long as the session lives. A path that breaks is replaced: a new ticket, a new
+ * WebSocket, an ATTACH with a higher number, after a jittered backoff. A path that drains or looks dead is replaced while it
+ * still runs. It stops for good when the agent says that there is nothing to come back to, and says why.
+ *
+ *     connecting ──> live <──> reconnecting
+ *          └──────────┴────────────┴──> stopped
+ */
+
+import { Alarm } from './alarm';
+import { backoffMs } from './backoff';
+import { DisplayChannel } from './channel';
+import { type Effect, type PathId, StreamCore } from './core';
+import { type Code, PROTOCOL_VERSION } from './frames';
+import { type StreamKey, createStreamKey } from './key';
+
+const SUBPROTOCOL = `meridian.v${PROTOCOL_VERSION}`;
+/** An entry that has not opened the WebSocket within this time is passed over. */
+const OPEN_WITHIN_MS = 8_000;
+/** A path that lived so long starts the backoff anew when it breaks. */
+const SETTLED_AFTER_MS = 10_000;
+const RATES_EVERY_MS = 1_000;
+
+/** What `connect` answers: where to go, and what to offer there. */
+export interface Ticket {
+  url: string;
+  protocols: string[];
+  alternates: string[];
+}
+
+/** Why a stream will not come back by itself. */
+export type StopReason = 'ended' | 'superseded' | 'revoked' | 'protocol' | 'unavailable';
+
+/** Thrown by `askTicket` when asking again is pointless. */
+export class NoTicket extends Error {
+  override name = 'NoTicket';
+  constructor(
+    readonly reason: StopReason,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+export type StreamState =
+  | { name: 'connecting' | 'reconnecting'; trouble: string | null }
+  | { name: 'live' }
+  | { name: 'stopped'; reason: StopReason; message: string };
+
+export interface Rates {
+  /** Round trip to the workspace's side, or null before the first answer. */
+  latencyMs: number | null;
+  /** Bytes per second, measured at the WebSocket. */
+  down: number;
+  up: number;
+}
+
+export interface StreamListener {
+  state(state: StreamState): void;
+  /** A new display to hand to noVNC; any earlier one is over, but its picture may stay until this one has its own. */
+  display(channel: DisplayChannel): void;
+  clipboard(text: string): void;
+  clipboardRefused(message: string): void;
+  rates(rates: Rates): void;
+}
+
+export interface StreamOptions {
+  askTicket(thumbprint: string | null): Promise<Ticket>;
+  listener: StreamListener;
+  /** Replaced in tests. */
+  openSocket?: (url: string, protocols: string[]) => WebSocket;
+  createKey?: () => Promise<StreamKey | null>;
+}
+
+export class StreamConnection {
+  private readonly openSocket: (url: string, protocols: string[]) => WebSocket;
+  private readonly createKey: () => Promise<StreamKey | null>;
+  private readonly alarm = new Alarm(() => this.tick());
+  private readonly sockets = new Map<PathId, WebSocket>();
+
+  private core = new StreamCore(null);
+  private key: StreamKey | null = null;
+  private channel: DisplayChannel | null = null;
+  private state: StreamState = { name: 'connecting', trouble: null };
+
+  /** Counts key changes: what was started for an earlier stream is dropped when it completes. */
+  private era = 0;
+  private opening = false;
+  private attempt = 0;
+  private attachedAt = 0;
+  private retryAt: number | null = null;
+  /** The attached path drains or looks dead: wanted is another, beside it. */
+  private wantsAnother = false;
+  private keyRefusals = 0;
+  private over = false;
+
+  private latencyMs: number | null = null;
+  private bytes = { down: 0, up: 0 };
+  private ratesAt = 0;
+
+  constructor(private readonly options: StreamOptions) {
+    this.openSocket = options.openSocket ?? ((url, protocols) => new WebSocket(url, protocols));
+    this.createKey = options.createKey ?? createStreamKey;
+  }
+
+  start(): void {
+    window.addEventListener('online', this.hurry);
+    document.addEventListener('visibilitychange', this.rearm);
+    this.ratesAt = performance.now();
+    void this.begin();
+  }
+
+  /** Leaves the stream without a word to the user; the session goes on. */
+  close(): void {
+    window.removeEventListener('online', this.hurry);
+    document.removeEventListener('visibilitychange', this.rearm);
+    this.over = true;
+    this.era += 1;
+    this.alarm.close();
+    this.closeSockets();
+    this.channel?.retire();
+    this.channel?.close();
+  }
+
+  /** Starts over with a new key and a new display: after the display layer failed, or to take the stream back. */
+  restart(): void {
+    this.closeSockets();
+    this.channel?.retire();
+    this.settleBackoff();
+    this.setState({ name: this.channel ? 'reconnecting' : 'connecting', trouble: null });
+    void this.begin();
+  }
+
+  /** False when the text is too long or nothing is attached. */
+  sendClipboard(text: string): boolean {
+    if (!this.core.attached) return false;
+    const sent = this.core.sendClipboard(text);
+    this.run();
+    return sent;
+  }
+
+  private async begin(): Promise<void> {
+    this.era += 1;
+    const era = this.era;
+    this.opening = false;
+    this.retryAt = null;
+    this.wantsAnother = false;
+    const key = await this.createKey();
+    if (era !== this.era) return;
+    this.key = key;
+    this.core = new StreamCore(key?.publicKey ?? null);
+    this.scheduleOpen();
+  }
+
+  private async openPath(): Promise<void> {
+    if (this.opening || this.state.name === 'stopped') return;
+    this.opening = true;
+    this.retryAt = null;
+    const era = this.era;
+    try {
+      const ticket = await this.options.askTicket(this.key?.thumbprint ?? null);
+      if (era !== this.era) return;
+      const socket = await this.openFirst(ticket);
+      if (era === this.era) this.adopt(socket);
+      else socket.close();
+    } catch (error) {
+      if (era !== this.era) return;
+      this.opening = false;
+      this.openFailed(error);
+    }
+  }
+
+  /** The zone's entries in order: an entry that cannot be reached has not used the ticket up. */
+  private async openFirst(ticket: Ticket): Promise<WebSocket> {
+    for (const url of [ticket.url, ...ticket.alternates]) {
+      const socket = await this.tryOpen(url, ticket.protocols);
+      if (socket) return socket;
+    }
+    throw new Error('No entry of the zone could be reached.');
+  }
+
+  private tryOpen(url: string, protocols: string[]): Promise<WebSocket | null> {
+    return new Promise((resolve) => {
+      const socket = this.openSocket(url, protocols);
+      socket.binaryType = 'arraybuffer';
+      const done = (result: WebSocket | null) => {
+        clearTimeout(timeout);
+        socket.onopen = socket.onclose = socket.onerror = null;
+        if (!result) socket.close();
+        resolve(result);
+      };
+      const timeout = setTimeout(() => done(null), OPEN_WITHIN_MS);
+      socket.onopen = () => done(socket.protocol === SUBPROTOCOL ? socket : null);
+      socket.onclose = socket.onerror = () => done(null);
+    });
+  }
+
+  private adopt(socket: WebSocket): void {
+    const core = this.core;
+    const path = core.pathOpened(performance.now());
+    this.opening = false;
+    this.sockets.set(path, socket);
+    socket.onmessage = (event: MessageEvent<ArrayBuffer>) => {
+      if (core !== this.core) return;
+      this.bytes.down += event.data.byteLength;
+      core.receive(path, new Uint8Array(event.data), performance.now());
+      this.run();
+    };
+    socket.onclose = () => {
+      if (core !== this.core || !this.sockets.delete(path)) return;
+      core.pathClosed(path);
+      this.pathLost(null);
+      this.run();
+    };
+    this.run();
+  }
+
+  private openFailed(error: unknown): void {
+    if (error instanceof NoTicket) this.stop(error.reason, error.message);
+    else this.pathLost(error instanceof Error ? error.message : null);
+  }
+
+  private tick(): void {
+    const now = performance.now();
+    this.core.tick(now);
+    if (now - this.ratesAt >= RATES_EVERY_MS) this.reportRates(now);
+    if (this.retryAt !== null && now >= this.retryAt) void this.openPath();
+    this.run();
+  }
+
+  /** Carries out what the core decided, then sets the alarm for what it waits for. */
+  private run(): void {
+    for (let effects = this.core.take(); effects.length > 0; effects = this.core.take()) {
+      for (const effect of effects) this.perform(effect);
+    }
+    this.rearm();
+  }
+
+  private readonly rearm = (): void => {
+    if (this.over || this.state.name === 'stopped') return;
+    const due = [this.ratesAt + RATES_EVERY_MS];
+    const deadline = this.core.nextDeadline();
+    if (deadline !== null) due.push(deadline);
+    if (this.retryAt !== null) due.push(this.retryAt);
+    this.alarm.set(Math.min(...due) - performance.now());
+  };
+
+  private perform(effect: Effect): void {
+    const { listener } = this.options;
+    switch (effect.type) {
+      case 'send':
+        return this.send(effect.path, effect.message);
+      case 'sign':
+        return void this.sign(effect.path, effect.text);
+      case 'close':
+        return this.closed(effect.path, effect.fault);
+      case 'attached':
+        return this.attached(effect.verdict !== 'resumed');
+      case 'refused':
+        return this.refused(effect.path, effect.code, effect.message);
+      case 'notice':
+        return this.noticed(effect.path, effect.code, effect.message);
+      case 'suspect':
+        return this.openAnother();
+      case 'display':
+        return this.channel?.deliver(effect.bytes);
+      case 'clipboard':
+        return listener.clipboard(effect.text);
+      case 'ready':
+        return;
+      case 'ended':
+        return this.stop('ended', effect.reason);
+      case 'latency':
+        this.latencyMs = effect.ms;
+        return;
+      case 'overflow':
+        return this.restart();
+    }
+  }
+
+  private send(path: PathId, message: Uint8Array): void {
+    const socket = this.sockets.get(path);
+    if (socket?.readyState !== WebSocket.OPEN) return;
+    this.bytes.up += message.length;
+    socket.send(message as Uint8Array<ArrayBuffer>);
+  }
+
+  private async sign(path: PathId, text: Uint8Array<ArrayBuffer>): Promise<void> {
+    const core = this.core;
+    const signature = await this.key?.sign(text);
+    if (!signature || core !== this.core) return;
+    core.signed(path, signature, performance.now());
+    this.run();
+  }
+
+  private attached(fresh: boolean): void {
+    this.attachedAt = performance.now();
+    this.retryAt = null;
+    this.wantsAnother = false;
+    this.keyRefusals = 0;
+    this.latencyMs = null;
+    if (fresh) {
+      this.channel?.retire();
+      const core = this.core;
+      this.channel = new DisplayChannel((bytes) => {
+        core.sendDisplay(bytes);
+        if (core === this.core) this.run();
+      });
+      this.options.listener.display(this.channel);
+    }
+    this.setState({ name: 'live' });
+  }
+
+  /** The core gave a path up. */
+  private closed(path: PathId, fault: string | null): void {
+    this.dropSocket(path);
+    this.pathLost(fault);
+  }
+
+  private pathLost(trouble: string | null): void {
+    if (this.state.name === 'stopped') return;
+    if (!this.core.attached) {
+      this.settleBackoff();
+      this.setState({ name: this.channel ? 'reconnecting' : 'connecting', trouble });
+    }
+    if (!this.core.attached || this.wantsAnother) this.scheduleOpen();
+  }
+
+  private openAnother(): void {
+    this.wantsAnother = true;
+    this.scheduleOpen();
+  }
+
+  /** Opens a path after a backoff, unless one is on its way already. */
+  private scheduleOpen(): void {
+    const handshakes = this.sockets.size - (this.core.attached ? 1 : 0);
+    if (this.opening || handshakes > 0 || this.retryAt !== null) return;
+    this.retryAt = performance.now() + (this.attempt === 0 ? 0 : backoffMs(this.attempt));
+    this.attempt += 1;
+    this.rearm();
+  }
+
+  /** After a path that lived a while, the next failure is a new one and not the next of a row. */
+  private settleBackoff(): void {
+    if (this.attachedAt > 0 && performance.now() - this.attachedAt > SETTLED_AFTER_MS) this.attempt = 0;
+    this.attachedAt = 0;
+  }
+
+  private refused(path: PathId, code: Code, message: string): void {
+    switch (code) {
+      case 'superseded':
+        return this.superseded(path, message);
+      case 'ended':
+      case 'revoked':
+      case 'protocol':
+        return this.stop(code, message);
+      case 'key':
+        // The grant was made for another key: once more with a new one, then it is not a matter of luck.
+        this.keyRefusals += 1;
+        return this.keyRefusals > 2 ? this.stop('protocol', message) : this.restart();
+      case 'display_unavailable':
+      case 'draining':
+      case 'clipboard_refused':
+      case 'unknown':
+        this.dropSocket(path);
+        return this.pathLost(message);
+    }
+  }
+
+  private noticed(path: PathId, code: Code, message: string): void {
+    switch (code) {
+      case 'superseded':
+        return this.superseded(path, message);
+      case 'ended':
+      case 'revoked':
+        return this.stop(code, message);
+      case 'draining':
+        return this.openAnother();
+      case 'clipboard_refused':
+        return this.options.listener.clipboardRefused(message);
+      case 'display_unavailable':
+        this.core.pathClosed(path);
+        this.dropSocket(path);
+        return this.pathLost(message);
+      case 'protocol':
+      case 'key':
+      case 'unknown':
+        return;
+    }
+  }
+
+  /** Another viewer took the stream, unless the later path is this page's own. */
+  private superseded(path: PathId, message: string): void {
+    const ownLaterPath = [...this.sockets.keys()].some((id) => id > path);
+    if (!ownLaterPath) this.stop('superseded', message);
+  }
+
+  private stop(reason: StopReason, message: string): void {
+    if (this.state.name === 'stopped') return;
+    this.setState({ name: 'stopped', reason, message });
+    this.era += 1;
+    this.opening = false;
+    this.retryAt = null;
+    this.alarm.clear();
+    this.closeSockets();
+    this.channel?.retire();
+  }
+
+  /** The network is back: do not sit the backoff out. */
+  private readonly hurry = (): void => {
+    if (this.retryAt === null) return;
+    this.retryAt = performance.now();
+    this.rearm();
+  };
+
+  private reportRates(now: number): void {
+    const seconds = (now - this.ratesAt) / 1000;
+    this.options.listener.rates({
+      latencyMs: this.core.attached ? this.latencyMs : null,
+      down: this.bytes.down / seconds,
+      up: this.bytes.up / seconds,
+    });
+    this.bytes = { down: 0, up: 0 };
+    this.ratesAt = now;
+  }
+
+  private setState(state: StreamState): void {
+    this.state = state;
+    this.options.listener.state(state);
+  }
+
+  private dropSocket(path: PathId): void {
+    const socket = this.sockets.get(path);
+    this.sockets.delete(path);
+    if (socket) release(socket);
+  }
+
+  /** Leaves every path; what the core still had to say goes nowhere. */
+  private closeSockets(): void {
+    this.core = new StreamCore(null);
+    for (const socket of this.sockets.values()) release(socket);
+    this.sockets.clear();
+  }
+}
+
+function release(socket: WebSocket): void {
+  socket.onmessage = socket.onclose = null;
+  socket.close();
+}

@@ -1,0 +1,346 @@
+/**
+ * The viewer's side of one `meridian.v1` stream, without sockets, clocks or keys: messages and times go in, effects come out.
+ *
+ * A stream outlives the paths (WebSockets) it runs over. Each path goes through
+ *
+ *     challenge ──> signing ──> attaching ──> attached ──> closed
+ *
+ * and at most one path is attached: when a later one is, the earlier is closed. The counted streams, both ways, belong to the
+ * stream: on RESUMED they go on, on NEW and RESTARTED they begin at 0 and the display layer above begins anew.
+ *
+ * A path whose peer breaks a rule is closed with a `fault`; the caller decides whether to open another.
+ */
+
+import {
+  type AgentFrame,
+  type Code,
+  ProtocolError,
+  type Verdict,
+  attachText,
+  decodeFrame,
+  encodeAck,
+  encodeAttach,
+  encodePing,
+  encodePong,
+} from './frames';
+import { Outbox } from './outbox';
+import { MAX_CLIPBOARD_TEXT, MAX_DISPLAY_RECORD, RecordDecoder, type RecordEvent, encodeRecord } from './records';
+
+/** Acknowledge at least this often; the wire format asks for every 32 KiB. */
+const ACK_EVERY = 16_384;
+/** And within this time of the last byte; the wire format asks for 100 ms. */
+const ACK_WITHIN_MS = 40;
+/** The agent answers an opened path, and a sent ATTACH, within this time. */
+const ATTACH_WITHIN_MS = 10_000;
+const PING_EVERY_MS = 1_000;
+/** Nothing heard for so long although a PING is out: worth opening another path beside this one. */
+const SUSPECT_AFTER_MS = 5_000;
+/** Nothing heard for so long: the path is dead. */
+const SILENT_AFTER_MS = 30_000;
+/** What may wait to be sent or acknowledged; more means that the other side has stopped reading. */
+const MAX_KEPT = 4 * 1_048_576;
+
+export type PathId = number;
+
+export type Effect =
+  | { type: 'send'; path: PathId; message: Uint8Array }
+  /** Sign `text` with the stream's key, then call `signed`. */
+  | { type: 'sign'; path: PathId; text: Uint8Array<ArrayBuffer> }
+  | { type: 'close'; path: PathId; fault: string | null }
+  /** The path carries the stream from here on. Unless resumed, the display layer starts over. */
+  | { type: 'attached'; path: PathId; verdict: Verdict }
+  | { type: 'refused'; path: PathId; code: Code; message: string }
+  | { type: 'notice'; path: PathId; code: Code; message: string }
+  | { type: 'suspect'; path: PathId }
+  | { type: 'display'; bytes: Uint8Array }
+  | { type: 'clipboard'; text: string }
+  | { type: 'ready' }
+  | { type: 'ended'; reason: string }
+  | { type: 'latency'; ms: number }
+  /** More was written than the other side takes: the stream cannot go on. */
+  | { type: 'overflow' };
+
+type Phase = 'challenge' | 'signing' | 'attaching' | 'attached';
+
+interface Path {
+  phase: Phase;
+  /** When the current phase must be over. */
+  deadline: number;
+  attachNumber: number;
+  /** What ATTACH says was received; signed, so fixed when the challenge comes. */
+  received: number;
+}
+
+export class StreamCore {
+  private readonly paths = new Map<PathId, Path>();
+  private lastPath: PathId = 0;
+  private lastAttach = 0;
+  private current: PathId | null = null;
+
+  private outbox = new Outbox();
+  private window = 0;
+
+  private records = new RecordDecoder();
+  private received = 0;
+  private acknowledged = 0;
+  private ackDue: number | null = null;
+
+  private ping: { token: bigint; at: number } | null = null;
+  private pingDue = 0;
+  private heardAt = 0;
+  private suspected = false;
+
+  private effects: Effect[] = [];
+
+  /** `key` is the uncompressed public point that the ticket is bound to, or null when it is bound to none. */
+  constructor(private readonly key: Uint8Array | null) {}
+
+  /** The effects since the last call, in order. */
+  take(): Effect[] {
+    const effects = this.effects;
+    this.effects = [];
+    return effects;
+  }
+
+  get attached(): boolean {
+    return this.current !== null;
+  }
+
+  pathOpened(now: number): PathId {
+    this.lastPath += 1;
+    this.paths.set(this.lastPath, {
+      phase: 'challenge',
+      deadline: now + ATTACH_WITHIN_MS,
+      attachNumber: 0,
+      received: 0,
+    });
+    return this.lastPath;
+  }
+
+  pathClosed(id: PathId): void {
+    this.paths.delete(id);
+    if (this.current === id) this.detach();
+  }
+
+  receive(id: PathId, message: Uint8Array, now: number): void {
+    const path = this.paths.get(id);
+    if (!path) return;
+    try {
+      this.handle(id, path, decodeFrame(message), now);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.close(id, `The workspace's side sent ${error.message}.`);
+    }
+  }
+
+  signed(id: PathId, signature: Uint8Array, now: number): void {
+    const path = this.paths.get(id);
+    if (path?.phase === 'signing') this.attach(id, path, signature, now);
+  }
+
+  sendDisplay(bytes: Uint8Array): void {
+    for (let from = 0; from < bytes.length; from += MAX_DISPLAY_RECORD) {
+      this.write(encodeRecord('display', bytes.subarray(from, from + MAX_DISPLAY_RECORD)));
+    }
+  }
+
+  /** False when the text is too long to be sent. */
+  sendClipboard(text: string): boolean {
+    if (new TextEncoder().encode(text).length > MAX_CLIPBOARD_TEXT) return false;
+    this.write(encodeRecord('clipboard', new TextEncoder().encode(JSON.stringify({ type: 'text', text }))));
+    return true;
+  }
+
+  /** When `tick` must be called next, or null when nothing is timed. */
+  nextDeadline(): number | null {
+    const deadlines = [...this.paths.values()].filter((path) => path.phase !== 'attached').map((path) => path.deadline);
+    if (this.current !== null) {
+      deadlines.push(this.pingDue);
+      if (this.ackDue !== null) deadlines.push(this.ackDue);
+    }
+    return deadlines.length === 0 ? null : Math.min(...deadlines);
+  }
+
+  tick(now: number): void {
+    for (const [id, path] of this.paths) {
+      if (path.phase !== 'attached' && now >= path.deadline) {
+        this.close(id, 'The workspace’s side did not answer in time.');
+      }
+    }
+    if (this.current === null) return;
+    if (this.ackDue !== null && now >= this.ackDue) this.acknowledge(this.current);
+    if (now >= this.pingDue) this.testPath(this.current, now);
+  }
+
+  private testPath(id: PathId, now: number): void {
+    const silent = now - this.heardAt;
+    if (silent >= SILENT_AFTER_MS) {
+      this.close(id, 'The connection went silent.');
+      return;
+    }
+    if (this.ping && silent >= SUSPECT_AFTER_MS && !this.suspected) {
+      this.suspected = true;
+      this.effects.push({ type: 'suspect', path: id });
+    }
+    // One PING at a time: a late answer is still an answer, and says how late.
+    if (!this.ping) {
+      this.ping = { token: BigInt(Math.round(now)), at: now };
+      this.send(id, encodePing(this.ping.token));
+    }
+    this.pingDue = now + PING_EVERY_MS;
+  }
+
+  private handle(id: PathId, path: Path, frame: AgentFrame, now: number): void {
+    if (id === this.current) {
+      this.heardAt = now;
+      this.suspected = false;
+    }
+    switch (frame.kind) {
+      case 'challenge':
+        return this.challenged(id, path, frame, now);
+      case 'attached':
+        return this.attachedBy(id, path, frame, now);
+      case 'refused':
+        this.effects.push({ type: 'refused', path: id, code: frame.code, message: frame.message });
+        return this.close(id, null);
+      case 'notice':
+        this.effects.push({ type: 'notice', path: id, code: frame.code, message: frame.message });
+        return;
+      case 'ping':
+        return this.send(id, encodePong(frame.token));
+      case 'pong':
+        return this.ponged(frame.token, now);
+      case 'data':
+        if (id !== this.current) throw new ProtocolError('DATA before ATTACHED');
+        return this.counted(id, frame, now);
+      case 'ack':
+        if (id !== this.current) throw new ProtocolError('an ACK before ATTACHED');
+        this.outbox.acknowledge(frame.received);
+        return this.pump();
+    }
+  }
+
+  private challenged(id: PathId, path: Path, frame: { nonce: Uint8Array; streamId: Uint8Array }, now: number): void {
+    if (path.phase !== 'challenge') throw new ProtocolError('a second CHALLENGE');
+    this.lastAttach += 1;
+    path.attachNumber = this.lastAttach;
+    path.received = this.received;
+    if (!this.key) {
+      this.attach(id, path, null, now);
+      return;
+    }
+    path.phase = 'signing';
+    this.effects.push({ type: 'sign', path: id, text: attachText(frame, path.attachNumber, path.received) });
+  }
+
+  private attach(id: PathId, path: Path, signature: Uint8Array | null, now: number): void {
+    path.phase = 'attaching';
+    path.deadline = now + ATTACH_WITHIN_MS;
+    const { attachNumber, received } = path;
+    this.send(id, encodeAttach({ attachNumber, received, key: this.key, signature }));
+  }
+
+  private attachedBy(
+    id: PathId,
+    path: Path,
+    frame: { verdict: Verdict; received: number; window: number },
+    now: number,
+  ): void {
+    if (path.phase !== 'attaching') throw new ProtocolError('ATTACHED out of turn');
+    if (frame.verdict === 'resumed') this.outbox.resumeAt(frame.received);
+    else this.restart();
+    path.phase = 'attached';
+    const before = this.current;
+    this.current = id;
+    this.window = frame.window;
+    this.heardAt = now;
+    this.suspected = false;
+    this.ping = null;
+    this.pingDue = now;
+    if (before !== null) this.close(before, null);
+    this.effects.push({ type: 'attached', path: id, verdict: frame.verdict });
+    this.pump();
+  }
+
+  private restart(): void {
+    this.outbox = new Outbox();
+    this.records = new RecordDecoder();
+    this.received = 0;
+    this.acknowledged = 0;
+    this.ackDue = null;
+  }
+
+  private ponged(token: bigint, now: number): void {
+    if (this.ping?.token !== token) return;
+    this.effects.push({ type: 'latency', ms: now - this.ping.at });
+    this.ping = null;
+  }
+
+  private counted(id: PathId, frame: { offset: number; bytes: Uint8Array }, now: number): void {
+    if (frame.offset > this.received) throw new ProtocolError('DATA with a gap before it');
+    const fresh = frame.bytes.subarray(this.received - frame.offset);
+    this.received += fresh.length;
+    for (const event of this.records.push(fresh)) this.record(event);
+    if (this.received - this.acknowledged >= ACK_EVERY) this.acknowledge(id);
+    else this.ackDue ??= now + ACK_WITHIN_MS;
+  }
+
+  private acknowledge(id: PathId): void {
+    this.ackDue = null;
+    this.acknowledged = this.received;
+    this.send(id, encodeAck(this.received));
+  }
+
+  private record(event: RecordEvent): void {
+    if (event.channel === 'display') {
+      this.effects.push({ type: 'display', bytes: event.bytes });
+      return;
+    }
+    const value = isObject(event.value) ? event.value : {};
+    if (event.channel === 'clipboard') {
+      if (value['type'] === 'text' && typeof value['text'] === 'string') {
+        this.effects.push({ type: 'clipboard', text: value['text'] });
+      }
+    } else if (value['type'] === 'ready') {
+      this.effects.push({ type: 'ready' });
+    } else if (value['type'] === 'ended') {
+      this.effects.push({ type: 'ended', reason: typeof value['reason'] === 'string' ? value['reason'] : '' });
+    }
+  }
+
+  private write(record: Uint8Array): void {
+    if (this.outbox.kept + record.length > MAX_KEPT) {
+      this.effects.push({ type: 'overflow' });
+      return;
+    }
+    this.outbox.write(record);
+    this.pump();
+  }
+
+  private pump(): void {
+    if (this.current === null) return;
+    for (let frame = this.outbox.nextFrame(this.window); frame; frame = this.outbox.nextFrame(this.window)) {
+      this.send(this.current, frame);
+    }
+  }
+
+  private send(path: PathId, message: Uint8Array): void {
+    this.effects.push({ type: 'send', path, message });
+  }
+
+  private close(id: PathId, fault: string | null): void {
+    if (!this.paths.delete(id)) return;
+    if (this.current === id) this.detach();
+    this.effects.push({ type: 'close', path: id, fault });
+  }
+
+  private detach(): void {
+    this.current = null;
+    this.ping = null;
+    this.ackDue = null;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}

@@ -1,0 +1,102 @@
+/** Ties one session's stream to its picture, its clipboard and the page. Everything is made on mount and let go on unmount. */
+
+import { type RefObject, useEffect, useRef, useState } from 'react';
+import * as api from '../api/client';
+import { asProblem } from '../api/problem';
+import type { Session } from '../api/types';
+import { NoTicket, type Rates, StreamConnection, type StreamState, type Ticket } from '../stream/connection';
+import { SharedClipboard } from './Clipboard';
+import { Screen } from './Screen';
+import { PasteKey } from './paste';
+
+export interface Desktop {
+  host: RefObject<HTMLDivElement | null>;
+  screen: RefObject<Screen | null>;
+  clipboard: RefObject<SharedClipboard | null>;
+  connection: RefObject<StreamConnection | null>;
+  state: StreamState;
+  /** The current display has drawn. Stays true while a broken path is replaced. */
+  drawn: boolean;
+  rates: Rates;
+  clipboardText: string;
+  clipboardRefusal: string | null;
+}
+
+export function useDesktop(session: Session): Desktop {
+  const host = useRef<HTMLDivElement>(null);
+  const screen = useRef<Screen>(null);
+  const clipboard = useRef<SharedClipboard>(null);
+  const connection = useRef<StreamConnection>(null);
+  const [state, setState] = useState<StreamState>({ name: 'connecting', trouble: null });
+  const [drawn, setDrawn] = useState(false);
+  const [rates, setRates] = useState<Rates>({ latencyMs: null, down: 0, up: 0 });
+  const [clipboardText, setClipboardText] = useState('');
+  const [clipboardRefusal, setClipboardRefusal] = useState<string | null>(null);
+  const { id, name } = session;
+
+  useEffect(() => {
+    if (!host.current) return;
+    const stream = new StreamConnection({
+      askTicket: (thumbprint) => askTicket(id, thumbprint),
+      listener: {
+        state: (next) => {
+          setState(next);
+          picture.setInteractive(next.name === 'live');
+        },
+        display: (channel) => {
+          shared.forget();
+          picture.show(channel);
+        },
+        clipboard: (text) => shared.received(text),
+        clipboardRefused: setClipboardRefusal,
+        rates: setRates,
+      },
+    });
+    const picture = new Screen(host.current, `${name}, desktop. Ctrl+Alt+Shift+M leaves it for the toolbar.`, {
+      drawn: () => {
+        setDrawn(true);
+        shared.focused();
+      },
+      failed: () => stream.restart(),
+    });
+    const shared = new SharedClipboard({
+      send: (text) => {
+        setClipboardRefusal(null);
+        return stream.sendClipboard(text);
+      },
+      changed: setClipboardText,
+    });
+    const paste = new PasteKey({
+      hasFocus: () => picture.hasFocus,
+      offer: (text) => shared.offer(text),
+      read: () => shared.read(),
+      key: (key, down) => picture.key(key, down),
+    });
+    screen.current = picture;
+    clipboard.current = shared;
+    connection.current = stream;
+    shared.start();
+    paste.start();
+    stream.start();
+    return () => {
+      paste.stop();
+      shared.stop();
+      stream.close();
+      picture.dispose();
+    };
+  }, [id, name]);
+
+  return { host, screen, clipboard, connection, state, drawn, rates, clipboardText, clipboardRefusal };
+}
+
+/** A ticket, or `NoTicket` where the answer says that asking again is of no use. */
+async function askTicket(id: string, thumbprint: string | null): Promise<Ticket> {
+  try {
+    return await api.connect(id, thumbprint);
+  } catch (error) {
+    const { status, message, hint } = asProblem(error).details;
+    if (status === 401 || status === 403) throw new NoTicket('revoked', message);
+    if (status === 404 || status === 410) throw new NoTicket('ended', message);
+    throw new Error([message, hint].filter(Boolean).join(' '));
+  }
+}

@@ -1,5 +1,5 @@
 import { Button, Stack, TextInput } from '@mantine/core';
-import { type FormEvent, useEffect, useRef, useState } from 'react';
+import { type SubmitEvent, useEffect, useRef, useState } from 'react';
 import { useSignIn } from '../api/queries';
 import { asProblem } from '../api/problem';
 import { ThemeMenu } from '../shell/ThemeMenu';
@@ -17,7 +17,7 @@ export function SignIn() {
   const passwordField = useRef<HTMLInputElement>(null);
   const wait = useCountdown(signIn.error ? asProblem(signIn.error).details.retryAfter : null);
 
-  const submit = (event: FormEvent) => {
+  const submit = (event: SubmitEvent) => {
     event.preventDefault();
     setMissing(username === '' || password === '');
     if (username === '' || password === '') return;

@@ -284,7 +284,7 @@ export class StreamConnection {
     const socket = this.sockets.get(path);
     if (socket?.readyState !== WebSocket.OPEN) return;
     this.bytes.up += message.length;
-    socket.send(message as Uint8Array<ArrayBuffer>);
+    socket.send(message);
   }
 
   private async sign(path: PathId, text: Uint8Array<ArrayBuffer>): Promise<void> {

@@ -298,13 +298,13 @@ export class StreamCore {
     }
     const value = isObject(event.value) ? event.value : {};
     if (event.channel === 'clipboard') {
-      if (value['type'] === 'text' && typeof value['text'] === 'string') {
-        this.effects.push({ type: 'clipboard', text: value['text'] });
+      if (value.type === 'text' && typeof value.text === 'string') {
+        this.effects.push({ type: 'clipboard', text: value.text });
       }
-    } else if (value['type'] === 'ready') {
+    } else if (value.type === 'ready') {
       this.effects.push({ type: 'ready' });
-    } else if (value['type'] === 'ended') {
-      this.effects.push({ type: 'ended', reason: typeof value['reason'] === 'string' ? value['reason'] : '' });
+    } else if (value.type === 'ended') {
+      this.effects.push({ type: 'ended', reason: typeof value.reason === 'string' ? value.reason : '' });
     }
   }
 

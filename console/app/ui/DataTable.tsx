@@ -19,13 +19,13 @@ interface Props<Row> {
 /** A table that becomes a list of cards where it would not fit. The first column heads each card. */
 export function DataTable<Row>({ caption, columns, rows, rowKey, dense = false }: Props<Row>) {
   return (
-    <div className={classes.frame} data-dense={dense || undefined}>
+    <div className={classes.frame} data-dense={dense ? true : undefined}>
       <table className={classes.table}>
         <caption className={dense ? classes.caption : 'm-hidden'}>{caption}</caption>
         <thead>
           <tr>
             {columns.map((column) => (
-              <th key={column.label} scope="col" data-numeric={column.numeric || undefined}>
+              <th key={column.label} scope="col" data-numeric={column.numeric ? true : undefined}>
                 {column.label}
               </th>
             ))}
@@ -35,7 +35,7 @@ export function DataTable<Row>({ caption, columns, rows, rowKey, dense = false }
           {rows.map((row) => (
             <tr key={rowKey(row)}>
               {columns.map((column) => (
-                <td key={column.label} data-label={column.label} data-numeric={column.numeric || undefined}>
+                <td key={column.label} data-label={column.label} data-numeric={column.numeric ? true : undefined}>
                   {column.render(row)}
                 </td>
               ))}

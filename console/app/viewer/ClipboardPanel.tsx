@@ -9,7 +9,12 @@ export function ClipboardPanel({ desktop }: { desktop: Desktop }) {
   const [draft, setDraft] = useState(clipboardText);
   const [note, setNote] = useState<string | null>(null);
   const [permission, setPermission] = useState<PermissionState | 'unknown'>('unknown');
-  useEffect(() => setDraft(clipboardText), [clipboardText]);
+  // News from either side replaces the draft.
+  const [shown, setShown] = useState(clipboardText);
+  if (shown !== clipboardText) {
+    setShown(clipboardText);
+    setDraft(clipboardText);
+  }
   useEffect(() => void readPermission().then(setPermission), []);
 
   const send = () => {

@@ -11,7 +11,8 @@ import { useDesktop } from './useDesktop';
 import classes from './Viewer.module.css';
 
 export default function Viewer({ session }: { session: Session }) {
-  const desktop = useDesktop(session);
+  const host = useRef<HTMLDivElement>(null);
+  const desktop = useDesktop(session, host);
   const end = useEndDialog();
   const toolbar = useRef<HTMLElement>(null);
   useToolbarChord(toolbar);
@@ -20,7 +21,7 @@ export default function Viewer({ session }: { session: Session }) {
     <div className={classes.viewer}>
       <Toolbar ref={toolbar} session={session} desktop={desktop} onEnd={() => end.ask(session)} />
       <main className={classes.stage}>
-        <div ref={desktop.host} className={classes.host} />
+        <div ref={host} className={classes.host} />
         {!drawn && state.name !== 'stopped' && <Opening session={session} state={state} />}
         {state.name === 'stopped' && (
           <Stopped session={session} state={state} onTakeBack={() => desktop.connection.current?.restart()} />

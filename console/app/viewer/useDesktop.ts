@@ -10,7 +10,6 @@ import { Screen } from './Screen';
 import { PasteKey } from './paste';
 
 export interface Desktop {
-  host: RefObject<HTMLDivElement | null>;
   screen: RefObject<Screen | null>;
   clipboard: RefObject<SharedClipboard | null>;
   connection: RefObject<StreamConnection | null>;
@@ -22,8 +21,7 @@ export interface Desktop {
   clipboardRefusal: string | null;
 }
 
-export function useDesktop(session: Session): Desktop {
-  const host = useRef<HTMLDivElement>(null);
+export function useDesktop(session: Session, host: RefObject<HTMLDivElement | null>): Desktop {
   const screen = useRef<Screen>(null);
   const clipboard = useRef<SharedClipboard>(null);
   const connection = useRef<StreamConnection>(null);
@@ -84,9 +82,9 @@ export function useDesktop(session: Session): Desktop {
       stream.close();
       picture.dispose();
     };
-  }, [id, name]);
+  }, [id, name, host]);
 
-  return { host, screen, clipboard, connection, state, drawn, rates, clipboardText, clipboardRefusal };
+  return { screen, clipboard, connection, state, drawn, rates, clipboardText, clipboardRefusal };
 }
 
 /** A ticket, or `NoTicket` where the answer says that asking again is of no use. */
@@ -97,6 +95,6 @@ async function askTicket(id: string, thumbprint: string | null): Promise<Ticket>
     const { status, message, hint } = asProblem(error).details;
     if (status === 401 || status === 403) throw new NoTicket('revoked', message);
     if (status === 404 || status === 410) throw new NoTicket('ended', message);
-    throw new Error([message, hint].filter(Boolean).join(' '));
+    throw new Error([message, hint].filter(Boolean).join(' '), { cause: error });
   }
 }

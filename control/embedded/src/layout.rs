@@ -1,0 +1,209 @@
+//! Where everything of the database lies below the data directory.
+//!
+//! ```text
+//! {data}/postgres/            ours: the user of PostgreSQL passes through and changes nothing
+//!   lock                      held while a Meridian uses the database
+//!   *.conf                    written at every start
+//!   cluster/                  PostgreSQL's own (0700)
+//!   socket/                   its socket (0700), unless the path is too long for one
+//! {data}/logs/postgres/       its log (0700), rotated and bounded
+//! {data}/logs/postgres-start.log
+//! ```
+//!
+//! As root, nothing is ever written into a directory that the unprivileged user owns: a link placed there cannot turn a
+//! write of ours against another file.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use crate::{
+    EmbeddedError,
+    account::{Account, canonical, make},
+};
+
+/// The port is only part of the socket's name: nothing listens on TCP.
+pub(crate) const PORT: u16 = 5432;
+
+/// `sun_path` holds 108 bytes with the closing zero.
+const SOCKET_PATH_LIMIT: usize = 107;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    pub(crate) data: PathBuf,
+    pub(crate) home: PathBuf,
+    pub(crate) cluster: PathBuf,
+    pub(crate) socket: PathBuf,
+    pub(crate) logs: PathBuf,
+    pub(crate) start_log: PathBuf,
+}
+
+impl Layout {
+    /// Makes the directories. The cluster's own is made by [`crate::cluster`], when it is complete.
+    pub(crate) fn prepare(
+        data_dir: &Path,
+        runtime_dirs: &[PathBuf],
+    ) -> Result<(Self, Account), EmbeddedError> {
+        make(data_dir, 0o700)?;
+        let data = canonical(data_dir)?;
+        let home = data.join("postgres");
+        let account = Account::find(&home.join("cluster"))?;
+        account.passage(&data)?;
+        account.passage(&home)?;
+        account.check_reach(&home)?;
+        account.passage(&data.join("logs"))?;
+        let logs = data.join("logs/postgres");
+        account.own(&logs)?;
+        let socket = socket_directory(&data, &home, &account, runtime_dirs)?;
+        let start_log = data.join("logs/postgres-start.log");
+        Ok((Self { cluster: home.join("cluster"), data, home, socket, logs, start_log }, account))
+    }
+
+    /// Writes a file of ours that PostgreSQL's user may read; true when its content is new.
+    pub(crate) fn write(&self, name: &str, text: &str, account: &Account) -> Result<bool, EmbeddedError> {
+        let path = self.home.join(name);
+        if fs::read_to_string(&path).is_ok_and(|old| old == text) {
+            return Ok(false);
+        }
+        let new = self.home.join(format!("{name}.new"));
+        let write = || -> io::Result<()> {
+            match fs::remove_file(&new) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+            file.write_all(text.as_bytes())?;
+            if account.switched {
+                std::os::unix::fs::fchown(&file, None, Some(account.gid))?;
+                file.set_permissions(fs::Permissions::from_mode(0o640))?;
+            }
+            file.sync_all()?;
+            fs::rename(&new, &path)
+        };
+        write().map_err(|error| EmbeddedError::file("write", &path, error))?;
+        Ok(true)
+    }
+}
+
+/// Beside the cluster where the path is short enough and plain, else a short private directory for this data directory.
+fn socket_directory(
+    data: &Path,
+    home: &Path,
+    account: &Account,
+    runtime_dirs: &[PathBuf],
+) -> Result<PathBuf, EmbeddedError> {
+    let beside = home.join("socket");
+    if fits(&beside) {
+        account.own(&beside)?;
+        return Ok(beside);
+    }
+    let meta = fs::metadata(data).map_err(|error| EmbeddedError::file("look at", data, error))?;
+    // The data directory's device and inode are short, its own, and the same at the next start, which must find the socket again.
+    let name = format!("meridian-{:x}-{:x}", meta.dev(), meta.ino());
+    let usable = |parent: &&PathBuf| {
+        parent.is_dir() && rustix::fs::access(parent.as_path(), rustix::fs::Access::WRITE_OK).is_ok()
+    };
+    let parent = runtime_dirs.iter().find(usable).map_or(Path::new("/tmp"), PathBuf::as_path);
+    let directory = parent.join(name);
+    match fs::symlink_metadata(&directory) {
+        Ok(found) => check_private(&directory, &found, account)?,
+        // Made anew: `mkdir` fails when someone was faster, it follows no link.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(EmbeddedError::file("look at", &directory, error)),
+    }
+    account.own(&directory)?;
+    account.check_reach(&directory)?;
+    Ok(directory)
+}
+
+/// In a shared parent, anyone may have made the directory before us.
+fn check_private(directory: &Path, found: &fs::Metadata, account: &Account) -> Result<(), EmbeddedError> {
+    let problem = if !found.is_dir() {
+        "is no directory"
+    } else if found.uid() != account.uid && found.uid() != rustix::process::geteuid().as_raw() {
+        "belongs to another user"
+    } else if found.mode() & 0o077 != 0 {
+        "is open to other users"
+    } else {
+        return Ok(());
+    };
+    Err(EmbeddedError::SocketDirectory { directory: directory.to_owned(), problem: problem.to_owned() })
+}
+
+/// PostgreSQL takes a comma for a list of directories and a quote for a quoted one.
+fn fits(directory: &Path) -> bool {
+    let bytes = directory.as_os_str().as_bytes();
+    let length = bytes.len() + format!("/.s.PGSQL.{PORT}").len();
+    length <= SOCKET_PATH_LIMIT && !bytes.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n'))
+}
+
+/// `name=value` for PostgreSQL's `-c`, whatever bytes the path has.
+pub(crate) fn setting(name: &str, value: &Path) -> std::ffi::OsString {
+    let mut text = OsStr::new(name).to_owned();
+    text.push("=");
+    text.push(value);
+    text
+}
+
+/// Held while a Meridian uses the database; the kernel releases it when that process ends in any way.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    pub(crate) fn take(layout: &Layout) -> Result<Self, EmbeddedError> {
+        let path = layout.home.join("lock");
+        let open = || {
+            let flags = OFlags::NOFOLLOW.bits().cast_signed();
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(flags)
+                .open(&path)
+        };
+        let mut file = open().map_err(|error| EmbeddedError::file("open", &path, error))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut holder = String::new();
+            // The holder may just be writing its pid; then the error goes without it.
+            let _ = file.read_to_string(&mut holder);
+            let pid = holder.trim();
+            let holder = if pid.is_empty() { "a process".to_owned() } else { format!("pid {pid}") };
+            return Err(EmbeddedError::InUse { data_dir: layout.data.clone(), holder });
+        }
+        let write = |file: &mut File| -> io::Result<()> {
+            file.set_len(0)?;
+            writeln!(file, "{}", std::process::id())
+        };
+        write(&mut file).map_err(|error| EmbeddedError::file("write", &path, error))?;
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_path_fits_up_to_the_last_byte() {
+        let name_length = "/.s.PGSQL.5432".len();
+        let longest = PathBuf::from(format!("/{}", "a".repeat(SOCKET_PATH_LIMIT - name_length - 1)));
+        assert!(fits(&longest));
+        assert!(!fits(
+            &longest.with_file_name(format!("{}a", longest.file_name().unwrap().to_str().unwrap()))
+        ));
+        assert!(!fits(Path::new("/a,b")));
+    }
+}

@@ -69,15 +69,18 @@ export function useMe() {
   });
 }
 
+/** Nothing that one person saw is left for the next. */
+function become(client: QueryClient, me: Me | null): void {
+  client.removeQueries({ predicate: (query) => query.queryKey[0] !== keys.me[0] });
+  client.setQueryData(keys.me, me);
+}
+
 export function useSignIn() {
   const client = useQueryClient();
   return useMutation({
     mutationFn: (credentials: { username: string; password: string }) =>
       api.signIn(credentials.username, credentials.password),
-    onSuccess: (me) => {
-      client.clear();
-      client.setQueryData(keys.me, me);
-    },
+    onSuccess: (me) => become(client, me),
   });
 }
 
@@ -85,10 +88,7 @@ export function useSignOut() {
   const client = useQueryClient();
   return useMutation({
     mutationFn: api.signOut,
-    onSuccess: () => {
-      client.clear();
-      client.setQueryData(keys.me, null);
-    },
+    onSuccess: () => become(client, null),
   });
 }
 

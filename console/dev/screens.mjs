@@ -1,0 +1,151 @@
+/**
+ * Pictures of every page, light, dark and on a phone, against the mock:
+ *
+ *     npm run build && npm run screens -- DIRECTORY
+ */
+
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { launchBrowser, signIn } from './browser.mjs';
+import { workspaces } from './mock/data.mjs';
+import { failure, fullHouse, startMock } from './mock/server.mjs';
+
+const directory = process.argv[2] ?? '../test-results/console';
+const only = process.argv[3];
+await mkdir(directory, { recursive: true });
+
+const looks = [
+  { name: 'light', colorScheme: 'light', viewport: { width: 1280, height: 800 } },
+  { name: 'dark', colorScheme: 'dark', viewport: { width: 1280, height: 800 } },
+  { name: 'phone', colorScheme: 'light', viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true },
+  { name: 'narrow', colorScheme: 'dark', viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true },
+].filter((look) => !only || look.name === only);
+
+const browser = await launchBrowser();
+for (const look of looks) {
+  const mock = await startMock({ pace: 40 });
+  const { name, ...settings } = look;
+  const context = await browser.newContext(settings);
+  const page = await context.newPage();
+  page.on('console', (message) => {
+    const { url } = message.location();
+    if (message.type() === 'error' && !message.text().includes('status of')) report(name, `${message.text()} ${url}`);
+  });
+  page.on('pageerror', (error) => report(name, error.message));
+  await tour(page, mock, (shot) => page.screenshot({ path: join(directory, `${name}-${shot}.png`) }));
+  await context.close();
+  mock.stop();
+}
+await browser.close();
+
+function report(look, text) {
+  process.stderr.write(`${look}: ${text}\n`);
+  process.exitCode = 1;
+}
+
+async function tour(page, mock, shoot) {
+  const { url } = mock;
+  await page.goto(url);
+  await page.getByLabel('Username').fill('admin');
+  await shoot('sign-in');
+  await page.getByLabel('Password').fill('wrong');
+  for (let attempt = 0; attempt < 4; attempt += 1) {
+    const answered = page.waitForResponse('**/auth/login');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await answered;
+  }
+  await page.getByText('try again in').waitFor();
+  await shoot('sign-in-throttled');
+  await signIn(page, url);
+  await page.getByRole('button', { name: 'Launch' }).first().waitFor();
+  await shoot('catalogue-empty');
+
+  mock.refuseLaunch = failure(fullHouse.code, fullHouse.message, fullHouse);
+  await page.getByRole('button', { name: 'Launch' }).first().click();
+  await page.getByRole('alert').waitFor();
+  await page.getByRole('alert').scrollIntoViewIfNeeded();
+  await shoot('launch-refused');
+  mock.refuseLaunch = null;
+
+  const admin = { id: 'usr-admin', name: 'admin' };
+  const starting = mock.add(admin, workspaces[0], 'london', { progress: { step: 'image', message: 'Fetching the image: 182 of 410 MB', percent: 44 } });
+  await page.goto(`${url}/sessions/${starting.id}`);
+  await page.getByText('Fetching').first().waitFor();
+  await shoot('launching');
+
+  const failed = mock.add(admin, workspaces[1], 'virginia', {
+    state: 'failed',
+    progress: { step: 'container', message: '', percent: null },
+    reason: 'Docker Engine on agent-virginia-1 did not answer within 30 s. Launch again, or choose another zone.',
+    ended_at: new Date().toISOString(),
+  });
+  await page.goto(`${url}/sessions/${failed.id}`);
+  await page.getByRole('button', { name: 'How it was placed' }).click();
+  await page.getByText('Candidates').waitFor();
+  await shoot('failed');
+
+  mock.add({ id: 'usr-ada', name: 'ada' }, workspaces[2], 'virginia', { state: 'unreachable' });
+  const running = mock.add(admin, workspaces[0], 'london', { state: 'running', started_at: new Date(Date.now() - 3.9e6).toISOString(), created_at: new Date(Date.now() - 3.9e6).toISOString() });
+  await page.goto(url);
+  await page.getByRole('heading', { name: 'Running now' }).waitFor();
+  await shoot('catalogue');
+  await page.goto(`${url}/sessions`);
+  await page.getByLabel('Show ended ones').check({ force: true });
+  await page.getByText('Docker Engine').waitFor();
+  await shoot('my-sessions');
+
+  for (const admin of ['zones', 'nodes', 'sessions']) {
+    await page.goto(`${url}/admin/${admin}`);
+    await page.getByRole('table').waitFor();
+    await shoot(`admin-${admin}`);
+    await page.getByRole('button', { name: admin === 'sessions' ? 'Explain' : 'Show' }).nth(admin === 'nodes' ? 4 : 0).click();
+    await page.getByRole('dialog').waitFor();
+    await page.waitForTimeout(400);
+    await shoot(`admin-${admin}-drawer`);
+  }
+
+  await page.goto(`${url}/nowhere`);
+  await page.getByText('no page').waitFor();
+  await shoot('not-found');
+  if (await page.getByRole('button', { name: 'Menu' }).isVisible()) {
+    await page.getByRole('button', { name: 'Menu' }).click();
+    await page.waitForTimeout(400);
+    await shoot('menu');
+  }
+  await viewer(page, mock, running, shoot);
+}
+
+async function viewer(page, mock, session, shoot) {
+  await page.goto(`${mock.url}/sessions/${session.id}`);
+  await page.getByRole('application').waitFor();
+  await page.waitForFunction(() => !document.body.innerText.includes('first picture'));
+  await page.waitForTimeout(1500);
+  await page.keyboard.type('hello');
+  await page.waitForTimeout(200);
+  await shoot('viewer');
+  await page.getByRole('button', { name: 'Keys' }).click();
+  await page.waitForTimeout(300);
+  await shoot('viewer-keys');
+  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: 'Clipboard' }).click();
+  await page.waitForTimeout(300);
+  await shoot('viewer-clipboard');
+  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: 'End session' }).click();
+  await page.waitForTimeout(300);
+  await shoot('viewer-end');
+  await page.getByRole('button', { name: 'Keep working' }).click();
+  await page.getByRole('button', { name: 'Hide the toolbar' }).click();
+  await page.waitForTimeout(500);
+  await shoot('viewer-folded');
+  await page.getByRole('button', { name: 'Show the toolbar' }).click();
+  mock.streams.forEach((stream) => stream.notice(3, 'A later viewer took this session.'));
+  await page.getByText('open elsewhere').waitFor();
+  await shoot('viewer-superseded');
+  await page.getByRole('button', { name: 'Use it here' }).click();
+  await page.getByText('open elsewhere').waitFor({ state: 'detached' });
+  mock.end(session, 'An administrator ended it for maintenance of the host.');
+  await page.getByText('has ended').first().waitFor();
+  await page.getByText('maintenance').first().waitFor();
+  await shoot('ended');
+}

@@ -128,6 +128,16 @@ pub enum Seccomp {
     Chromium,
 }
 
+impl Seccomp {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Chromium => "chromium",
+        }
+    }
+}
+
 /// Everything an engine needs to make a workspace's container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkspaceSpec {

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use meridian_model::{NodeRole, ZoneSettings};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +48,40 @@ pub struct WebSettings {
     /// A request's body at most, in bytes.
     #[serde(default = "max_body_bytes")]
     pub max_body_bytes: usize,
+    /// What the node sees to at each start; `meridian up` writes it.
+    #[serde(default)]
+    pub furnish: Option<FurnishSettings>,
+}
+
+/// What a deployment on one machine begins with. Each part does nothing when it is there already.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FurnishSettings {
+    /// File with the first administrator's password; used only while nobody has an account.
+    pub admin_password_file: Option<PathBuf>,
+    /// Written when the first administrator was made with that password.
+    pub admin_made_file: Option<PathBuf>,
+    #[serde(default, rename = "zone")]
+    pub zones: Vec<FurnishZone>,
+    #[serde(default, rename = "enroll")]
+    pub enrollments: Vec<FurnishEnrollment>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FurnishZone {
+    pub name: String,
+    pub settings: ZoneSettings,
+}
+
+/// A node that will be started beside this one and needs a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FurnishEnrollment {
+    pub role: NodeRole,
+    pub zone: String,
+    /// Where the token is put (0600).
+    pub token_file: PathBuf,
 }
 
 fn five() -> u64 {

@@ -1,0 +1,94 @@
+//! HTTP: the whole table of routes, and the OpenAPI document that is made from it.
+//!
+//! Handlers extract, make one call, and give a view. The hot interactions' extractors only parse: one SQL function decides. The rest take
+//! [`extract::Admin`] as an argument: permission is a type, not a line that somebody may forget.
+
+mod assets;
+mod auth;
+mod connections;
+mod error;
+pub(crate) mod extract;
+mod health;
+mod layers;
+pub(crate) mod node_listener;
+mod nodes;
+mod sessions;
+mod users;
+mod workspaces;
+mod zones;
+
+use axum::{Router, middleware, routing::get};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use error::{ApiError, Hop};
+
+use crate::state::AppState;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Meridian", description = "The control plane's API.", license(name = "Apache-2.0")),
+    components(schemas(crate::views::ErrorView)),
+    tags(
+        (name = "auth", description = "Sign in and out"),
+        (name = "workspaces", description = "The catalogue"),
+        (name = "zones", description = "Where workspaces run"),
+        (name = "sessions", description = "Launched workspaces"),
+        (name = "nodes", description = "The running roles"),
+        (name = "users", description = "Accounts"),
+    )
+)]
+struct Document;
+
+fn documented() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(auth::login))
+        .routes(routes!(auth::logout))
+        .routes(routes!(auth::me))
+        .routes(routes!(workspaces::list_workspaces, workspaces::create_workspace))
+        .routes(routes!(zones::list_zones))
+        .routes(routes!(zones::update_zone))
+        .routes(routes!(sessions::list_sessions, sessions::launch_session))
+        .routes(routes!(sessions::get_session, sessions::end_session))
+        .routes(routes!(sessions::explain_session))
+        .routes(routes!(sessions::watch_session))
+        .routes(routes!(sessions::connect_session))
+        .routes(routes!(nodes::list_nodes))
+        .routes(routes!(nodes::drain_node))
+        .routes(routes!(nodes::undrain_node))
+        .routes(routes!(nodes::create_enrollment))
+        .routes(routes!(users::list_users, users::create_user))
+        .routes(routes!(users::update_user))
+}
+
+/// The OpenAPI 3.1 document, as served and as committed in openapi/.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    documented().into_openapi()
+}
+
+/// Everything that the public listener serves.
+pub fn public_router(state: AppState) -> Router {
+    let (router, document) = documented().split_for_parts();
+    let document = std::sync::Arc::new(document);
+    router
+        .route("/api/v1/connections/authorize", axum::routing::post(connections::authorize))
+        .route("/api/v1/nodes/enroll", axum::routing::post(connections::enroll))
+        .route(
+            "/api/v1/openapi.json",
+            get(move || {
+                let document = document.clone();
+                async move { axum::Json((*document).clone()) }
+            }),
+        )
+        .route("/api/__healthcheck", get(health::healthcheck))
+        .route("/.well-known/jwks.json", get(health::jwks))
+        .route("/api/{*rest}", axum::routing::any(health::no_such_route))
+        .fallback(assets::console)
+        .layer(axum::extract::DefaultBodyLimit::max(state.settings.max_body_bytes))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(middleware::from_fn_with_state(state.clone(), layers::guard))
+        .layer(middleware::from_fn_with_state(state.clone(), layers::frame))
+        .with_state(state)
+}

@@ -1,0 +1,213 @@
+//! The one error of the API, and its one mapping to status, words and hop.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    app::passwords::PasswordError,
+    store::StoreError,
+    views::{CandidateView, ErrorBodyView, ErrorView},
+};
+
+/// The part of the way that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hop {
+    Web,
+    Database,
+    Agent,
+    Proxy,
+}
+
+impl Hop {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Database => "database",
+            Self::Agent => "agent",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+/// A refusal or failure: what the user may read, and for the log what happened.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    hop: Option<Hop>,
+    hint: Option<String>,
+    explanation: Option<Vec<CandidateView>>,
+    retry_after_s: Option<u64>,
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl ApiError {
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            hop: None,
+            hint: None,
+            explanation: None,
+            retry_after_s: None,
+            cause: None,
+        }
+    }
+
+    #[must_use]
+    pub fn hop(mut self, hop: Hop) -> Self {
+        self.hop = Some(hop);
+        self
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn explanation(mut self, explanation: Vec<CandidateView>) -> Self {
+        self.explanation = Some(explanation);
+        self
+    }
+
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    pub fn unauthenticated() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "You are not signed in, or your sign-in has expired")
+            .hint("Sign in again; your sessions go on meanwhile")
+    }
+
+    pub fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "This is for administrators")
+            .hint("Ask an administrator, or sign in as one")
+    }
+
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("There is no such {what}, or it is not yours"))
+    }
+
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message)
+    }
+
+    pub fn taken(what: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, "name_taken", format!("A {what} of that name exists already"))
+            .hint("Choose another name")
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let unavailable = |code, message: &str| {
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
+                .hop(Hop::Database)
+                .hint("Running sessions are not affected. Try again in a few seconds; if it stays, tell an administrator")
+                .retry_after(2)
+        };
+        match error {
+            StoreError::Unavailable(_) => {
+                unavailable("database_unavailable", "Meridian's database cannot be reached").cause(error)
+            }
+            StoreError::Timeout => unavailable("database_slow", "Meridian's database did not answer in time").cause(error),
+            StoreError::Query(_) | StoreError::Shape(_) | StoreError::Migrate(_) | StoreError::Corrupt(_) => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Meridian could not do this because of an error of its own",
+            )
+            .hop(Hop::Web)
+            .hint("Tell an administrator the request id")
+            .cause(error),
+        }
+    }
+}
+
+impl From<PasswordError> for ApiError {
+    fn from(error: PasswordError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Too many people are signing in just now")
+            .hop(Hop::Web)
+            .hint("Try again in a few seconds")
+            .retry_after(5)
+            .cause(error)
+    }
+}
+
+/// Travels from the handler to [`super::layers::frame`], which knows the request's id and writes body and log.
+#[derive(Clone)]
+pub(super) struct Unframed(std::sync::Arc<ApiError>);
+
+impl Unframed {
+    /// The answer with its body.
+    pub(super) fn frame(self, request_id: &str) -> Response {
+        let error = &self.0;
+        let causes = error.cause.as_deref().map(chain);
+        if error.status.is_server_error() {
+            tracing::warn!(code = error.code, status = error.status.as_u16(), cause = causes, "a request failed");
+        } else {
+            tracing::debug!(code = error.code, status = error.status.as_u16(), cause = causes, "a request was refused");
+        }
+        let body = ErrorView {
+            error: ErrorBodyView {
+                code: error.code.to_owned(),
+                message: error.message.clone(),
+                hop: error.hop.map(|hop| hop.as_str().to_owned()),
+                hint: error.hint.clone(),
+                explanation: error.explanation.clone(),
+                request_id: request_id.to_owned(),
+            },
+        };
+        let mut response = (error.status, Json(body)).into_response();
+        if let Some(seconds) = error.retry_after_s {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(Unframed(std::sync::Arc::new(self)));
+        response
+    }
+}
+
+fn chain(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
+/// A bug of ours must not look like a hang.
+pub(super) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    tracing::error!("a handler panicked");
+    ApiError::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "Meridian could not do this because of an error of its own",
+    )
+    .hop(Hop::Web)
+    .hint("Tell an administrator the request id")
+    .into_response()
+}

@@ -1,0 +1,164 @@
+//! What handlers take from a request. These only parse; nothing here asks the database but [`Admin`].
+
+use std::net::SocketAddr;
+
+use aws_lc_rs::digest;
+use axum::{
+    extract::{ConnectInfo, FromRequest, FromRequestParts, Request, rejection::JsonRejection},
+    http::{
+        HeaderMap, StatusCode,
+        header::{AUTHORIZATION, COOKIE, HOST},
+        request::Parts,
+    },
+};
+use serde::de::DeserializeOwned;
+
+use super::error::ApiError;
+use crate::{
+    app::tickets::RequestPage,
+    state::AppState,
+    store::logins::{Origin, TokenHash, Whoami},
+    views::{Role, UserView},
+};
+
+/// The cookie's name. Host-only, HttpOnly, `Path=/api`.
+pub(crate) const COOKIE_NAME: &str = "meridian_session";
+
+/// The request's id, for people to quote.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(pub String);
+
+/// Whoever the bearer of this token is; the database says who.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Token(pub TokenHash);
+
+/// An administrator, asked of the database: for interactions that are not hot.
+pub(crate) struct Admin(pub UserView);
+
+/// Where the request came from.
+pub(crate) struct From(pub Origin);
+
+/// The page that the browser is on.
+pub(crate) struct Page(pub RequestPage);
+
+/// A JSON body: bounded, of a known shape, without unknown fields. An empty body is `Default` for [`OptionalBody`] alone.
+pub(crate) struct Body<T>(pub T);
+
+/// Like [`Body`], or the default when there is no body.
+pub(crate) struct OptionalBody<T>(pub T);
+
+/// The hash under which a token is stored.
+#[must_use]
+pub(crate) fn hash_token(token: &str) -> TokenHash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    TokenHash(hash)
+}
+
+fn token_of(headers: &HeaderMap) -> Option<&str> {
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        return value.to_str().ok()?.strip_prefix("Bearer ").map(str::trim);
+    }
+    headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';')).find_map(
+        |pair| {
+            let (name, value) = pair.trim().split_once('=')?;
+            (name == COOKIE_NAME).then_some(value)
+        },
+    )
+}
+
+impl FromRequestParts<AppState> for Token {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, ApiError> {
+        let token = token_of(&parts.headers).filter(|token| token.len() <= 128);
+        token.map(|token| Self(hash_token(token))).ok_or_else(ApiError::unauthenticated)
+    }
+}
+
+impl FromRequestParts<AppState> for Admin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let Token(token) = Token::from_request_parts(parts, state).await?;
+        match state.store.whoami(token).await? {
+            Whoami::Unauthenticated => Err(ApiError::unauthenticated()),
+            Whoami::Ok { user } if user.role == Role::Admin => Ok(Self(user)),
+            Whoami::Ok { .. } => Err(ApiError::forbidden()),
+        }
+    }
+}
+
+impl FromRequestParts<AppState> for From {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Self::Rejection> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        let forwarded = peer.filter(|peer| state.trusts(*peer)).and_then(|_| {
+            let text = parts.headers.get("x-forwarded-for")?.to_str().ok()?;
+            // The last entry is the one that the proxy we trust wrote itself.
+            text.rsplit(',').next()?.trim().parse().ok()
+        });
+        let address = forwarded.or(peer).map(|address| address.to_string()).unwrap_or_default();
+        let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+        Ok(Self(Origin { address, request_id }))
+    }
+}
+
+impl FromRequestParts<AppState> for Page {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        let trusted = peer.is_some_and(|peer| state.trusts(peer));
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let forwarded = |name| if trusted { header(name) } else { None };
+        let host = forwarded("x-forwarded-host")
+            .or_else(|| header(HOST.as_str()))
+            .and_then(|host| host.parse::<axum::http::uri::Authority>().ok())
+            .ok_or_else(|| ApiError::new(StatusCode::BAD_REQUEST, "bad_host", "The request names no host"))?;
+        let secure = match forwarded("x-forwarded-proto") {
+            Some(proto) => proto == "https",
+            None => state.settings.tls_certificate_file.is_some(),
+        };
+        Ok(Self(RequestPage { secure, host: host.host().to_owned(), port: host.port_u16() }))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        axum::Json::<T>::from_request(request, state).await.map(|axum::Json(body)| Self(body)).map_err(refuse)
+    }
+}
+
+impl<T: DeserializeOwned + Default> FromRequest<AppState> for OptionalBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|_| too_large())?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        axum::Json::from_bytes(&bytes).map(|axum::Json(body)| Self(body)).map_err(refuse)
+    }
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The request's body is too large")
+}
+
+fn refuse(rejection: JsonRejection) -> ApiError {
+    let status = rejection.status();
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        return too_large();
+    }
+    let code = match status {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "not_json",
+        StatusCode::UNPROCESSABLE_ENTITY => "invalid",
+        _ => "malformed",
+    };
+    // The text names the field and the place, and quotes at most the field's name.
+    ApiError::new(status, code, rejection.body_text()).hint("See /api/v1/openapi.json for the shape of the body")
+}

@@ -1,0 +1,84 @@
+//! What every request passes: its id and span, its limits, the defence against forged cross-site requests, and the headers of the answer.
+
+use std::time::Duration;
+
+use axum::{
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+        header::{
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+            X_FRAME_OPTIONS,
+        },
+    },
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use meridian_ids::Uuid;
+use tracing::Instrument;
+
+use super::{
+    error::{ApiError, Hop, Unframed},
+    extract::RequestId,
+};
+use crate::state::AppState;
+
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; \
+    style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+
+/// Outermost: gives the request an id, limits its time, and writes the body of errors.
+pub(super) async fn frame(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let request_id = Uuid::now_v7().to_string();
+    request.extensions_mut().insert(RequestId(request_id.clone()));
+    let span = tracing::info_span!("request", request_id, method = %request.method(), path = request.uri().path());
+    let api = request.uri().path().starts_with("/api/");
+    let limit = Duration::from_secs(state.settings.request_wait_s);
+    async move {
+        let mut response = tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
+            ApiError::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "Meridian took too long over this")
+                .hop(Hop::Web)
+                .hint("Try again; what was begun is not begun twice")
+                .into_response()
+        });
+        if let Some(unframed) = response.extensions_mut().remove::<Unframed>() {
+            response = unframed.frame(&request_id);
+        }
+        let headers = response.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        if api {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        if let Ok(id) = HeaderValue::from_str(&request_id) {
+            headers.insert(HeaderName::from_static("x-request-id"), id);
+        }
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// Refuses what another site's page sends with our cookie. Browsers state where a request comes from; programs do not, and carry no
+/// cookie that somebody else could make them send.
+pub(super) async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let headers = request.headers();
+    if !safe && headers.contains_key(COOKIE) && !same_site(&state, headers) {
+        return ApiError::new(StatusCode::FORBIDDEN, "cross_site", "This request came from another site's page")
+            .hint("Use Meridian's own console")
+            .into_response();
+    }
+    next.run(request).await
+}
+
+fn same_site(state: &AppState, headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site == "same-origin" || site == "none";
+    }
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let origin_host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+    let hosts = [headers.get("x-forwarded-host").filter(|_| !state.trusted.is_empty()), headers.get(HOST)];
+    hosts.into_iter().flatten().any(|host| host.to_str().ok() == origin_host)
+}

@@ -1,0 +1,135 @@
+//! The node listener: heartbeats, watches and renewals, over mutual TLS. No user comes here.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Json, Router,
+    body::{Body, Bytes},
+    extract::{Query, State},
+    http::StatusCode,
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use futures_util::stream;
+use meridian_identity::{NodeName, Peer};
+use meridian_wire::{Heartbeat, RenewRequest, RenewResponse, Update, node_paths};
+use serde::Deserialize;
+use tokio::sync::broadcast;
+
+use super::{
+    error::{ApiError, Hop},
+    extract::Body as JsonBody,
+    layers,
+};
+use crate::{
+    app::bus::{Changed, next_look},
+    state::AppState,
+    store::nodes::HeartbeatOutcome,
+};
+
+/// A zone's agents may hold many sessions, each a line of the report.
+const MAX_HEARTBEAT_BYTES: usize = 8 << 20;
+
+/// Everything that the node listener serves. [`Peer`] is put on each request by whoever accepted the connection.
+pub(crate) fn node_router(state: AppState) -> Router {
+    Router::new()
+        .route(node_paths::HEARTBEAT, post(heartbeat))
+        .route(node_paths::WATCH, get(watch))
+        .route(node_paths::RENEW, post(renew))
+        .layer(axum::extract::DefaultBodyLimit::max(MAX_HEARTBEAT_BYTES))
+        .layer(middleware::from_fn_with_state(state.clone(), layers::frame))
+        .with_state(state)
+}
+
+async fn heartbeat(
+    State(state): State<AppState>,
+    Extension(peer): Extension<Arc<Peer>>,
+    JsonBody(beat): JsonBody<Heartbeat>,
+) -> Result<Response, ApiError> {
+    match state.store.heartbeat(peer.node, &beat).await? {
+        HeartbeatOutcome::Ok { update } => Ok(Json(update).into_response()),
+        HeartbeatOutcome::UnknownNode => Err(removed()),
+    }
+}
+
+fn removed() -> ApiError {
+    ApiError::new(StatusCode::GONE, "node_removed", "This node was removed from the deployment")
+        .hop(Hop::Web)
+        .hint("Enrol it again with a new token: meridian admin nodes enroll")
+}
+
+#[derive(Deserialize)]
+struct WatchQuery {
+    #[serde(default)]
+    since: i64,
+}
+
+/// JSON lines, each an update; an empty line when there was nothing new for a while.
+async fn watch(
+    State(state): State<AppState>,
+    Extension(peer): Extension<Arc<Peer>>,
+    Query(query): Query<WatchQuery>,
+) -> Response {
+    let watch = Watch { news: state.bus.subscribe(), node: *peer, since: query.since, fresh: true, state };
+    Response::new(Body::from_stream(stream::unfold(watch, Watch::next)))
+}
+
+struct Watch {
+    state: AppState,
+    news: broadcast::Receiver<Changed>,
+    node: NodeName,
+    since: i64,
+    fresh: bool,
+}
+
+impl Watch {
+    async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+        if !self.fresh {
+            let (node, stopping) = (self.node.node, self.state.tasks.stopping());
+            tokio::select! {
+                () = stopping.cancelled() => return None,
+                () = next_look(&mut self.news, |changed| changed.node == node) => {}
+            }
+        }
+        let update = match self.state.store.update_for(self.node.node, self.since).await {
+            Ok(update) => update,
+            // The node's heartbeat and its next watch make up for it.
+            Err(error) => {
+                tracing::debug!(%error, node = %self.node.node, "a watch ends: no update could be read");
+                return None;
+            }
+        };
+        let line = if self.fresh || update.version > self.since { line(&update) } else { Bytes::from_static(b"\n") };
+        self.since = update.version;
+        self.fresh = false;
+        Some((Ok(line), self))
+    }
+}
+
+fn line(update: &Update) -> Bytes {
+    let mut line = serde_json::to_vec(update).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}
+
+async fn renew(
+    State(state): State<AppState>,
+    Extension(peer): Extension<Arc<Peer>>,
+    JsonBody(request): JsonBody<RenewRequest>,
+) -> Result<Json<RenewResponse>, ApiError> {
+    let authority = &state.deployment.authority;
+    let issued = authority
+        .issue(&request.csr_pem, &peer, &[], state.clock.control_now())
+        .map_err(|error| ApiError::invalid("csr_pem is not a certificate request").cause(error))?;
+    if !state.store.set_public_point(peer.node, &issued.public_point).await? {
+        return Err(removed());
+    }
+    state.forget_node_credentials(peer.node);
+    tracing::info!(node = %peer.node, role = %peer.role, "certificate renewed");
+    let ca_pem = authority.certificate_pem().to_owned();
+    Ok(Json(RenewResponse { certificate_pem: issued.certificate_pem, ca_pem }))
+}
+
+/// How long a node may take over its handshake.
+pub(crate) const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);

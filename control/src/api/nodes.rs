@@ -1,0 +1,88 @@
+//! Nodes, for administrators.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use meridian_ids::NodeId;
+use meridian_model::NodeRole;
+use meridian_runtime::random_token;
+
+use super::{
+    error::ApiError,
+    extract::{Admin, Body, hash_token},
+};
+use crate::{
+    state::AppState,
+    views::{EnrollmentView, ErrorView, NewEnrollment, NodeView, Page},
+};
+
+/// How long an enrolment token is good.
+const ENROLLMENT_S: u64 = 60 * 60;
+
+/// Every node, with what it reports.
+#[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes",
+    responses((status = 200, body = Page<NodeView>), (status = 403, body = ErrorView)))]
+pub(super) async fn list_nodes(State(state): State<AppState>, _: Admin) -> Result<Json<Page<NodeView>>, ApiError> {
+    Ok(Json(Page::whole(state.store.list_nodes().await?)))
+}
+
+/// Nothing new is placed on the node; what runs goes on.
+#[utoipa::path(post, path = "/api/v1/nodes/{id}/drain", tag = "nodes", params(("id" = String, Path)),
+    responses((status = 204), (status = 403, body = ErrorView), (status = 404, body = ErrorView)))]
+pub(super) async fn drain_node(
+    state: State<AppState>,
+    admin: Admin,
+    id: Path<String>,
+) -> Result<StatusCode, ApiError> {
+    set_draining(state, admin, id, true).await
+}
+
+/// The node takes new work again.
+#[utoipa::path(post, path = "/api/v1/nodes/{id}/undrain", tag = "nodes", params(("id" = String, Path)),
+    responses((status = 204), (status = 403, body = ErrorView), (status = 404, body = ErrorView)))]
+pub(super) async fn undrain_node(
+    state: State<AppState>,
+    admin: Admin,
+    id: Path<String>,
+) -> Result<StatusCode, ApiError> {
+    set_draining(state, admin, id, false).await
+}
+
+async fn set_draining(
+    State(state): State<AppState>,
+    Admin(admin): Admin,
+    Path(id): Path<String>,
+    draining: bool,
+) -> Result<StatusCode, ApiError> {
+    let id: NodeId = id.parse().map_err(|_| ApiError::not_found("node"))?;
+    if state.store.set_draining(id, draining, admin.id).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(ApiError::not_found("node"))
+    }
+}
+
+/// A single-use token with which a new node joins.
+#[utoipa::path(post, path = "/api/v1/nodes/enrollments", tag = "nodes", request_body = NewEnrollment,
+    responses((status = 201, body = EnrollmentView), (status = 403, body = ErrorView), (status = 404, body = ErrorView),
+        (status = 422, body = ErrorView)))]
+pub(super) async fn create_enrollment(
+    State(state): State<AppState>,
+    Admin(admin): Admin,
+    Body(new): Body<NewEnrollment>,
+) -> Result<(StatusCode, Json<EnrollmentView>), ApiError> {
+    if new.role == NodeRole::Web {
+        return Err(ApiError::invalid("a Web App node needs no enrolment: it has the database and the master key"));
+    }
+    let zone = state.store.find_zone(&new.zone).await?.ok_or_else(|| ApiError::not_found("zone"))?;
+    let token = random_token();
+    #[expect(clippy::cast_precision_loss, reason = "a small constant")]
+    let lifetime = ENROLLMENT_S as f64;
+    let hash = hash_token(&token);
+    state.store.create_enrollment(&hash.0, new.role, Some(zone.id), Some(admin.id), lifetime).await?;
+    let view =
+        EnrollmentView { token, role: new.role.to_string(), zone: zone.name, expires_in_s: ENROLLMENT_S };
+    Ok((StatusCode::CREATED, Json(view)))
+}

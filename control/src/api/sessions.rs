@@ -1,0 +1,280 @@
+//! Launch, look, watch, connect, end.
+
+use std::convert::Infallible;
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode},
+    response::{
+        Sse,
+        sse::{Event, KeepAlive},
+    },
+};
+use futures_util::{Stream, stream};
+use meridian_ids::SessionId;
+use meridian_model::Transport;
+use serde::Deserialize;
+use tokio::sync::broadcast;
+
+use super::{
+    error::{ApiError, Hop},
+    extract::{Body, From, OptionalBody, Page as PageOf, Token},
+};
+use crate::{
+    app::{
+        bus::{Changed, next_look},
+        tickets::{self, ConnectTarget},
+    },
+    state::AppState,
+    store::{
+        logins::TokenHash,
+        sessions::{Connect, EndSession, GetSession, Launch, ListSessions, SessionFilter},
+    },
+    views::{ConnectRequest, ConnectView, ErrorView, ExplanationView, NewSession, Page, SessionView},
+};
+
+const PAGE: i32 = 100;
+const MAX_KEY_BYTES: usize = 200;
+
+/// Launches a workspace. With an `Idempotency-Key` header, a repeated request gets the session that the first one made.
+#[utoipa::path(post, path = "/api/v1/sessions", tag = "sessions", request_body = NewSession,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 201, body = SessionView), (status = 401, body = ErrorView), (status = 404, body = ErrorView),
+        (status = 409, body = ErrorView), (status = 503, body = ErrorView)))]
+pub(super) async fn launch_session(
+    State(state): State<AppState>,
+    From(origin): From,
+    Token(token): Token,
+    headers: HeaderMap,
+    Body(new): Body<NewSession>,
+) -> Result<(StatusCode, Json<SessionView>), ApiError> {
+    let key = match headers.get("idempotency-key").map(|key| key.to_str()) {
+        None => None,
+        Some(Ok(key)) if (1..=MAX_KEY_BYTES).contains(&key.len()) => Some(key),
+        Some(_) => return Err(ApiError::invalid(format!("Idempotency-Key must have 1 to {MAX_KEY_BYTES} characters"))),
+    };
+    match state.store.launch(token, new.workspace_id, new.zone.as_deref(), key, &origin).await? {
+        Launch::Ok { session, replayed, .. } => {
+            tracing::info!(session.id = %session.id, zone = session.zone, agent = session.agent, replayed, "session launched");
+            Ok((StatusCode::CREATED, Json(*session)))
+        }
+        Launch::Unauthenticated => Err(ApiError::unauthenticated()),
+        Launch::NoWorkspace => Err(ApiError::not_found("workspace")),
+        Launch::NoZone => Err(ApiError::not_found("zone")),
+        Launch::KeyReused => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "key_reused",
+            "This Idempotency-Key was used for another workspace",
+        )
+        .hint("Use a new key for a new launch")),
+        Launch::Limit { limit } => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "session_limit",
+            format!("You have {limit} sessions, which is as many as you may have"),
+        )
+        .hint("End one that you no longer need, or ask an administrator for more")
+        .explanation(Vec::new())),
+        Launch::Capacity { zone, isolated, explanation } => {
+            let beyond = if isolated { ", and this zone neither lends nor borrows" } else { "" };
+            Err(ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no_capacity",
+                format!("No machine for this workspace in zone {zone} has room{beyond}"),
+            )
+            .hop(Hop::Agent)
+            .hint("End a session, choose another zone, or try again later; the explanation says what each machine lacked")
+            .explanation(explanation)
+            .retry_after(10))
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    #[serde(default)]
+    all: bool,
+    #[serde(default)]
+    ended: bool,
+    #[serde(default)]
+    cursor: Option<SessionId>,
+}
+
+/// The caller's sessions, newest first; everybody's for administrators who ask.
+#[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions",
+    params(("all" = Option<bool>, Query), ("ended" = Option<bool>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = Page<SessionView>), (status = 401, body = ErrorView), (status = 403, body = ErrorView)))]
+pub(super) async fn list_sessions(
+    State(state): State<AppState>,
+    Token(token): Token,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<SessionView>>, ApiError> {
+    let filter = SessionFilter { all: query.all, ended: query.ended, after: query.cursor, limit: PAGE };
+    match state.store.list_sessions(token, filter).await? {
+        ListSessions::Ok { items } => {
+            let full = i32::try_from(items.len()).is_ok_and(|length| length == PAGE);
+            let next = items.last().filter(|_| full).map(|last| last.id.to_string());
+            Ok(Json(Page { items, next }))
+        }
+        ListSessions::Unauthenticated => Err(ApiError::unauthenticated()),
+        ListSessions::Forbidden => Err(ApiError::forbidden()),
+    }
+}
+
+/// One session.
+#[utoipa::path(get, path = "/api/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path)),
+    responses((status = 200, body = SessionView), (status = 401, body = ErrorView), (status = 404, body = ErrorView)))]
+pub(super) async fn get_session(
+    State(state): State<AppState>,
+    Token(token): Token,
+    Path(id): Path<String>,
+) -> Result<Json<SessionView>, ApiError> {
+    look(&state, token, parse(&id)?).await.map(|(session, _)| Json(session))
+}
+
+/// Why the session is where it is.
+#[utoipa::path(get, path = "/api/v1/sessions/{id}/explanation", tag = "sessions", params(("id" = String, Path)),
+    responses((status = 200, body = ExplanationView), (status = 401, body = ErrorView), (status = 404, body = ErrorView)))]
+pub(super) async fn explain_session(
+    State(state): State<AppState>,
+    Token(token): Token,
+    Path(id): Path<String>,
+) -> Result<Json<ExplanationView>, ApiError> {
+    look(&state, token, parse(&id)?).await.map(|(_, explanation)| Json(explanation))
+}
+
+/// The session as it changes: server-sent events, each the session's JSON, until it is over or the login ends.
+#[utoipa::path(get, path = "/api/v1/sessions/{id}/events", tag = "sessions", params(("id" = String, Path)),
+    responses((status = 200, body = String, content_type = "text/event-stream"), (status = 401, body = ErrorView),
+        (status = 404, body = ErrorView)))]
+pub(super) async fn watch_session(
+    State(state): State<AppState>,
+    Token(token): Token,
+    Path(id): Path<String>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let id = parse(&id)?;
+    // Subscribed before the first look, so that no change falls between the two.
+    let news = state.bus.subscribe();
+    let (first, _) = look(&state, token, id).await?;
+    let watch = Watch { state, token, id, news, pending: Some(first), shown: String::new() };
+    Ok(Sse::new(stream::unfold(watch, Watch::next)).keep_alive(KeepAlive::default()))
+}
+
+struct Watch {
+    state: AppState,
+    token: TokenHash,
+    id: SessionId,
+    news: broadcast::Receiver<Changed>,
+    pending: Option<SessionView>,
+    shown: String,
+}
+
+impl Watch {
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        if self.state.tasks.stopping().is_cancelled() {
+            return None;
+        }
+        loop {
+            let session = match self.pending.take() {
+                Some(session) => session,
+                None if self.shown.is_empty() => return None,
+                None => {
+                    let (id, stopping) = (self.id, self.state.tasks.stopping());
+                    tokio::select! {
+                        () = stopping.cancelled() => return None,
+                        () = next_look(&mut self.news, |changed| changed.session == id) => {}
+                    }
+                    match look(&self.state, self.token, self.id).await {
+                        Ok((session, _)) => session,
+                        Err(_) => return None,
+                    }
+                }
+            };
+            let text = serde_json::to_string(&session).unwrap_or_default();
+            if text == self.shown {
+                continue;
+            }
+            let over = session.state.is_final();
+            // An empty text is the sign, for the next round, that nothing more will come.
+            self.shown = if over { String::new() } else { text.clone() };
+            return Some((Ok(Event::default().data(text)), self));
+        }
+    }
+}
+
+/// Ends a session: its workspace is stopped and everything in it is removed.
+#[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path)),
+    responses((status = 202, body = SessionView), (status = 401, body = ErrorView), (status = 404, body = ErrorView)))]
+pub(super) async fn end_session(
+    State(state): State<AppState>,
+    From(origin): From,
+    Token(token): Token,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<SessionView>), ApiError> {
+    match state.store.end_session(token, parse(&id)?, &origin).await? {
+        EndSession::Ok { session, .. } => {
+            tracing::info!(session.id = %session.id, zone = session.zone, "session is ending");
+            Ok((StatusCode::ACCEPTED, Json(*session)))
+        }
+        EndSession::Unauthenticated => Err(ApiError::unauthenticated()),
+        EndSession::NotFound => Err(ApiError::not_found("session")),
+    }
+}
+
+/// A ticket for one stream of the caller's own session, and where to take it.
+#[utoipa::path(post, path = "/api/v1/sessions/{id}/connect", tag = "sessions", params(("id" = String, Path)),
+    request_body = ConnectRequest,
+    responses((status = 200, body = ConnectView), (status = 401, body = ErrorView), (status = 404, body = ErrorView),
+        (status = 409, body = ErrorView)))]
+pub(super) async fn connect_session(
+    State(state): State<AppState>,
+    PageOf(page): PageOf,
+    Token(token): Token,
+    Path(id): Path<String>,
+    OptionalBody(request): OptionalBody<ConnectRequest>,
+) -> Result<Json<ConnectView>, ApiError> {
+    let id = parse(&id)?;
+    let transport = request.transport.unwrap_or(Transport::MeridianV1);
+    if request.jkt.as_ref().is_some_and(|jkt| jkt.len() != 43) {
+        return Err(ApiError::invalid("jkt must be a base64url SHA-256 thumbprint of 43 characters"));
+    }
+    let (target, settings) = match state.store.connect(token, id).await? {
+        Connect::Ok { user_id, zone_id, agent_id, epoch, generation, settings } => {
+            let target =
+                ConnectTarget { session: id, user: user_id, zone: zone_id, agent: agent_id, epoch, generation };
+            (target, settings)
+        }
+        Connect::Unauthenticated => return Err(ApiError::unauthenticated()),
+        Connect::NotFound => return Err(ApiError::not_found("session")),
+        Connect::NotLive { state, reason } => {
+            let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                "session_not_live",
+                format!("This session is {state}{reason}"),
+            )
+            .hint("Launch the workspace again"));
+        }
+    };
+    let ticket = tickets::ticket(state.deployment.id, &target, transport, request.jkt, state.clock.control_now());
+    let token = state.deployment.signing_key.sign_ticket(&ticket);
+    Ok(Json(tickets::connect_view(&settings, &page, id, transport, &token)))
+}
+
+async fn look(
+    state: &AppState,
+    token: TokenHash,
+    id: SessionId,
+) -> Result<(SessionView, ExplanationView), ApiError> {
+    match state.store.get_session(token, id).await? {
+        GetSession::Ok { session, explanation } => Ok((*session, *explanation)),
+        GetSession::Unauthenticated => Err(ApiError::unauthenticated()),
+        GetSession::NotFound => Err(ApiError::not_found("session")),
+    }
+}
+
+/// What is no id at all names no session either.
+fn parse(id: &str) -> Result<SessionId, ApiError> {
+    id.parse().map_err(|_| ApiError::not_found("session"))
+}

@@ -1,0 +1,78 @@
+//! Zones: names for everybody, settings for administrators.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+
+use super::{
+    error::ApiError,
+    extract::{Admin, Body, Token},
+};
+use crate::{
+    state::AppState,
+    store::zones::ZoneRow,
+    views::{ErrorView, Page, Role, ZonePatch, ZoneSettingsView, ZoneView},
+};
+
+/// Where workspaces can run.
+#[utoipa::path(get, path = "/api/v1/zones", tag = "zones",
+    responses((status = 200, body = Page<ZoneView>), (status = 401, body = ErrorView)))]
+pub(super) async fn list_zones(
+    State(state): State<AppState>,
+    Token(token): Token,
+) -> Result<Json<Page<ZoneView>>, ApiError> {
+    let list = state.store.list_zones(token).await?;
+    let role = list.role.ok_or_else(ApiError::unauthenticated)?;
+    Ok(Json(Page::whole(list.items.into_iter().map(|zone| view(zone, role)).collect())))
+}
+
+/// Changes any of a zone's settings; `id` is its id or its name.
+#[utoipa::path(patch, path = "/api/v1/zones/{id}", tag = "zones", request_body = ZonePatch, params(("id" = String, Path)),
+    responses((status = 200, body = ZoneView), (status = 403, body = ErrorView), (status = 404, body = ErrorView),
+        (status = 409, body = ErrorView), (status = 422, body = ErrorView)))]
+pub(super) async fn update_zone(
+    State(state): State<AppState>,
+    Admin(admin): Admin,
+    Path(id): Path<String>,
+    Body(patch): Body<ZonePatch>,
+) -> Result<Json<ZoneView>, ApiError> {
+    let zone = state.store.find_zone(&id).await?.ok_or_else(|| ApiError::not_found("zone"))?;
+    let name = patch.zone_name.clone().unwrap_or_else(|| zone.name.clone());
+    check_name(&name)?;
+    let settings = patch.apply(zone.settings.clone());
+    if settings.isolated && settings.search_alternate_zones {
+        return Err(ApiError::invalid("an isolated zone does not borrow: turn search_alternate_zones off"));
+    }
+    for alternate in &settings.alternate_zones {
+        if state.store.find_zone(alternate).await?.is_none_or(|found| found.id == zone.id) {
+            return Err(ApiError::invalid(format!("alternate_zones: {alternate} is not another zone")));
+        }
+    }
+    match state.store.replace_zone(&zone, &name, &settings, Some(admin.id)).await {
+        Ok(true) => Ok(Json(view(ZoneRow { name, settings, ..zone }, Role::Admin))),
+        Ok(false) => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "changed_meanwhile",
+            "Somebody else changed this zone in the same moment",
+        )
+        .hint("Look at it again, then repeat your change")),
+        Err(error) if error.violates("zones_name_key") => Err(ApiError::taken("zone")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A zone's name must be fit for a DNS label and a path.
+pub(crate) fn check_name(name: &str) -> Result<(), ApiError> {
+    let fits = (1..=40).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    if fits { Ok(()) } else { Err(ApiError::invalid("a zone's name has 1 to 40 of a-z, 0-9 and - (not at its ends)")) }
+}
+
+fn view(zone: ZoneRow, role: Role) -> ZoneView {
+    let settings = (role == Role::Admin).then(|| ZoneSettingsView::new(zone.settings, zone.nodes_ready));
+    ZoneView { id: zone.id, zone_name: zone.name.clone(), name: zone.name, default: zone.default, settings }
+}

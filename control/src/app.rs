@@ -1,0 +1,7 @@
+//! Use cases and the secrets they need; no axum, no SQL.
+
+pub mod bus;
+pub mod identity;
+pub mod passwords;
+pub mod seal;
+pub mod tickets;

@@ -1,0 +1,102 @@
+//! Sealing: how secrets rest in the database.
+//!
+//! AES-256-GCM under the master key, which every Web App node has in a file (0600) and no backup contains. What a sealed value is for is
+//! bound to it, so that one cannot be put in another's place.
+
+use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use meridian_runtime::{Secret, random_bytes};
+
+/// The key could not be read or a value not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    #[error("cannot read or write the master key file {path}")]
+    File { path: String, source: std::io::Error },
+    #[error("the master key file {path} must hold 64 hex digits and nothing else")]
+    Malformed { path: String },
+    #[error("the master key does not open what this database holds: it is another deployment's, or was replaced")]
+    WrongKey,
+}
+
+/// The master key.
+pub struct Sealer {
+    key: RandomizedNonceKey,
+}
+
+impl Sealer {
+    /// Reads the key file; makes one (0600) when it is missing and `may_create`.
+    ///
+    /// # Errors
+    /// As [`SealError`] says.
+    pub fn open(path: &Path, may_create: bool) -> Result<Self, SealError> {
+        let shown = path.display().to_string();
+        let file = |source| SealError::File { path: shown.clone(), source };
+        let text = match fs::read_to_string(path) {
+            Ok(text) => Secret::new(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && may_create => {
+                let text = hex::encode(random_bytes::<32>());
+                let mut out =
+                    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(file)?;
+                out.write_all(text.as_bytes()).map_err(file)?;
+                out.sync_all().map_err(file)?;
+                Secret::new(text)
+            }
+            Err(error) => return Err(file(error)),
+        };
+        let bytes =
+            hex::decode(text.expose().trim()).ok().filter(|bytes| bytes.len() == 32).ok_or(SealError::Malformed { path: shown })?;
+        Self::from_bytes(&bytes)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, SealError> {
+        let key = RandomizedNonceKey::new(&AES_256_GCM, bytes).map_err(|_| SealError::WrongKey)?;
+        Ok(Self { key })
+    }
+
+    /// Seals `plain` for `purpose`.
+    ///
+    /// # Panics
+    /// When the system has no randomness.
+    #[must_use]
+    pub fn seal(&self, purpose: &str, plain: &[u8]) -> Vec<u8> {
+        let mut sealed = plain.to_vec();
+        let nonce = self
+            .key
+            .seal_in_place_append_tag(Aad::from(purpose.as_bytes()), &mut sealed)
+            .expect("the system's random generator works and secrets are short");
+        [nonce.as_ref().as_slice(), &sealed].concat()
+    }
+
+    /// Opens what was sealed for `purpose`.
+    ///
+    /// # Errors
+    /// [`SealError::WrongKey`] when key, purpose or bytes differ.
+    pub fn open_sealed(&self, purpose: &str, sealed: &[u8]) -> Result<Secret<Vec<u8>>, SealError> {
+        if sealed.len() < NONCE_LEN {
+            return Err(SealError::WrongKey);
+        }
+        let (nonce, rest) = sealed.split_at(NONCE_LEN);
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::WrongKey)?;
+        let mut rest = rest.to_vec();
+        let plain =
+            self.key.open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut rest).map_err(|_| SealError::WrongKey)?;
+        Ok(Secret::new(plain.to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_value_opens_with_its_key_and_purpose_alone() {
+        let (ours, theirs) = (Sealer::from_bytes(&[1; 32]).unwrap(), Sealer::from_bytes(&[2; 32]).unwrap());
+        let sealed = ours.seal("authority", b"secret");
+        assert_ne!(sealed, ours.seal("authority", b"secret"), "a nonce is used once");
+        assert_eq!(ours.open_sealed("authority", &sealed).unwrap().expose(), b"secret");
+        assert!(ours.open_sealed("signing", &sealed).is_err());
+        assert!(theirs.open_sealed("authority", &sealed).is_err());
+        assert!(ours.open_sealed("authority", &sealed[..5]).is_err());
+    }
+}

@@ -1,0 +1,114 @@
+//! Minting: what a viewer gets to open a stream with, and what a proxy gets in exchange.
+
+use jiff::Timestamp;
+use meridian_ids::{DeploymentId, GrantId, NodeId, SessionId, StreamId, TicketId, UserId, ZoneId};
+use meridian_model::{Policy, Transport, ZoneSettings};
+use meridian_ticket::{GRANT_LIFETIME_S, Grant, TICKET_LIFETIME_S, Ticket, agent_audience, zone_audience};
+use meridian_wire::TICKET_PROTOCOL_PREFIX;
+
+use crate::views::ConnectView;
+
+/// The page a viewer is on, as its request says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestPage {
+    pub secure: bool,
+    /// Without a port.
+    pub host: String,
+    pub port: Option<u16>,
+}
+
+/// What the database resolved for a connect.
+pub struct ConnectTarget {
+    pub session: SessionId,
+    pub user: UserId,
+    pub zone: ZoneId,
+    pub agent: NodeId,
+    pub epoch: i64,
+    pub generation: i64,
+}
+
+/// A fresh ticket's claims.
+#[must_use]
+pub fn ticket(
+    deployment: DeploymentId,
+    target: &ConnectTarget,
+    transport: Transport,
+    jkt: Option<String>,
+    now: Timestamp,
+) -> Ticket {
+    Ticket {
+        iss: deployment,
+        aud: zone_audience(target.zone),
+        sub: target.session,
+        jti: TicketId::generate(),
+        iat: now.as_second(),
+        exp: now.as_second() + TICKET_LIFETIME_S,
+        epoch: target.epoch,
+        generation: target.generation,
+        agent: target.agent,
+        user: target.user,
+        transport,
+        jkt,
+    }
+}
+
+/// The grant for a used ticket. The same `grant`, `stream` and time give the same token: a retried authorisation gets its first answer.
+#[must_use]
+pub fn grant(ticket: &Ticket, proxy: NodeId, grant: GrantId, stream: StreamId, granted_at_s: i64) -> Grant {
+    Grant {
+        iss: ticket.iss,
+        aud: agent_audience(ticket.agent),
+        sub: ticket.sub,
+        jti: grant,
+        stream,
+        iat: granted_at_s,
+        exp: granted_at_s + GRANT_LIFETIME_S,
+        epoch: ticket.epoch,
+        generation: ticket.generation,
+        user: ticket.user,
+        proxy,
+        transport: ticket.transport,
+        jkt: ticket.jkt.clone(),
+        policy: Policy::OWNER,
+    }
+}
+
+/// Where the viewer goes, and with which subprotocols.
+#[must_use]
+pub fn connect_view(
+    settings: &ZoneSettings,
+    page: &RequestPage,
+    session: SessionId,
+    transport: Transport,
+    token: &str,
+) -> ConnectView {
+    let scheme = if page.secure { "wss" } else { "ws" };
+    let host = settings.proxy_hostname.replace("$request_host$", &page.host);
+    let port = if settings.proxy_port == 0 { page.port } else { Some(settings.proxy_port) };
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let path = settings.proxy_path.trim_matches('/');
+    ConnectView {
+        url: format!("{scheme}://{host}{port}/{path}/{session}/stream"),
+        protocols: vec![transport.as_str().to_owned(), format!("{TICKET_PROTOCOL_PREFIX}{token}")],
+        alternates: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_follows_the_zone_and_the_page() {
+        let page = RequestPage { secure: false, host: "localhost".into(), port: Some(8080) };
+        let session = SessionId::generate();
+        let url = |settings: &ZoneSettings, page: &RequestPage| {
+            connect_view(settings, page, session, Transport::Binary, "t").url
+        };
+        let shared = ZoneSettings { proxy_path: "desktop-london".into(), ..ZoneSettings::default() };
+        assert_eq!(url(&shared, &page), format!("ws://localhost:8080/desktop-london/{session}/stream"));
+        let apart = ZoneSettings { proxy_hostname: "london.example.org".into(), proxy_port: 8443, ..shared };
+        let page = RequestPage { secure: true, port: None, ..page };
+        assert_eq!(url(&apart, &page), format!("wss://london.example.org:8443/desktop-london/{session}/stream"));
+    }
+}

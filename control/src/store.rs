@@ -1,0 +1,18 @@
+//! All SQL. A module per aggregate; rows become domain values in one fallible conversion.
+//!
+//! Hot interactions are one call of a versioned SQL function (`control/migrations`) that answers one JSON document with an `outcome`; each
+//! call is one statement, prepared when its connection was opened, without BEGIN and COMMIT of its own and without a ping on
+//! checkout: one round trip (docs/decisions/0001-database-client.md).
+
+pub mod keys;
+pub mod logins;
+mod migrate;
+pub mod nodes;
+mod pool;
+pub mod sessions;
+pub mod users;
+pub mod workspaces;
+pub mod zones;
+
+pub use migrate::{MIGRATIONS_KEY, migrate};
+pub use pool::{Store, StoreError};

@@ -1,0 +1,228 @@
+//! Nodes: enrolment, heartbeats, and what reconcilers do about silence.
+
+use meridian_ids::{NodeId, UserId, ZoneId};
+use meridian_model::NodeRole;
+use meridian_wire::{EnrollRequest, Heartbeat, Update};
+use serde::Deserialize;
+use tokio_postgres::types::Json;
+
+use super::{Store, StoreError};
+use crate::views::NodeView;
+
+const HEARTBEAT: &str = "SELECT heartbeat_v1($1, $2, $3, $4, $5, $6)";
+const UPDATE: &str = "SELECT update_view_v1($1, $2)";
+const ENROLL: &str = "SELECT enroll_v1($1, $2, $3, $4, $5, $6, $7)";
+pub(super) const HOT: &[&str] = &[HEARTBEAT, UPDATE];
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum HeartbeatOutcome {
+    UnknownNode,
+    Ok { update: serde_json::Value },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Enroll {
+    Refused,
+    Ok { role: NodeRole, zone_id: Option<ZoneId>, zone_name: Option<String> },
+}
+
+/// What the Web App must know of a node to believe a signed call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeCredentials {
+    pub role: NodeRole,
+    pub zone: Option<ZoneId>,
+    pub public_point: Vec<u8>,
+}
+
+impl Store {
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn heartbeat(&self, node: NodeId, beat: &Heartbeat) -> Result<HeartbeatOutcome, StoreError> {
+        let agent = beat.agent.as_ref().map(Json);
+        let problems = Json(&beat.problems);
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+            [&node.0, &beat.since, &beat.version, &beat.address, &agent, &problems];
+        self.call(HEARTBEAT, &parameters).await
+    }
+
+    /// What a node shall do and know, newer than `since`.
+    ///
+    /// # Errors
+    /// When the database does not answer or the node is unknown.
+    pub async fn update_for(&self, node: NodeId, since: i64) -> Result<Update, StoreError> {
+        // The key set inside is a RawValue, which only reads from text.
+        let value: serde_json::Value = self.call(UPDATE, &[&node.0, &since]).await?;
+        serde_json::from_str(&value.to_string()).map_err(StoreError::Shape)
+    }
+
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn enroll(
+        &self,
+        token_hash: &[u8],
+        node: NodeId,
+        request: &EnrollRequest,
+        public_point: &[u8],
+        request_id: &str,
+    ) -> Result<Enroll, StoreError> {
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
+            &token_hash,
+            &node.0,
+            &request.name,
+            &request.address,
+            &request.version,
+            &public_point,
+            &request_id,
+        ];
+        self.call(ENROLL, &parameters).await
+    }
+
+    /// Stores an enrolment token's hash. `by` is none for those that `meridian up` makes for itself.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn create_enrollment(
+        &self,
+        token_hash: &[u8],
+        role: NodeRole,
+        zone: Option<ZoneId>,
+        by: Option<UserId>,
+        lifetime_s: f64,
+    ) -> Result<(), StoreError> {
+        let (zone, by) = (zone.map(|zone| zone.0), by.map(|by| by.0));
+        self.execute(
+            "INSERT INTO enrollments (token_hash, role, zone_id, created_by, expires_at)
+             VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5))",
+            &[&token_hash, &role.as_str(), &zone, &by, &lifetime_s],
+        )
+        .await
+        .map(drop)
+    }
+
+    /// A Web App node writes itself down at each start.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn register_web_node(
+        &self,
+        node: NodeId,
+        name: &str,
+        address: &str,
+        version: &str,
+        public_point: &[u8],
+    ) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO nodes (id, name, role, address, version, public_point, last_seen_at)
+             VALUES ($1, CASE WHEN EXISTS (SELECT 1 FROM nodes WHERE name = $2 AND id <> $1)
+                         THEN $2 || '-' || right($1::uuid::text, 6) ELSE $2 END, 'web', $3, $4, $5, now())
+             ON CONFLICT (id) DO UPDATE SET address = excluded.address, version = excluded.version,
+                 public_point = excluded.public_point, last_seen_at = now()",
+            &[&node.0, &name, &address, &version, &public_point],
+        )
+        .await
+        .map(drop)
+    }
+
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn touch_web_node(&self, node: NodeId) -> Result<(), StoreError> {
+        self.execute("UPDATE nodes SET last_seen_at = now() WHERE id = $1", &[&node.0]).await.map(drop)
+    }
+
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn node_credentials(&self, node: NodeId) -> Result<Option<NodeCredentials>, StoreError> {
+        let rows = self
+            .rows(
+                "SELECT role, zone_id, public_point FROM nodes WHERE id = $1 AND removed_at IS NULL",
+                &[&node.0],
+            )
+            .await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let role: &str = row.try_get(0)?;
+        let role = NodeRole::parse(role).ok_or_else(|| StoreError::Corrupt(format!("a node's role is {role}")))?;
+        let zone: Option<meridian_ids::Uuid> = row.try_get(1)?;
+        Ok(Some(NodeCredentials { role, zone: zone.map(ZoneId), public_point: row.try_get(2)? }))
+    }
+
+    /// After a renewal the node signs with its new key.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn set_public_point(&self, node: NodeId, point: &[u8]) -> Result<bool, StoreError> {
+        let changed = self
+            .execute(
+                "UPDATE nodes SET public_point = $2 WHERE id = $1 AND removed_at IS NULL",
+                &[&node.0, &point],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn list_nodes(&self) -> Result<Vec<NodeView>, StoreError> {
+        let statement = "SELECT coalesce(jsonb_agg(jsonb_build_object(
+                'id', n.id, 'name', n.name, 'role', n.role, 'zone', z.name, 'address', n.address, 'version', n.version,
+                'state', CASE WHEN n.last_seen_at IS NULL THEN 'enrolled'
+                    WHEN NOT node_is_reachable_v1(n.last_seen_at) THEN 'unreachable'
+                    WHEN n.draining THEN 'draining' ELSE 'ready' END,
+                'last_seen_at', n.last_seen_at, 'sessions', n.sessions_used,
+                'cpu_total', n.cpu_total / 1000.0, 'cpu_used', n.cpu_used / 1000.0,
+                'memory_mb_total', n.memory_total, 'memory_mb_used', n.memory_used,
+                'images', (SELECT coalesce(jsonb_agg(jsonb_build_object('reference', i.reference, 'image_id', i.image_id)
+                    ORDER BY i.reference), '[]') FROM node_images i WHERE i.node_id = n.id),
+                'home_storage', n.report->>'home_storage',
+                'network_modes', coalesce(n.report->'network_modes', '[]'),
+                'quarantined', coalesce(n.report->'quarantined', '[]'),
+                'problems', n.problems) ORDER BY z.position NULLS FIRST, n.role, n.name), '[]')
+            FROM nodes n LEFT JOIN zones z ON z.id = n.zone_id WHERE n.removed_at IS NULL";
+        self.call(statement, &[]).await
+    }
+
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn set_draining(&self, node: NodeId, draining: bool, by: UserId) -> Result<bool, StoreError> {
+        let changed = self
+            .execute(
+                "WITH changed AS (UPDATE nodes SET draining = $2 WHERE id = $1 AND removed_at IS NULL RETURNING id)
+                 INSERT INTO audit (user_id, node_id, action, outcome)
+                 SELECT $3, id, CASE WHEN $2 THEN 'drain' ELSE 'undrain' END, 'ok' FROM changed",
+                &[&node.0, &draining, &by.0],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
+    /// How many sessions were marked unreachable.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn mark_unreachable(&self) -> Result<i32, StoreError> {
+        self.count("SELECT mark_unreachable_v1()").await
+    }
+
+    /// How many counters were wrong and are right now.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn audit_counters(&self) -> Result<i32, StoreError> {
+        self.count("SELECT audit_counters_v1()").await
+    }
+
+    /// How many rows nobody needs were removed.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn clean_up(&self) -> Result<i32, StoreError> {
+        self.count("SELECT clean_up_v1()").await
+    }
+
+    async fn count(&self, statement: &str) -> Result<i32, StoreError> {
+        let rows = self.rows(statement, &[]).await?;
+        let row = rows.first().ok_or_else(|| StoreError::Corrupt("a function answered no row".into()))?;
+        Ok(row.try_get(0)?)
+    }
+}

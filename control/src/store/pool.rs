@@ -1,0 +1,191 @@
+//! The pool, and the one way a statement is run.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
+use meridian_runtime::{Clock, Tasks};
+use serde::de::DeserializeOwned;
+use tokio_postgres::{
+    Config, NoTls, Row,
+    types::{Json, ToSql},
+};
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database cannot be reached")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the database did not answer in time")]
+    Timeout,
+    #[error("the database refused a statement")]
+    Query(#[source] tokio_postgres::Error),
+    #[error("a row is not what this release expects")]
+    Shape(#[source] serde_json::Error),
+    #[error("a migration failed")]
+    Migrate(#[source] refinery::Error),
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        use tokio_postgres::error::SqlState;
+        match error.code() {
+            Some(code) if *code == SqlState::QUERY_CANCELED || *code == SqlState::LOCK_NOT_AVAILABLE => Self::Timeout,
+            // Shutting down, starting up, out of connections or disk: not the statement's fault.
+            Some(code) if ["57P", "53", "08"].iter().any(|class| code.code().starts_with(class)) => {
+                Self::Unavailable(Box::new(error))
+            }
+            Some(_) => Self::Query(error),
+            None => Self::Unavailable(Box::new(error)),
+        }
+    }
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Timeout(_) => Self::Timeout,
+            PoolError::Backend(_)
+            | PoolError::Closed
+            | PoolError::NoRuntimeSpecified
+            | PoolError::PostCreateHook(_) => Self::Unavailable(Box::new(error)),
+        }
+    }
+}
+
+impl StoreError {
+    /// Whether a constraint named so was violated.
+    #[must_use]
+    pub fn violates(&self, constraint: &str) -> bool {
+        match self {
+            Self::Query(error) => error.as_db_error().and_then(|error| error.constraint()) == Some(constraint),
+            Self::Unavailable(_) | Self::Timeout | Self::Shape(_) | Self::Migrate(_) | Self::Corrupt(_) => false,
+        }
+    }
+}
+
+/// The database, as the rest of the control plane sees it. Clones share the pool.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool,
+    config: Config,
+    wait: Duration,
+}
+
+impl Store {
+    /// Makes the pool; connects to nothing yet.
+    ///
+    /// # Errors
+    /// When the pool's own settings do not fit together.
+    pub fn new(mut config: Config, connections: usize, wait: Duration) -> Result<Self, StoreError> {
+        let limit_ms = wait.as_millis();
+        config.connect_timeout(wait);
+        config.application_name("meridian-web");
+        let plain = config.clone();
+        config.options(format!("-c statement_timeout={limit_ms} -c lock_timeout={limit_ms}"));
+        let manager =
+            Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let pool = Pool::builder(manager)
+            .max_size(connections)
+            .runtime(Runtime::Tokio1)
+            .timeouts(Timeouts { wait: Some(wait), create: Some(wait), recycle: Some(wait) })
+            .post_create(Hook::async_fn(|client, _| {
+                Box::pin(async move {
+                    for statement in super::sessions::HOT.iter().chain(super::logins::HOT).chain(super::nodes::HOT) {
+                        client.prepare_cached(statement).await.map_err(HookError::Backend)?;
+                    }
+                    Ok(())
+                })
+            }))
+            .build()
+            .map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+        Ok(Self { pool, config: plain, wait })
+    }
+
+    /// Waits for the database and brings it up to date.
+    ///
+    /// # Errors
+    /// As [`super::migrate`], or when it cannot be reached.
+    pub async fn prepare(&self, tasks: &Tasks) -> Result<(), StoreError> {
+        let (mut client, connection) = self.config.connect(NoTls).await?;
+        let connection = tasks.spawn("migration connection", async move { drop(connection.await) });
+        let outcome = super::migrate(&mut client).await;
+        drop(client);
+        let _ = connection.await;
+        outcome
+    }
+
+    /// A connection of its own outside the pool, for LISTEN.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Runs one prepared statement that answers one JSON document.
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        statement: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<T, StoreError> {
+        let row = self
+            .rows(statement, parameters)
+            .await?
+            .into_iter()
+            .next()
+            .ok_or_else(|| StoreError::Corrupt("a function answered no row".into()))?;
+        let Json(value) = row.try_get::<_, Json<serde_json::Value>>(0)?;
+        serde_json::from_value(value).map_err(StoreError::Shape)
+    }
+
+    /// Runs one prepared statement.
+    pub(crate) async fn rows(
+        &self,
+        statement: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreError> {
+        // The server's own limits answer first; this one is for a server that does not answer at all.
+        let limit = self.wait * 2;
+        tokio::time::timeout(limit, async {
+            let client = self.pool.get().await?;
+            let statement = client.prepare_cached(statement).await?;
+            Ok(client.query(&statement, parameters).await?)
+        })
+        .await
+        .unwrap_or(Err(StoreError::Timeout))
+    }
+
+    /// Runs one prepared statement and says how many rows it touched.
+    pub(crate) async fn execute(
+        &self,
+        statement: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, StoreError> {
+        let limit = self.wait * 2;
+        tokio::time::timeout(limit, async {
+            let client = self.pool.get().await?;
+            let statement = client.prepare_cached(statement).await?;
+            Ok(client.execute(&statement, parameters).await?)
+        })
+        .await
+        .unwrap_or(Err(StoreError::Timeout))
+    }
+
+    /// Whether the database answers now; the time it says.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.rows("SELECT 1", &[]).await.map(drop)
+    }
+
+    /// The control plane's time is the database's: learns it, within half a round trip.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn learn_time(&self, clock: &Clock) -> Result<(), StoreError> {
+        let rows = self.rows("SELECT now()", &[]).await?;
+        let row = rows.first().ok_or_else(|| StoreError::Corrupt("no time".into()))?;
+        clock.learn_control_time(row.try_get(0)?);
+        Ok(())
+    }
+}

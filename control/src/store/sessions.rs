@@ -1,0 +1,201 @@
+//! Launch, look, connect, authorise, end.
+
+use meridian_ids::{GrantId, NodeId, SessionId, StreamId, TicketId, UserId, WorkspaceId, ZoneId};
+use meridian_model::ZoneSettings;
+use meridian_ticket::Ticket;
+use serde::Deserialize;
+
+use super::{
+    Store, StoreError,
+    logins::{Origin, TokenHash},
+};
+use crate::views::{CandidateView, ExplanationView, SessionView};
+
+const LAUNCH: &str = "SELECT launch_v1($1, $2, $3, $4, $5, $6, $7, $8)";
+const GET: &str = "SELECT get_session_v1($1, $2)";
+const LIST: &str = "SELECT list_sessions_v1($1, $2, $3, $4, $5)";
+const CONNECT: &str = "SELECT connect_v1($1, $2)";
+const AUTHORIZE: &str = "SELECT authorize_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+const END: &str = "SELECT end_session_v1($1, $2, $3, $4)";
+pub(super) const HOT: &[&str] = &[LAUNCH, GET, LIST, CONNECT, AUTHORIZE, END];
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Launch {
+    Unauthenticated,
+    NoWorkspace,
+    NoZone,
+    /// The idempotency key was used for another workspace.
+    KeyReused,
+    /// The user holds as many sessions as allowed.
+    Limit {
+        limit: i64,
+    },
+    Capacity {
+        zone: String,
+        isolated: bool,
+        explanation: Vec<CandidateView>,
+    },
+    Ok {
+        replayed: bool,
+        node_id: NodeId,
+        session: Box<SessionView>,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum GetSession {
+    Unauthenticated,
+    NotFound,
+    Ok { session: Box<SessionView>, explanation: Box<ExplanationView> },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum ListSessions {
+    Unauthenticated,
+    Forbidden,
+    Ok { items: Vec<SessionView> },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Connect {
+    Unauthenticated,
+    NotFound,
+    NotLive {
+        state: String,
+        reason: Option<String>,
+    },
+    Ok {
+        user_id: UserId,
+        zone_id: ZoneId,
+        agent_id: NodeId,
+        epoch: i64,
+        generation: i64,
+        settings: Box<ZoneSettings>,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Authorize {
+    UnknownProxy,
+    NotLive,
+    Reused,
+    Ok { grant_id: GrantId, stream_id: StreamId, granted_at_s: i64 },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum EndSession {
+    Unauthenticated,
+    NotFound,
+    Ok { node_id: NodeId, session: Box<SessionView> },
+}
+
+/// Which sessions a list shall have.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionFilter {
+    /// Everybody's; for administrators.
+    pub all: bool,
+    /// Those that are over, too.
+    pub ended: bool,
+    /// Only those before this one, newest first.
+    pub after: Option<SessionId>,
+    pub limit: i32,
+}
+
+impl Store {
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn launch(
+        &self,
+        token: TokenHash,
+        workspace: WorkspaceId,
+        zone: Option<&str>,
+        idempotency_key: Option<&str>,
+        origin: &Origin,
+    ) -> Result<Launch, StoreError> {
+        let (session, stream) = (SessionId::generate(), StreamId::generate());
+        let token = token.0.as_slice();
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 8] = [
+            &token,
+            &session.0,
+            &stream.0,
+            &workspace.0,
+            &zone,
+            &idempotency_key,
+            &origin.address,
+            &origin.request_id,
+        ];
+        self.call(LAUNCH, &parameters).await
+    }
+
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn get_session(&self, token: TokenHash, session: SessionId) -> Result<GetSession, StoreError> {
+        self.call(GET, &[&token.0.as_slice(), &session.0]).await
+    }
+
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn list_sessions(
+        &self,
+        token: TokenHash,
+        filter: SessionFilter,
+    ) -> Result<ListSessions, StoreError> {
+        let after = filter.after.map(|after| after.0);
+        let token = token.0.as_slice();
+        self.call(LIST, &[&token, &filter.all, &filter.ended, &after, &filter.limit]).await
+    }
+
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn connect(&self, token: TokenHash, session: SessionId) -> Result<Connect, StoreError> {
+        self.call(CONNECT, &[&token.0.as_slice(), &session.0]).await
+    }
+
+    /// Uses a ticket up for `proxy`, whose zone is `zone`. The same proxy asking again with the same nonce gets the same answer.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn authorize(
+        &self,
+        proxy: NodeId,
+        zone: ZoneId,
+        ticket: &Ticket,
+        nonce: &str,
+        origin: &Origin,
+    ) -> Result<Authorize, StoreError> {
+        let TicketId(ticket_id) = ticket.jti;
+        let grant = GrantId::generate();
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 12] = [
+            &proxy.0,
+            &zone.0,
+            &ticket_id,
+            &nonce,
+            &ticket.sub.0,
+            &ticket.user.0,
+            &ticket.agent.0,
+            &ticket.epoch,
+            &ticket.generation,
+            &grant.0,
+            &origin.address,
+            &origin.request_id,
+        ];
+        self.call(AUTHORIZE, &parameters).await
+    }
+
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn end_session(
+        &self,
+        token: TokenHash,
+        session: SessionId,
+        origin: &Origin,
+    ) -> Result<EndSession, StoreError> {
+        self.call(END, &[&token.0.as_slice(), &session.0, &origin.address, &origin.request_id]).await
+    }
+}

@@ -1,0 +1,87 @@
+//! Zones and their settings.
+
+use meridian_ids::{UserId, ZoneId};
+use meridian_model::ZoneSettings;
+use serde::Deserialize;
+use tokio_postgres::types::Json;
+
+use super::{Store, StoreError, logins::TokenHash};
+use crate::views::Role;
+
+/// A zone as stored.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ZoneRow {
+    pub id: ZoneId,
+    pub name: String,
+    pub default: bool,
+    pub nodes_ready: i64,
+    pub settings: ZoneSettings,
+}
+
+/// The zones, and who asks.
+#[derive(Debug, Deserialize)]
+pub struct ZoneList {
+    pub role: Option<Role>,
+    pub items: Vec<ZoneRow>,
+}
+
+const ROW: &str = "jsonb_build_object('id', z.id, 'name', z.name, 'settings', z.settings,
+    'default', z.position = (SELECT min(position) FROM zones),
+    'nodes_ready', (SELECT count(*) FROM nodes n WHERE n.zone_id = z.id AND n.removed_at IS NULL
+        AND NOT n.draining AND node_is_reachable_v1(n.last_seen_at)))";
+
+impl Store {
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn list_zones(&self, token: TokenHash) -> Result<ZoneList, StoreError> {
+        let statement = format!(
+            "SELECT jsonb_build_object('role', (SELECT role FROM caller_v1($1)),
+             'items', (SELECT coalesce(jsonb_agg({ROW} ORDER BY z.position), '[]') FROM zones z))"
+        );
+        self.call(&statement, &[&token.0.as_slice()]).await
+    }
+
+    /// By id or name.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn find_zone(&self, id_or_name: &str) -> Result<Option<ZoneRow>, StoreError> {
+        let statement =
+            format!("SELECT coalesce((SELECT {ROW} FROM zones z WHERE z.name = $1 OR z.id::text = $1), 'null')");
+        self.call(&statement, &[&id_or_name]).await
+    }
+
+    /// # Errors
+    /// When the database does not answer; `violates("zones_name_key")` when the name is taken.
+    pub async fn create_zone(&self, name: &str, settings: &ZoneSettings) -> Result<ZoneRow, StoreError> {
+        let id = ZoneId::generate();
+        let statement = format!(
+            "WITH z AS (INSERT INTO zones (id, name, settings) VALUES ($1, $2, $3) RETURNING *) SELECT {ROW} FROM z"
+        );
+        self.call(&statement, &[&id.0, &name, &Json(settings)]).await
+    }
+
+    /// Replaces a zone's name and settings, if its settings are still what the caller read.
+    ///
+    /// # Errors
+    /// When the database does not answer; `violates("zones_name_key")` when the name is taken.
+    pub async fn replace_zone(
+        &self,
+        zone: &ZoneRow,
+        name: &str,
+        settings: &ZoneSettings,
+        by: Option<UserId>,
+    ) -> Result<bool, StoreError> {
+        let by = by.map(|by| by.0);
+        let changed = self
+            .execute(
+                "WITH changed AS (UPDATE zones SET name = $2, settings = $3, version = version + 1
+                     WHERE id = $1 AND settings = $4 RETURNING id)
+                 INSERT INTO audit (user_id, action, target, outcome, detail)
+                 SELECT $5, 'update_zone', $2, 'ok', $3 FROM changed",
+                &[&zone.id.0, &name, &Json(settings), &Json(&zone.settings), &by],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+}

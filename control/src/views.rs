@@ -1,0 +1,471 @@
+//! What the API takes and gives: the shapes of its JSON, from which OpenAPI and the console's types are made.
+//!
+//! Times are RFC 3339 in UTC. A zone is named by its name wherever the API takes or gives one.
+
+use meridian_ids::{NodeId, SessionId, UserId, WorkspaceId, ZoneId};
+use meridian_model::{LoadStrategy, Network, NodeRole, ProgressStep, Seccomp, SessionState, Transport, ZoneSettings};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A page of a list; `next` is the cursor of the page after it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    pub next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A list that fits one page.
+    pub fn whole(items: Vec<T>) -> Self {
+        Self { items, next: None }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Admin,
+    User,
+}
+
+impl Role {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::User => "user",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Credentials {
+    pub username: String,
+    #[schema(format = Password)]
+    pub password: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UserView {
+    #[schema(value_type = String, format = Uuid)]
+    pub id: UserId,
+    pub name: String,
+    pub role: Role,
+}
+
+/// A login. The token is for API clients, as `Authorization: Bearer`; browsers have the cookie.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct LoginView {
+    pub token: String,
+    pub user: UserView,
+}
+
+/// An account, as administrators see it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UserRowView {
+    #[schema(value_type = String, format = Uuid)]
+    pub id: UserId,
+    pub name: String,
+    pub role: Role,
+    pub disabled: bool,
+    /// Sessions the user may hold at once.
+    pub session_limit: i64,
+    /// Sessions the user holds.
+    pub sessions: i64,
+}
+
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    pub username: String,
+    #[schema(format = Password)]
+    pub password: String,
+    #[serde(default = "role_user")]
+    pub role: Role,
+}
+
+fn role_user() -> Role {
+    Role::User
+}
+
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserPatch {
+    #[serde(default)]
+    pub disabled: Option<bool>,
+    #[serde(default)]
+    pub session_limit: Option<i32>,
+}
+
+/// An entry of the catalogue.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct WorkspaceView {
+    #[schema(value_type = String, format = Uuid)]
+    pub id: WorkspaceId,
+    pub name: String,
+    pub description: String,
+    /// `desktop`, `browser`, `terminal`, or a name the console shows a plain picture for.
+    pub icon: String,
+    pub image: String,
+    /// Cores.
+    pub cpu: f64,
+    pub memory_mb: i64,
+    pub gpu: i32,
+    #[schema(value_type = String)]
+    pub network: Network,
+}
+
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewWorkspace {
+    pub name: String,
+    pub image: String,
+    /// Cores.
+    #[serde(default = "one")]
+    pub cpu: f64,
+    #[serde(default = "mb_1024")]
+    pub memory_mb: i64,
+    #[serde(default)]
+    pub gpu: i32,
+    #[serde(default)]
+    pub description: String,
+    #[serde(default = "icon")]
+    pub icon: String,
+    #[serde(default = "no_network")]
+    #[schema(value_type = String)]
+    pub network: Network,
+    /// `default`, or `chromium` for images whose browser keeps its own sandbox.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    pub seccomp: Seccomp,
+    #[serde(default = "mb_64")]
+    pub shm_mb: i64,
+    #[serde(default = "mb_1024")]
+    pub home_mb: i64,
+    #[serde(default = "mb_256")]
+    pub tmp_mb: i64,
+    #[serde(default = "pids")]
+    pub pids_limit: i64,
+}
+
+impl NewWorkspace {
+    /// Thousandths of a core.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be between 0.05 and 1024 cores before it is used")]
+    pub fn cpu_milli(&self) -> i64 {
+        (self.cpu * 1000.0).round() as i64
+    }
+}
+
+fn one() -> f64 {
+    1.0
+}
+fn icon() -> String {
+    "desktop".into()
+}
+fn no_network() -> Network {
+    Network::None
+}
+fn mb_64() -> i64 {
+    64
+}
+fn mb_256() -> i64 {
+    256
+}
+fn mb_1024() -> i64 {
+    1024
+}
+fn pids() -> i64 {
+    512
+}
+
+/// A zone. Its settings are shown to administrators only.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ZoneView {
+    #[schema(value_type = String, format = Uuid)]
+    pub id: ZoneId,
+    pub name: String,
+    pub zone_name: String,
+    /// Whether launches that name no zone go here.
+    pub default: bool,
+    #[serde(flatten)]
+    pub settings: Option<ZoneSettingsView>,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ZoneSettingsView {
+    pub allow_origin_domain: String,
+    pub upstream_auth_address: String,
+    #[schema(value_type = String)]
+    pub load_strategy: LoadStrategy,
+    pub search_alternate_zones: bool,
+    pub alternate_zones: Vec<String>,
+    pub isolated: bool,
+    pub prioritize_static_agents: bool,
+    pub proxy_connections: bool,
+    pub proxy_hostname: String,
+    pub proxy_path: String,
+    pub proxy_port: u16,
+    /// Seconds.
+    pub outage_grace: u32,
+    pub private_balancer: String,
+    /// Nodes that can take work now.
+    pub nodes_ready: i64,
+}
+
+impl ZoneSettingsView {
+    #[must_use]
+    pub fn new(settings: ZoneSettings, nodes_ready: i64) -> Self {
+        Self {
+            allow_origin_domain: settings.allow_origin_domain,
+            upstream_auth_address: settings.upstream_auth_address,
+            load_strategy: settings.load_strategy,
+            search_alternate_zones: settings.search_alternate_zones,
+            alternate_zones: settings.alternate_zones,
+            isolated: settings.isolated,
+            prioritize_static_agents: settings.prioritize_static_agents,
+            proxy_connections: settings.proxy_connections,
+            proxy_hostname: settings.proxy_hostname,
+            proxy_path: settings.proxy_path,
+            proxy_port: settings.proxy_port,
+            outage_grace: settings.outage_grace_s,
+            private_balancer: settings.private_balancer,
+            nodes_ready,
+        }
+    }
+}
+
+/// Any of a zone's settings; those left out stay.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ZonePatch {
+    pub zone_name: Option<String>,
+    pub allow_origin_domain: Option<String>,
+    pub upstream_auth_address: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub load_strategy: Option<LoadStrategy>,
+    pub search_alternate_zones: Option<bool>,
+    pub alternate_zones: Option<Vec<String>>,
+    pub isolated: Option<bool>,
+    pub prioritize_static_agents: Option<bool>,
+    pub proxy_connections: Option<bool>,
+    pub proxy_hostname: Option<String>,
+    pub proxy_path: Option<String>,
+    pub proxy_port: Option<u16>,
+    /// Seconds.
+    pub outage_grace: Option<u32>,
+    pub private_balancer: Option<String>,
+}
+
+impl ZonePatch {
+    /// The settings with the patch applied.
+    #[must_use]
+    pub fn apply(self, mut settings: ZoneSettings) -> ZoneSettings {
+        fn set<T>(field: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *field = value;
+            }
+        }
+        set(&mut settings.allow_origin_domain, self.allow_origin_domain);
+        set(&mut settings.upstream_auth_address, self.upstream_auth_address);
+        set(&mut settings.load_strategy, self.load_strategy);
+        set(&mut settings.search_alternate_zones, self.search_alternate_zones);
+        set(&mut settings.alternate_zones, self.alternate_zones);
+        set(&mut settings.isolated, self.isolated);
+        set(&mut settings.prioritize_static_agents, self.prioritize_static_agents);
+        set(&mut settings.proxy_connections, self.proxy_connections);
+        set(&mut settings.proxy_hostname, self.proxy_hostname);
+        set(&mut settings.proxy_path, self.proxy_path);
+        set(&mut settings.proxy_port, self.proxy_port);
+        set(&mut settings.outage_grace_s, self.outage_grace);
+        set(&mut settings.private_balancer, self.private_balancer);
+        settings
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSession {
+    #[schema(value_type = String, format = Uuid)]
+    pub workspace_id: WorkspaceId,
+    /// A zone's name; left out: the default zone.
+    #[serde(default)]
+    pub zone: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SessionView {
+    #[schema(value_type = String, format = Uuid)]
+    pub id: SessionId,
+    /// The workspace's name.
+    pub name: String,
+    pub workspace: SessionWorkspaceView,
+    pub user: SessionUserView,
+    pub zone: String,
+    pub agent: Option<String>,
+    #[schema(value_type = String)]
+    pub state: SessionState,
+    pub progress: ProgressView,
+    /// Why it ended or failed.
+    pub reason: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: String,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended_at: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SessionWorkspaceView {
+    #[schema(value_type = String, format = Uuid)]
+    pub id: WorkspaceId,
+    pub name: String,
+    pub icon: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SessionUserView {
+    #[schema(value_type = String, format = Uuid)]
+    pub id: UserId,
+    pub name: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProgressView {
+    /// `reserved`, `pushed`, `image`, `container`, `display`, `ready`.
+    #[schema(value_type = String)]
+    pub step: ProgressStep,
+    pub message: String,
+    pub percent: Option<u8>,
+}
+
+/// Why a session is where it is.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ExplanationView {
+    pub chosen: Option<PlaceView>,
+    /// How many candidates had each verdict.
+    pub counts: std::collections::BTreeMap<String, i64>,
+    /// The first twenty candidates, in the order they were asked.
+    pub candidates: Vec<CandidateView>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PlaceView {
+    pub zone: String,
+    pub agent: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CandidateView {
+    pub zone: String,
+    pub agent: String,
+    /// In words: `chosen`, `fits`, `no image yet`, `0.500 core short`, `draining`.
+    pub verdict: String,
+}
+
+/// How the viewer wants to speak. Without a body: `meridian.v1` without a key.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectRequest {
+    /// `meridian.v1` or `binary`.
+    #[schema(value_type = Option<String>)]
+    pub transport: Option<Transport>,
+    /// RFC 7638 thumbprint of the viewer's P-256 key for this stream; a stream without one cannot be resumed.
+    pub jkt: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ConnectView {
+    /// Absolute `ws://` or `wss://` address to open.
+    pub url: String,
+    /// The exact list of WebSocket subprotocols to offer; the ticket is one of them.
+    pub protocols: Vec<String>,
+    /// Further entries of the zone to try when `url` cannot be reached.
+    pub alternates: Vec<String>,
+}
+
+/// A node, as administrators see it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NodeView {
+    #[schema(value_type = String, format = Uuid)]
+    pub id: NodeId,
+    pub name: String,
+    #[schema(value_type = String)]
+    pub role: NodeRole,
+    pub zone: Option<String>,
+    pub address: String,
+    pub version: String,
+    /// `enrolled` (never heard of yet), `ready`, `draining`, `unreachable`.
+    pub state: String,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_seen_at: Option<String>,
+    pub sessions: i64,
+    /// Cores.
+    pub cpu_total: f64,
+    pub cpu_used: f64,
+    pub memory_mb_total: i64,
+    pub memory_mb_used: i64,
+    pub images: Vec<ImageView>,
+    /// How home volumes are bounded.
+    pub home_storage: Option<String>,
+    pub network_modes: Vec<String>,
+    /// Sessions whose containers the agent found and the control plane does not know.
+    pub quarantined: Vec<String>,
+    pub problems: Vec<ProblemView>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ImageView {
+    pub reference: String,
+    pub image_id: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProblemView {
+    pub code: String,
+    pub message: String,
+}
+
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewEnrollment {
+    #[schema(value_type = String)]
+    pub role: NodeRole,
+    /// A zone's name.
+    pub zone: String,
+}
+
+/// A single-use token. It is shown once.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct EnrollmentView {
+    pub token: String,
+    pub role: String,
+    pub zone: String,
+    /// Seconds.
+    pub expires_in_s: u64,
+}
+
+/// The error envelope of every answer that is not a success.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ErrorView {
+    pub error: ErrorBodyView,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ErrorBodyView {
+    /// Stable, for programs.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// Which part failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hop: Option<String>,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Vec<CandidateView>>,
+    pub request_id: String,
+}

@@ -1,0 +1,128 @@
+//! What an agent asks of a container engine.
+
+use std::{future::Future, path::PathBuf, pin::Pin};
+
+use futures_util::stream::BoxStream;
+use meridian_ids::SessionId;
+use meridian_model::{Network, Resources, WorkspaceSpec};
+
+/// An answer that is on its way; boxed, so that an agent can hold any engine.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
+/// Says that something about the containers may have changed. Ends when the engine does.
+pub type Events<'a> = BoxStream<'a, ()>;
+
+/// Why an engine did not do what it was asked. The texts are for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// Nothing is known: to be tried again. Sessions are neither lost nor failed by it.
+    #[error("the container engine does not answer: {0}")]
+    Unavailable(String),
+    /// Trying again would not help.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What a node can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// What may be promised to sessions.
+    pub total: Resources,
+    pub home_storage: HomeStorage,
+    pub networks: Vec<Network>,
+    pub problems: Vec<Problem>,
+}
+
+/// How a session's home is kept from filling the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HomeStorage {
+    /// On disk, with a quota of the storage's own.
+    Quota,
+    /// In memory, of fixed size; it lasts as long as the container runs.
+    Tmpfs,
+}
+
+impl HomeStorage {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quota => "quota",
+            Self::Tmpfs => "tmpfs",
+        }
+    }
+}
+
+/// Something an administrator should know, with a stable code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub code: &'static str,
+    pub message: String,
+}
+
+/// An image on the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    pub reference: String,
+    pub id: String,
+}
+
+/// A workspace to be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    pub session: SessionId,
+    pub epoch: i64,
+    pub generation: i64,
+    pub spec: WorkspaceSpec,
+}
+
+/// How far a start has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    Image { message: String, percent: Option<u8> },
+    Container,
+}
+
+/// A container with this deployment's and this agent's labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub session: SessionId,
+    pub epoch: i64,
+    pub generation: i64,
+    pub state: ContainerState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContainerState {
+    /// Made and not started: a start that was interrupted.
+    Created,
+    Running,
+    Exited {
+        reason: String,
+    },
+}
+
+/// A container engine, as one agent of one deployment uses it. Every answer has a limit.
+pub trait Engine: Send + Sync + 'static {
+    /// What the node can do now. Puts in order what starts depend on.
+    fn capabilities(&self) -> Answer<'_, Capabilities>;
+
+    /// The images that are on the node.
+    fn images(&self) -> Answer<'_, Vec<Image>>;
+
+    /// Starts a workspace, or completes a start that was interrupted; one that runs already is left alone. A start that fails leaves nothing behind.
+    fn start<'a>(&'a self, order: &'a Order, steps: &'a (dyn Fn(Step) + Send + Sync)) -> Answer<'a, ()>;
+
+    /// Every container with this deployment's and this agent's labels, and no other.
+    fn list(&self) -> Answer<'_, Vec<Found>>;
+
+    /// Stops a session's container and removes all that belongs to it. Nothing to remove is a success.
+    fn remove(&self, session: SessionId) -> Answer<'_, ()>;
+
+    /// Hints that containers started or ended. A hint may be missing; listing is what counts.
+    fn events(&self) -> Events<'_>;
+
+    /// The directory on the host that a session's container sees as [`crate::STREAM_DIRECTORY`].
+    fn display_directory(&self, session: SessionId) -> PathBuf;
+
+    /// The user id that a session's processes have on the host.
+    fn workspace_uid(&self) -> u32;
+}

@@ -1,0 +1,315 @@
+//! An engine in memory, for tests and for zones of a thousand nodes on one machine.
+//!
+//! Its containers are entries of a [`Daemon`], which outlives the engine as a real daemon outlives an agent. Each running one has a display that really
+//! answers on `rfb.sock`, and a helper on `helper.sock`, so that the whole path from a viewer on is the real one.
+
+mod display;
+mod helper;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use meridian_ids::SessionId;
+use meridian_model::{Network, Resources};
+use meridian_runtime::Tasks;
+use tokio::sync::watch;
+
+use crate::{
+    Answer, Capabilities, ContainerState, DisplayPlaces, Engine, EngineError, Events, Found, HomeStorage,
+    Image, Order, Owner, Step, names::session_name,
+};
+
+/// What may go wrong, as a test wants it.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// Every answer takes this long.
+    pub slow: Duration,
+    /// The engine does not answer at all.
+    pub stopped: bool,
+    /// Every start is refused with this reason.
+    pub refuses: Option<String>,
+    /// Displays are not served: containers run and show nothing.
+    pub blind: bool,
+    /// No helper in the containers.
+    pub without_helper: bool,
+}
+
+/// What the engine speaks to. Clones share it.
+#[derive(Clone)]
+pub struct Daemon {
+    state: Arc<Mutex<DaemonState>>,
+    changes: watch::Sender<u64>,
+    tasks: Tasks,
+}
+
+#[derive(Default)]
+struct DaemonState {
+    containers: BTreeMap<String, Container>,
+    images: Vec<Image>,
+    faults: Faults,
+}
+
+struct Container {
+    labels: HashMap<String, String>,
+    found: Found,
+    inside: Arc<Inside>,
+    tasks: Tasks,
+}
+
+/// What happened inside a simulated workspace, for tests to look at.
+#[derive(Debug, Default)]
+pub(crate) struct Inside {
+    /// Messages that reached the display.
+    pub(crate) messages: Mutex<Vec<Vec<u8>>>,
+    /// Texts that reached the clipboard.
+    pub(crate) texts: Mutex<Vec<String>>,
+    /// Texts that the workspace copies.
+    pub(crate) copies: watch::Sender<Option<String>>,
+}
+
+impl Daemon {
+    /// A daemon that has `images`. Its displays run as tasks of `tasks`.
+    #[must_use]
+    pub fn new(images: &[&str], tasks: Tasks) -> Self {
+        let images = images
+            .iter()
+            .map(|reference| Image { reference: (*reference).into(), id: format!("sha256:{reference}") })
+            .collect();
+        let state = DaemonState { images, ..DaemonState::default() };
+        Self { state: Arc::new(Mutex::new(state)), changes: watch::Sender::new(0), tasks }
+    }
+
+    /// Changes what goes wrong, from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.lock().faults = faults;
+    }
+
+    /// Lets a workspace end by itself.
+    pub fn exit(&self, session: SessionId, reason: &str) {
+        if let Some(container) = self.lock().containers.get_mut(&session_name(session)) {
+            container.found.state = ContainerState::Exited { reason: reason.into() };
+            container.tasks.stopping().cancel();
+        }
+        self.change();
+    }
+
+    /// A running container that nobody ordered.
+    pub fn plant(&self, owner: &Owner, session: SessionId) {
+        let container = Container {
+            labels: owner.session_labels(session),
+            found: Found { session, epoch: 1, generation: 1, state: ContainerState::Running },
+            inside: Arc::default(),
+            tasks: self.tasks.child(),
+        };
+        self.lock().containers.insert(session_name(session), container);
+        self.change();
+    }
+
+    /// The names of all containers, whoever's they are.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.lock().containers.keys().cloned().collect()
+    }
+
+    /// The messages that reached a session's display.
+    #[must_use]
+    pub fn messages(&self, session: SessionId) -> Vec<Vec<u8>> {
+        self.inside(session).map(|inside| lock(&inside.messages).clone()).unwrap_or_default()
+    }
+
+    /// The texts that reached a session's clipboard.
+    #[must_use]
+    pub fn texts(&self, session: SessionId) -> Vec<String> {
+        self.inside(session).map(|inside| lock(&inside.texts).clone()).unwrap_or_default()
+    }
+
+    /// Lets a session's workspace copy a text.
+    pub fn copy(&self, session: SessionId, text: &str) {
+        if let Some(inside) = self.inside(session) {
+            inside.copies.send_replace(Some(text.into()));
+        }
+    }
+
+    fn inside(&self, session: SessionId) -> Option<Arc<Inside>> {
+        self.lock().containers.get(&session_name(session)).map(|container| Arc::clone(&container.inside))
+    }
+
+    fn change(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, DaemonState> {
+        lock(&self.state)
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The engine of one agent.
+pub struct SimulatedEngine {
+    daemon: Daemon,
+    owner: Owner,
+    places: DisplayPlaces,
+    total: Resources,
+}
+
+impl SimulatedEngine {
+    /// # Errors
+    /// When the run directory cannot be made.
+    pub fn new(daemon: Daemon, owner: Owner, run_directory: &Path, total: Resources) -> io::Result<Self> {
+        let places = DisplayPlaces::open_unmounted(run_directory, &owner)?;
+        Ok(Self { daemon, owner, places, total })
+    }
+
+    async fn answer(&self) -> Result<Faults, EngineError> {
+        let faults = self.daemon.lock().faults.clone();
+        if !faults.slow.is_zero() {
+            tokio::time::sleep(faults.slow).await;
+        }
+        if faults.stopped { Err(EngineError::Unavailable("it is stopped".into())) } else { Ok(faults) }
+    }
+
+    async fn start_one(
+        &self,
+        order: &Order,
+        steps: &(dyn Fn(Step) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        steps(Step::Image { message: String::new(), percent: None });
+        let faults = self.answer().await?;
+        if let Some(reason) = faults.refuses {
+            return Err(EngineError::Refused(reason));
+        }
+        if !self.daemon.lock().images.iter().any(|image| image.reference == order.spec.image) {
+            return Err(EngineError::Refused(format!("the image {} is not on this node", order.spec.image)));
+        }
+        steps(Step::Container);
+        let name = session_name(order.session);
+        let (inside, tasks) = (Arc::new(Inside::default()), self.daemon.tasks.child());
+        {
+            let mut state = self.daemon.lock();
+            if let Some(known) = state.containers.get(&name) {
+                return if known.found.state == ContainerState::Running {
+                    Ok(())
+                } else {
+                    Err(EngineError::Refused("the workspace has ended".into()))
+                };
+            }
+            let container = Container {
+                labels: self.owner.session_labels(order.session),
+                found: Found {
+                    session: order.session,
+                    epoch: order.epoch,
+                    generation: order.generation,
+                    state: ContainerState::Running,
+                },
+                inside: Arc::clone(&inside),
+                tasks: tasks.clone(),
+            };
+            state.containers.insert(name, container);
+        }
+        let served = self.serve(order.session, &faults, &inside, &tasks);
+        self.daemon.change();
+        served.map_err(|error| {
+            EngineError::Refused(format!("the display directory could not be made: {error}"))
+        })
+    }
+
+    fn serve(
+        &self,
+        session: SessionId,
+        faults: &Faults,
+        inside: &Arc<Inside>,
+        tasks: &Tasks,
+    ) -> io::Result<()> {
+        let leaf = self.places.prepare(session)?;
+        if !faults.blind {
+            display::serve(&leaf, Arc::clone(inside), tasks)?;
+            if !faults.without_helper {
+                helper::serve(&leaf, Arc::clone(inside), tasks)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Engine for SimulatedEngine {
+    fn capabilities(&self) -> Answer<'_, Capabilities> {
+        Box::pin(async {
+            self.answer().await?;
+            Ok(Capabilities {
+                total: self.total,
+                home_storage: HomeStorage::Tmpfs,
+                networks: vec![Network::None, Network::Internet, Network::Full],
+                problems: Vec::new(),
+            })
+        })
+    }
+
+    fn images(&self) -> Answer<'_, Vec<Image>> {
+        Box::pin(async {
+            self.answer().await?;
+            Ok(self.daemon.lock().images.clone())
+        })
+    }
+
+    fn start<'a>(&'a self, order: &'a Order, steps: &'a (dyn Fn(Step) + Send + Sync)) -> Answer<'a, ()> {
+        Box::pin(self.start_one(order, steps))
+    }
+
+    fn list(&self) -> Answer<'_, Vec<Found>> {
+        Box::pin(async {
+            self.answer().await?;
+            let state = self.daemon.lock();
+            let ours = state.containers.values().filter(|container| self.owner.owns(&container.labels));
+            Ok(ours.map(|container| container.found.clone()).collect())
+        })
+    }
+
+    fn remove(&self, session: SessionId) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.answer().await?;
+            let name = session_name(session);
+            let removed = {
+                let mut state = self.daemon.lock();
+                match state.containers.get(&name) {
+                    Some(container) if !self.owner.owns(&container.labels) => {
+                        return Err(EngineError::Refused("the container is another agent's".into()));
+                    }
+                    Some(_) | None => state.containers.remove(&name),
+                }
+            };
+            if let Some(container) = removed {
+                container.tasks.stop(Duration::from_secs(5)).await;
+            }
+            self.daemon.change();
+            self.places
+                .remove(session)
+                .map_err(|error| EngineError::Unavailable(format!("the display directory stays: {error}")))
+        })
+    }
+
+    fn events(&self) -> Events<'_> {
+        let changes = self.daemon.changes.subscribe();
+        stream::unfold(changes, |mut changes| async {
+            changes.changed().await.ok()?;
+            Some(((), changes))
+        })
+        .boxed()
+    }
+
+    fn display_directory(&self, session: SessionId) -> PathBuf {
+        self.places.leaf(session)
+    }
+
+    fn workspace_uid(&self) -> u32 {
+        self.places.user().0
+    }
+}

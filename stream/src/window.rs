@@ -1,0 +1,192 @@
+//! How many bytes may be on their way to the viewer: about two bandwidth-delay products.
+//!
+//! Flow control here is for latency, not memory: what is in flight beyond the path's own capacity only waits in buffers, and every
+//! key pressed meanwhile waits behind it. The rate is the best that acknowledgements showed lately; the delay is the shortest round trip of this
+//! path, because a later one may only have measured our own bytes waiting. A path that can carry more shows it: with two products in
+//! flight the rate measured doubles each round trip until the path is full.
+
+use std::{collections::VecDeque, time::Duration};
+
+/// Never less than this in flight.
+pub const FLOOR_BYTES: u64 = 64 << 10;
+/// How long a measured rate counts, in slices within which the best is kept.
+const SLICES: usize = 20;
+const SLICE: Duration = Duration::from_millis(500);
+/// Sends that are remembered until they are acknowledged; further ones are measured by those.
+const MAX_MARKS: usize = 128;
+
+/// The window of one path. Times are since any fixed moment.
+#[derive(Debug)]
+pub struct Window {
+    ceiling: u64,
+    sent: u64,
+    acked: u64,
+    /// When the latest acknowledgement came.
+    acked_at: Duration,
+    marks: VecDeque<Mark>,
+    rates: VecDeque<Rate>,
+    round_trip: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    end: u64,
+    sent_at: Duration,
+    /// What was acknowledged, and when, as these bytes left.
+    acked_then: u64,
+    acked_then_at: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    slice: u128,
+    bytes_per_s: u64,
+}
+
+impl Window {
+    /// A window of at most `ceiling` bytes, at offset 0.
+    #[must_use]
+    pub fn new(ceiling: u32, now: Duration) -> Self {
+        Self {
+            ceiling: u64::from(ceiling).max(FLOOR_BYTES),
+            sent: 0,
+            acked: 0,
+            acked_at: now,
+            marks: VecDeque::new(),
+            rates: VecDeque::new(),
+            round_trip: None,
+        }
+    }
+
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Bytes that are sent and not acknowledged.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.sent - self.acked
+    }
+
+    /// Bytes that may be sent now.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        self.limit().saturating_sub(self.in_flight())
+    }
+
+    /// The shortest round trip, if any was measured.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// Two bandwidth-delay products, between floor and ceiling.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        let rate = self.rates.iter().map(|rate| rate.bytes_per_s).max().unwrap_or(0);
+        let delay = self.round_trip.unwrap_or_default();
+        let product = u128::from(rate) * delay.as_micros() / 1_000_000;
+        u64::try_from(product * 2).unwrap_or(u64::MAX).clamp(FLOOR_BYTES, self.ceiling)
+    }
+
+    pub fn on_sent(&mut self, bytes: u64, now: Duration) {
+        if self.in_flight() == 0 {
+            // Nothing was on its way: the pause before this says nothing about the path.
+            self.acked_at = now;
+        }
+        self.sent += bytes;
+        if self.marks.len() < MAX_MARKS {
+            self.marks.push_back(Mark {
+                end: self.sent,
+                sent_at: now,
+                acked_then: self.acked,
+                acked_then_at: self.acked_at,
+            });
+        }
+    }
+
+    /// Takes an acknowledgement; false when it acknowledges what was never sent.
+    pub fn on_acked(&mut self, received: u64, now: Duration) -> bool {
+        if received > self.sent {
+            return false;
+        }
+        if received <= self.acked {
+            return true;
+        }
+        self.acked = received;
+        self.acked_at = now;
+        let mut newest = None;
+        while self.marks.front().is_some_and(|mark| mark.end <= received) {
+            newest = self.marks.pop_front();
+        }
+        if let Some(mark) = newest {
+            self.measure(mark, now);
+        }
+        true
+    }
+
+    fn measure(&mut self, mark: Mark, now: Duration) {
+        let over = now.saturating_sub(mark.acked_then_at).max(Duration::from_micros(100));
+        let bytes = u128::from(self.acked - mark.acked_then);
+        let bytes_per_s = u64::try_from(bytes * 1_000_000 / over.as_micros()).unwrap_or(u64::MAX);
+        let round_trip = now.saturating_sub(mark.sent_at);
+        self.round_trip = Some(self.round_trip.map_or(round_trip, |known| known.min(round_trip)));
+        let slice = now.as_millis() / SLICE.as_millis();
+        match self.rates.back_mut().filter(|rate| rate.slice == slice) {
+            Some(rate) => rate.bytes_per_s = rate.bytes_per_s.max(bytes_per_s),
+            None => self.rates.push_back(Rate { slice, bytes_per_s }),
+        }
+        while self.rates.len() > SLICES {
+            self.rates.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Sends as much as the window allows over a path of `rate` bytes a millisecond and `delay`; the window at the end.
+    fn run(ceiling: u32, rate: u64, delay: u64, length: u64) -> Window {
+        let mut window = Window::new(ceiling, ms(0));
+        let mut on_path: VecDeque<(u64, u64)> = VecDeque::new();
+        let mut free_at = 0;
+        for now in 0..length {
+            while on_path.front().is_some_and(|(at, _)| *at <= now) {
+                let (_, end) = on_path.pop_front().unwrap();
+                assert!(window.on_acked(end, ms(now)));
+            }
+            while window.room() >= 16_384 {
+                window.on_sent(16_384, ms(now));
+                free_at = free_at.max(now) + 16_384 / rate;
+                on_path.push_back((free_at + delay, window.sent()));
+            }
+        }
+        window
+    }
+
+    #[test]
+    fn a_long_fat_path_is_filled_and_a_short_one_stays_at_the_floor() {
+        // 8 MB/s at 100 ms: a product of 800 kB.
+        let long = run(16 << 20, 8_192, 100, 5_000);
+        assert!((800_000..4_000_000).contains(&long.limit()), "{}", long.limit());
+        let short = run(16 << 20, 8_192, 2, 2_000);
+        assert!(short.limit() < 200_000, "{}", short.limit());
+        assert_eq!(run(300_000, 8_192, 100, 5_000).limit(), 300_000);
+    }
+
+    #[test]
+    fn an_acknowledgement_of_the_future_is_refused_and_an_old_one_changes_nothing() {
+        let mut window = Window::new(1 << 20, ms(0));
+        window.on_sent(100, ms(1));
+        assert!(!window.on_acked(101, ms(2)));
+        assert!(window.on_acked(100, ms(2)));
+        assert!(window.on_acked(50, ms(3)));
+        assert_eq!(window.in_flight(), 0);
+    }
+}

@@ -1,4 +1,5 @@
 import { Skeleton } from '@mantine/core';
+import { useEffect, useRef, useState } from 'react';
 import { useLiveSessions, useWorkspaces, useZones } from '../api/queries';
 import { Empty } from '../ui/Empty';
 import { ProblemNote } from '../ui/ProblemNote';
@@ -12,6 +13,11 @@ export default function Catalogue() {
   const workspaces = useWorkspaces();
   const zones = useZones();
   const sessions = useLiveSessions();
+  const [refusal, setRefusal] = useState<unknown>(null);
+  const note = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (refusal !== null) note.current?.scrollIntoView({ block: 'start', behavior: 'smooth' });
+  }, [refusal]);
   return (
     <>
       {sessions.data && sessions.data.length > 0 && (
@@ -26,6 +32,11 @@ export default function Catalogue() {
         {workspaces.isError && (
           <ProblemNote error={workspaces.error} onRetry={() => void workspaces.refetch()} />
         )}
+        {refusal !== null && (
+          <div ref={note} className={classes.refusal}>
+            <ProblemNote error={refusal} />
+          </div>
+        )}
         {workspaces.isPending && <CardSkeletons />}
         {workspaces.data?.length === 0 && (
           <Empty title="There is nothing to launch yet">
@@ -35,7 +46,7 @@ export default function Catalogue() {
         {workspaces.data && workspaces.data.length > 0 && (
           <ul className={classes.cards}>
             {workspaces.data.map((workspace) => (
-              <WorkspaceCard key={workspace.id} workspace={workspace} zones={zones.data ?? []} />
+              <WorkspaceCard key={workspace.id} workspace={workspace} zones={zones.data ?? []} onRefused={setRefusal} />
             ))}
           </ul>
         )}

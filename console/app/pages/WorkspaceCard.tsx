@@ -4,7 +4,6 @@ import { useNavigate } from 'react-router';
 import { idempotencyKey } from '../api/client';
 import { useLaunch } from '../api/queries';
 import type { Workspace, Zone } from '../api/types';
-import { ProblemNote } from '../ui/ProblemNote';
 import { WorkspaceArt } from '../ui/WorkspaceArt';
 import classes from './Catalogue.module.css';
 
@@ -14,7 +13,14 @@ const networks: Record<Workspace['network'], string> = {
   full: 'Full network',
 };
 
-export function WorkspaceCard({ workspace, zones }: { workspace: Workspace; zones: Zone[] }) {
+interface Props {
+  workspace: Workspace;
+  zones: Zone[];
+  /** The outcome of the last launch from any card; null when one begins. */
+  onRefused: (error: unknown) => void;
+}
+
+export function WorkspaceCard({ workspace, zones, onRefused }: Props) {
   const navigate = useNavigate();
   const launch = useLaunch();
   const [zone, setZone] = useState('');
@@ -22,10 +28,12 @@ export function WorkspaceCard({ workspace, zones }: { workspace: Workspace; zone
   const key = useRef(idempotencyKey());
 
   const start = () => {
+    onRefused(null);
     launch.mutate(
       { workspaceId: workspace.id, zone: zone === '' ? null : zone, key: key.current },
       {
         onSuccess: (session) => void navigate(`/sessions/${session.id}`),
+        onError: onRefused,
         // Every click is a wish of its own; only a lost answer is asked for again with the same key.
         onSettled: () => {
           key.current = idempotencyKey();
@@ -65,7 +73,6 @@ export function WorkspaceCard({ workspace, zones }: { workspace: Workspace; zone
           <Button onClick={start} loading={launch.isPending} aria-describedby={heading} fullWidth>
             Launch
           </Button>
-          {launch.isError && <ProblemNote error={launch.error} />}
         </div>
       </div>
     </li>

@@ -10,7 +10,6 @@ import { type StepStatus, launchSteps } from './progress';
 export function Launching({ session }: { session: Session }) {
   const now = useNow(1_000);
   const elapsed = (now.getTime() - new Date(session.created_at).getTime()) / 1000;
-  const { percent, message } = session.progress;
   return (
     <>
       <p className={classes.lead}>
@@ -19,26 +18,34 @@ export function Launching({ session }: { session: Session }) {
           {clock(elapsed)}
         </span>
       </p>
-      <ol className={classes.steps}>
-        {launchSteps(session).map(({ step, label, status }) => (
-          <li key={step} className={classes.step} data-status={status} aria-current={status === 'active' ? 'step' : undefined}>
-            <span className={classes.mark}>
-              <Mark status={status} />
-            </span>
-            <span className={classes.label}>
-              {label}
-              {status === 'active' && message && <small className={classes.message}>{message}</small>}
-              {status === 'active' && percent !== null && (
-                <Progress className={classes.bar} value={percent} size="sm" aria-label={label} />
-              )}
-            </span>
-          </li>
-        ))}
-      </ol>
+      <LaunchSteps session={session} />
       <p className="m-hidden" role="status">
-        {message}
+        {session.progress.message}
       </p>
     </>
+  );
+}
+
+/** The steps alone: also shown after a launch that failed, to tell how far it came. */
+export function LaunchSteps({ session }: { session: Session }) {
+  const { percent, message } = session.progress;
+  return (
+    <ol className={classes.steps}>
+      {launchSteps(session).map(({ step, label, status }) => (
+        <li key={step} className={classes.step} data-status={status} aria-current={status === 'active' ? 'step' : undefined}>
+          <span className={classes.mark}>
+            <Mark status={status} />
+          </span>
+          <span className={classes.label}>
+            {label}
+            {status === 'active' && message && <small className={classes.message}>{message}</small>}
+            {status === 'active' && percent !== null && (
+              <Progress className={classes.bar} value={percent} size="sm" aria-label={label} />
+            )}
+          </span>
+        </li>
+      ))}
+    </ol>
   );
 }
 

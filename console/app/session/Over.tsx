@@ -7,7 +7,7 @@ import type { Session } from '../api/types';
 import { ProblemNote } from '../ui/ProblemNote';
 import { When } from '../ui/When';
 import { ExplanationView } from './ExplanationView';
-import { Launching } from './Launching';
+import { LaunchSteps } from './Launching';
 
 const lead = {
   ended: 'This session has ended.',
@@ -38,10 +38,10 @@ export function Over({ session, state }: { session: Session; state: keyof typeof
           </p>
         )}
         <p style={{ margin: '8px 0 0', color: 'var(--m-muted)' }}>
-          <When at={session.ended_at} />
+          Ended <When at={session.ended_at} />
         </p>
       </div>
-      {neverStarted && <Launching session={session} />}
+      {neverStarted && <LaunchSteps session={session} />}
       {launch.isError && <ProblemNote error={launch.error} />}
       <Group>
         <Button component={Link} to="/" variant={state === 'ended' ? 'filled' : 'default'}>

@@ -8,7 +8,7 @@ export function CandidateTable({ caption, candidates }: { caption: string; candi
       caption={caption}
       dense
       rows={candidates}
-      rowKey={(candidate) => `${candidate.zone}/${candidate.agent}`}
+      rowKey={(candidate) => `${candidate.zone}/${candidate.agent}/${candidate.verdict}`}
       columns={[
         { label: 'Zone', render: (candidate) => candidate.zone || '—' },
         { label: 'Agent', render: (candidate) => candidate.agent || '—' },

@@ -7,7 +7,7 @@ export function WorkspaceArt({ icon, small = false }: { icon: string; small?: bo
     <svg
       className={small ? classes.small : classes.large}
       data-kind={kind}
-      viewBox={small ? '62 18 196 124' : '0 0 320 160'}
+      viewBox={small ? '48 9 224 144' : '0 0 320 160'}
       preserveAspectRatio="xMidYMid slice"
       aria-hidden="true"
       focusable="false"

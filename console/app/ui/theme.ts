@@ -37,5 +37,8 @@ export const theme = createTheme({
   respectReducedMotion: true,
   fontFamily: 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif',
   fontFamilyMonospace: 'ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", monospace',
-  headings: { fontWeight: '650', sizes: { h1: { fontSize: '1.5rem', lineHeight: '1.3' }, h2: { fontSize: '1.05rem' } } },
+  components: {
+    Drawer: { styles: { title: { fontSize: '1.12rem', fontWeight: 650 } } },
+    Modal: { styles: { title: { fontSize: '1.12rem', fontWeight: 650 } } },
+  },
 });

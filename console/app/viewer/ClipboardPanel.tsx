@@ -49,7 +49,7 @@ export function ClipboardPanel({ desktop }: { desktop: Desktop }) {
         data-autofocus
       />
       {clipboardRefusal !== null && <Alert color="orange">{clipboardRefusal}</Alert>}
-      <Group gap="xs">
+      <Group gap="xs" grow>
         <Button size="compact-sm" onClick={send} disabled={draft === ''}>
           Send to workspace
         </Button>

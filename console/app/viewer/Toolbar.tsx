@@ -16,6 +16,7 @@ import {
 } from '../ui/icons';
 import { ClipboardPanel } from './ClipboardPanel';
 import classes from './Toolbar.module.css';
+import { SoftKeyboard } from './SoftKeyboard';
 import { combinations } from './keys';
 import { bytesPerSecond, latency } from './rates';
 import type { Desktop } from './useDesktop';
@@ -71,6 +72,7 @@ function FullBar({ ref, session, desktop, onEnd, onFold }: Props & { onFold: () 
       <RateFigures rates={rates} />
       <KeysMenu desktop={desktop} />
       <ClipboardButton desktop={desktop} />
+      <SoftKeyboard screen={screen} className={classes.touch} />
       <Tool
         label={fullScreen.fullscreen ? 'Leave full screen' : 'Full screen'}
         onClick={() => {
@@ -126,7 +128,7 @@ function KeysMenu({ desktop }: { desktop: Desktop }) {
 function ClipboardButton({ desktop }: { desktop: Desktop }) {
   const [open, setOpen] = useState(false);
   return (
-    <Popover opened={open} onChange={setOpen} position="bottom-end" width={320} trapFocus withArrow shadow="md">
+    <Popover opened={open} onChange={setOpen} position="bottom-end" width={340} trapFocus withArrow shadow="md">
       <Popover.Target>
         <ActionIcon
           variant="subtle"

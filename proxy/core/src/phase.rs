@@ -165,10 +165,10 @@ impl Connected {
         self.issued_at_s
     }
 
-    /// The proxy stops: the stream may go on until `cut_at`.
+    /// The proxy stops: the stream goes on for its time, and is cut then.
     #[must_use]
-    pub fn drain(self, cut_at: Timestamp) -> Draining {
-        Draining { session: self.session, cut_at }
+    pub fn drain(self) -> Draining {
+        Draining { session: self.session }
     }
 }
 
@@ -176,15 +176,6 @@ impl Connected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draining {
     pub session: SessionId,
-    pub cut_at: Timestamp,
-}
-
-impl Draining {
-    /// Whether the stream has had its time.
-    #[must_use]
-    pub fn is_over(&self, now: Timestamp) -> bool {
-        now >= self.cut_at
-    }
 }
 
 /// Whether a stream of `session`, its ticket issued at `issued_at_s`, is to be cut.

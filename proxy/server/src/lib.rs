@@ -1,1 +1,202 @@
-//! Under construction.
+//! `meridian proxy`: the Dedicated Zone Proxy.
+//!
+//! A browser's connection goes through the phases of `meridian-proxy-core`; this crate is the sockets around them:
+//!
+//! ```text
+//! listener ── TLS ──> connection ──┬─ question ──> Web App (Upstream Auth Address, signed call)
+//!                                  └─ agent ─────> agent (mutual TLS, own upgrade request)
+//!                     then live_stream: opaque bytes both ways, no buffer while idle
+//! ```
+//!
+//! It has no database, no users and no key that can mint access. What it must remember is on its own disk (crate `meridian-node`), so
+//! live streams and a restart of the proxy do not depend on the control plane. Every queue, head and wait has its bound in
+//! [`ProxySettings`].
+
+mod agent;
+mod browser;
+mod connection;
+mod forwarded;
+mod listener;
+mod live_stream;
+mod metrics;
+mod question;
+mod streams;
+mod tls;
+mod zone;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use meridian_model::NodeRole;
+use meridian_node::{HeartbeatParts, JoinError, NodeClient, UpstreamError, upstream_http};
+use meridian_runtime::{Clock, Health, RelayLimits, Tasks, serve_ops};
+use meridian_settings::ProxySettings;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, mpsc},
+};
+use tokio_rustls::TlsAcceptor;
+
+pub use metrics::{Cut, Metrics};
+
+use crate::{
+    agent::Dialler, connection::Shared, forwarded::Trusted, listener::Entrance, question::Questioner,
+    streams::Streams, zone::CurrentZone,
+};
+
+/// How long what is left of a half-closed stream may be silent.
+const HALF_CLOSE_WAIT: Duration = Duration::from_secs(30);
+/// Updates wait here for the proxy; a full queue slows the control plane's messages down.
+const UPDATE_QUEUE: usize = 16;
+
+/// Why a proxy cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    #[error("the proxy could not join its deployment")]
+    Join(#[from] JoinError),
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("{path} cannot be used for TLS: {reason}")]
+    Certificate { path: String, reason: String },
+    #[error("set both tls_certificate_file and tls_key_file, or neither")]
+    HalfTls,
+    #[error("trusted_proxies: `{0}` is neither an address nor a network such as 10.0.0.0/8")]
+    Trusted(String),
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+    #[error("stopped before it had started")]
+    Stopped,
+}
+
+/// A proxy that runs; it stops with its tasks.
+pub struct Proxy {
+    pub local_addr: SocketAddr,
+    pub metrics: Metrics,
+    pub node: NodeClient,
+}
+
+/// Joins the deployment, binds, and serves until the tasks stop. Waits as long as enrolment takes.
+///
+/// # Errors
+/// As [`ProxyError`] says.
+pub async fn start(
+    settings: ProxySettings,
+    clock: Clock,
+    tasks: &Tasks,
+    health: &Health,
+) -> Result<Proxy, ProxyError> {
+    check(&settings)?;
+    let trusted = Trusted::read(&settings.trusted_proxies).map_err(ProxyError::Trusted)?;
+    let tls = match (&settings.tls_certificate_file, &settings.tls_key_file) {
+        (Some(certificate), Some(key)) => Some(TlsAcceptor::from(tls::server_config(certificate, key)?)),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => return Err(ProxyError::HalfTls),
+    };
+    let stopping = tasks.stopping();
+    let node = tokio::select! {
+        () = stopping.cancelled() => return Err(ProxyError::Stopped),
+        joined = NodeClient::join(&settings.node, NodeRole::Proxy, clock.clone()) => joined?,
+    };
+    let listener = bind(settings.listen).await?;
+    let local_addr =
+        listener.local_addr().map_err(|source| ProxyError::Listen { address: settings.listen, source })?;
+    let metrics = Metrics::new();
+    if let Some(address) = settings.node.ops_listen {
+        serve_ops(tasks, bind(address).await?, health.clone(), metrics.register(&node.zone_name()));
+    }
+    let shared = share(&settings, &node, clock, tasks, trusted, metrics.clone())?;
+    follow(&node, &shared, tasks, health);
+    let entrance = Entrance {
+        listener,
+        tls,
+        pending: Arc::new(Semaphore::new(settings.max_pending)),
+        head_wait: Duration::from_secs(settings.head_wait_s),
+    };
+    tracing::info!(address = %local_addr, zone = node.zone_name(), node = %node.name(), "proxy listens");
+    tasks.spawn("listener", listener::accept(entrance, shared));
+    Ok(Proxy { local_addr, metrics, node })
+}
+
+fn check(settings: &ProxySettings) -> Result<(), ProxyError> {
+    let bounds = [
+        ("max_head_bytes", settings.max_head_bytes),
+        ("max_streams", settings.max_streams),
+        ("max_pending", settings.max_pending),
+        ("copy_buffer_bytes", settings.copy_buffer_bytes),
+    ];
+    let waits = [
+        ("head_wait_s", settings.head_wait_s),
+        ("authorize_wait_s", settings.authorize_wait_s),
+        ("dial_wait_s", settings.dial_wait_s),
+    ];
+    let zero = bounds.iter().find(|(_, value)| *value == 0).map(|(name, _)| *name);
+    let zero = zero.or_else(|| waits.iter().find(|(_, value)| *value == 0).map(|(name, _)| *name));
+    zero.map_or(Ok(()), |name| Err(ProxyError::Zero(name)))
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, ProxyError> {
+    TcpListener::bind(address).await.map_err(|source| ProxyError::Listen { address, source })
+}
+
+fn share(
+    settings: &ProxySettings,
+    node: &NodeClient,
+    clock: Clock,
+    tasks: &Tasks,
+    trusted: Trusted,
+    metrics: Metrics,
+) -> Result<Arc<Shared>, ProxyError> {
+    let http = upstream_http(settings.node.upstream_ca_file.as_deref())?;
+    let limits = RelayLimits { buffer_bytes: settings.copy_buffer_bytes, half_close_wait: HALF_CLOSE_WAIT };
+    Ok(Arc::new(Shared {
+        zone: CurrentZone::default(),
+        streams: Streams::new(metrics.clone()),
+        metrics,
+        questioner: Questioner {
+            node: node.clone(),
+            http,
+            wait: Duration::from_secs(settings.authorize_wait_s),
+        },
+        // Made once: it keeps the sessions that make the next handshake with the same agent short.
+        dialler: Dialler { tls: node.tls().client_config(), wait: Duration::from_secs(settings.dial_wait_s) },
+        trusted,
+        clock,
+        upstream: settings.node.upstream.clone(),
+        max_head_bytes: settings.max_head_bytes,
+        places: Arc::new(Semaphore::new(settings.max_streams)),
+        limits,
+        drain_wait: Duration::from_secs(settings.drain_wait_s),
+        tasks: tasks.clone(),
+        stopping: tasks.stopping(),
+    }))
+}
+
+/// Keeps the zone's view as the control plane says it is.
+fn follow(node: &NodeClient, shared: &Arc<Shared>, tasks: &Tasks, health: &Health) {
+    // What the disk remembers counts before the first connection.
+    shared.zone.take(node.settings().borrow().as_deref(), &shared.streams, health);
+    let following = shared.zone.clone().follow(node.settings(), shared.streams.clone(), health.clone());
+    tasks.spawn_until_stop("zone", following);
+    let taken = Arc::new(AtomicI64::new(0));
+    let told = taken.clone();
+    let (sender, mut updates) = mpsc::channel(UPDATE_QUEUE);
+    let parts = move || HeartbeatParts { since: told.load(Ordering::Relaxed), ..HeartbeatParts::default() };
+    node.run(tasks, parts, sender);
+    // The node's client has taken all that concerns a proxy out of an update; its version is what is left.
+    tasks.spawn_until_stop("updates", async move {
+        while let Some(update) = updates.recv().await {
+            // 0 is a hint without a number.
+            if update.version > 0 {
+                taken.store(update.version, Ordering::Relaxed);
+            }
+        }
+    });
+}

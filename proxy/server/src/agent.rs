@@ -1,0 +1,110 @@
+//! The proxy's side towards an agent: dial, mutual TLS, its own upgrade request.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{Response, header};
+use meridian_proxy_core::{Authorized, Connected, Passed, Refusal, UpstreamKey, parse_response};
+use meridian_runtime::{random_bytes, tune};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// An agent's answer is a few headers; its refusals a short envelope.
+const MAX_ANSWER_BYTES: usize = 8 * 1024;
+const PIECE_BYTES: usize = 1024;
+/// Plaintext that rustls may hold for an agent that does not read.
+const TLS_BUFFER_BYTES: usize = 32 * 1024;
+
+/// How agents are dialled.
+pub(crate) struct Dialler {
+    pub(crate) tls: Arc<ClientConfig>,
+    /// Limit of dial and handshake together, and of the answer to the upgrade.
+    pub(crate) wait: Duration,
+}
+
+/// A stream to an agent, upgraded, and what it said already.
+pub(crate) struct Upstream {
+    pub(crate) connected: Connected,
+    pub(crate) stream: Box<TlsStream<TcpStream>>,
+    pub(crate) early: Vec<u8>,
+}
+
+impl Dialler {
+    /// Dials `address` and proves that `name` is there.
+    pub(crate) async fn dial(&self, address: &str, name: &str) -> Result<Box<TlsStream<TcpStream>>, Refusal> {
+        let server_name =
+            ServerName::try_from(name.to_owned()).map_err(|_| Refusal::AgentAnswer("it has no name"))?;
+        let dialling = async {
+            let socket = TcpStream::connect(address).await?;
+            tune(&socket)?;
+            TlsConnector::from(self.tls.clone()).connect(server_name, socket).await
+        };
+        match timeout(self.wait, Box::pin(dialling)).await {
+            Ok(Ok(mut stream)) => {
+                stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_BYTES));
+                Ok(Box::new(stream))
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(hop = "agent", address, name, %error, "the agent could not be reached");
+                Err(Refusal::AgentUnreachable)
+            }
+            Err(_) => Err(Refusal::AgentSilent),
+        }
+    }
+
+    /// Asks for the session's stream and takes the answer.
+    pub(crate) async fn upgrade(
+        &self,
+        authorized: Authorized,
+        mut stream: Box<TlsStream<TcpStream>>,
+        name: &str,
+    ) -> Result<Upstream, Refusal> {
+        let key = UpstreamKey::new(random_bytes());
+        let request = authorized.upstream_request(name, &key);
+        let asking = async {
+            stream.write_all(&request).await.map_err(|_| Refusal::AgentUnreachable)?;
+            stream.flush().await.map_err(|_| Refusal::AgentUnreachable)?;
+            read_answer(&mut stream).await
+        };
+        let (answer, early) = timeout(self.wait, asking).await.map_err(|_| Refusal::AgentSilent)??;
+        let connected = authorized.connect(&answer, &key)?;
+        Ok(Upstream { connected, stream, early })
+    }
+}
+
+/// The head of an answer that upgrades, and the bytes after it. Any other answer is read to its end and is a refusal.
+async fn read_answer(stream: &mut TlsStream<TcpStream>) -> Result<(Response<()>, Vec<u8>), Refusal> {
+    let mut bytes = Vec::with_capacity(PIECE_BYTES);
+    loop {
+        if let Some(head) = parse_response(&bytes)? {
+            let rest = bytes.split_off(head.length);
+            if head.message.status().is_informational() {
+                return Ok((head.message, rest));
+            }
+            return Err(refused(&head.message, rest, stream).await);
+        }
+        if bytes.len() >= MAX_ANSWER_BYTES {
+            return Err(Refusal::AgentAnswer("its answer is too long"));
+        }
+        if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+            return Err(Refusal::AgentAnswer("it closed the connection without an answer"));
+        }
+    }
+}
+
+async fn refused(answer: &Response<()>, mut body: Vec<u8>, stream: &mut TlsStream<TcpStream>) -> Refusal {
+    let length = answer.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
+    let length = length.unwrap_or(MAX_ANSWER_BYTES).min(MAX_ANSWER_BYTES);
+    while body.len() < length && stream.read_buf(&mut body).await.unwrap_or(0) > 0 {}
+    let status = answer.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return Refusal::AgentAnswer("it did not upgrade the connection");
+    }
+    let fallback = ("agent_refused", "The machine that runs this session refused the stream.");
+    Refusal::AgentRefused(Passed::read(status, &body, fallback))
+}

@@ -1,0 +1,81 @@
+//! The live streams: how many, and which are to be cut.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use meridian_ids::SessionId;
+use meridian_proxy_core::{Connected, revoked};
+use meridian_wire::Revocation;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::{Cut, Metrics};
+
+pub(crate) struct Streams {
+    live: Mutex<Live>,
+    metrics: Metrics,
+}
+
+#[derive(Default)]
+struct Live {
+    next: u64,
+    by_number: HashMap<u64, Stream>,
+}
+
+struct Stream {
+    session: SessionId,
+    issued_at_s: i64,
+    cut: CancellationToken,
+}
+
+/// A stream's entry; gone when this is dropped.
+pub(crate) struct Entry {
+    streams: Arc<Streams>,
+    number: u64,
+    pub(crate) cut: CancellationToken,
+}
+
+impl Streams {
+    pub(crate) fn new(metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self { live: Mutex::default(), metrics })
+    }
+
+    pub(crate) fn enter(self: &Arc<Self>, connected: &Connected) -> Entry {
+        let cut = CancellationToken::new();
+        let stream =
+            Stream { session: connected.session(), issued_at_s: connected.issued_at_s(), cut: cut.clone() };
+        let mut live = self.live();
+        let number = live.next;
+        live.next += 1;
+        live.by_number.insert(number, stream);
+        self.metrics.streams.inc();
+        self.metrics.opened.inc();
+        Entry { streams: self.clone(), number, cut }
+    }
+
+    /// Cuts every stream that a revocation names.
+    pub(crate) fn revoke(&self, revocations: &[Revocation]) {
+        if revocations.is_empty() {
+            return;
+        }
+        for stream in self.live().by_number.values() {
+            if !stream.cut.is_cancelled() && revoked(stream.session, stream.issued_at_s, revocations) {
+                stream.cut.cancel();
+                self.metrics.count_cut(Cut::Revoked);
+                tracing::info!(session.id = %stream.session, "stream cut: access was taken away");
+            }
+        }
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.streams.live().by_number.remove(&self.number);
+        self.streams.metrics.streams.dec();
+    }
+}

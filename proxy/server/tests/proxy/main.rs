@@ -1,0 +1,13 @@
+//! The proxy between a browser, a Web App and an agent, over real sockets and real mutual TLS; the last two are stand-ins that record
+//! what they were told.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod agent;
+mod browser;
+mod faults;
+mod life;
+mod refusals;
+mod relaying;
+mod web;
+mod world;

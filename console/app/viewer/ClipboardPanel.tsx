@@ -39,7 +39,7 @@ export function ClipboardPanel({ desktop }: { desktop: Desktop }) {
     <Stack gap="xs">
       <Textarea
         label="Clipboard of the workspace"
-        description="What is copied in the workspace appears here. Text put here can be pasted there."
+        description="Shows what was copied there, ready to copy here. Send puts your text in its place, to be pasted there."
         value={draft}
         onChange={(event) => setDraft(event.currentTarget.value)}
         minRows={4}
@@ -51,10 +51,10 @@ export function ClipboardPanel({ desktop }: { desktop: Desktop }) {
       {clipboardRefusal !== null && <Alert color="orange">{clipboardRefusal}</Alert>}
       <Group gap="xs" grow>
         <Button size="compact-sm" onClick={send} disabled={draft === ''}>
-          Send to workspace
+          Send
         </Button>
         <Button size="compact-sm" variant="default" onClick={copy} disabled={draft === ''}>
-          Copy to this computer
+          Copy
         </Button>
       </Group>
       {permission === 'prompt' && (

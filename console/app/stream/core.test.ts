@@ -1,0 +1,367 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { type Effect, type PathId, StreamCore } from './core';
+import { DATA_HEADER, attachText } from './frames';
+import { encodeRecord } from './records';
+
+const nonce = new Uint8Array(32).fill(7);
+const streamId = new Uint8Array(16).fill(9);
+const key = new Uint8Array(65).fill(4);
+const signature = new Uint8Array(64).fill(5);
+const verdicts = { new: 0, resumed: 1, restarted: 2 };
+
+function u64(value: number): number[] {
+  return Array.from({ length: 8 }, (_, i) => Math.floor(value / 256 ** (7 - i)) % 256);
+}
+
+const challenge = Uint8Array.from([0x01, 1, ...nonce, ...streamId]);
+const attached = (verdict: keyof typeof verdicts, received = 0, window = 65_536) =>
+  Uint8Array.from([0x03, verdicts[verdict], ...u64(received), ...u64(window).slice(4)]);
+const data = (offset: number, bytes: Uint8Array | number[]) => Uint8Array.from([0x10, ...u64(offset), ...bytes]);
+const ack = (received: number) => Uint8Array.from([0x11, ...u64(received)]);
+const notice = (code: number) => Uint8Array.from([0x14, 0, code, 0x6e, 0x6f]);
+const refused = (code: number) => Uint8Array.from([0x04, 0, code, 0x6e, 0x6f]);
+
+let core: StreamCore;
+let now: number;
+
+beforeEach(() => {
+  core = new StreamCore(null);
+  now = 1000;
+});
+
+function sent(effects: Effect[]): number[][] {
+  return effects.flatMap((effect) => (effect.type === 'send' ? [[...effect.message]] : []));
+}
+
+function kinds(effects: Effect[]): string[] {
+  return effects.map((effect) => effect.type);
+}
+
+function display(effects: Effect[]): number[] {
+  return effects.flatMap((effect) => (effect.type === 'display' ? [...effect.bytes] : []));
+}
+
+/** Opens a path and attaches it; returns what that caused after ATTACH. */
+function attach(verdict: keyof typeof verdicts = 'new', received = 0, window?: number): { path: PathId; effects: Effect[] } {
+  const path = core.pathOpened(now);
+  core.receive(path, challenge, now);
+  core.take();
+  core.receive(path, attached(verdict, received, window), now);
+  return { path, effects: core.take() };
+}
+
+/** The bytes of the counted stream in the DATA frames among the effects. */
+function carried(effects: Effect[]): { offset: number; bytes: number[] }[] {
+  return sent(effects)
+    .filter((message) => message[0] === 0x10)
+    .map((message) => ({
+      offset: message.slice(1, DATA_HEADER).reduce((sum, byte) => sum * 256 + byte, 0),
+      bytes: message.slice(DATA_HEADER),
+    }));
+}
+
+describe('opening', () => {
+  test('the viewer waits for the challenge, attaches as number 1 and is attached', () => {
+    const path = core.pathOpened(now);
+    expect(core.take()).toEqual([]);
+    core.receive(path, challenge, now);
+    expect(sent(core.take())).toEqual([[0x02, 1, ...u64(1), ...u64(0), 0, 0]]);
+    core.receive(path, attached('new'), now);
+    expect(core.take()).toEqual([{ type: 'attached', path, verdict: 'new' }]);
+    expect(core.attached).toBe(true);
+  });
+
+  test('with a key, the signature is asked for first and covers nonce, stream, number and count', () => {
+    core = new StreamCore(key);
+    const path = core.pathOpened(now);
+    core.receive(path, challenge, now);
+    expect(core.take()).toEqual([{ type: 'sign', path, text: attachText({ nonce, streamId }, 1, 0) }]);
+    core.signed(path, signature, now);
+    expect(sent(core.take())).toEqual([[0x02, 1, ...u64(1), ...u64(0), 65, ...key, 64, ...signature]]);
+  });
+
+  test('attach numbers rise with every path, attached or not', () => {
+    const first = core.pathOpened(now);
+    core.receive(first, challenge, now);
+    core.pathClosed(first);
+    core.take();
+    const second = core.pathOpened(now);
+    core.receive(second, challenge, now);
+    expect(sent(core.take())[0]?.slice(0, 10)).toEqual([0x02, 1, ...u64(2)]);
+  });
+
+  test('REFUSED closes the path and says why', () => {
+    const path = core.pathOpened(now);
+    core.receive(path, challenge, now);
+    core.take();
+    core.receive(path, refused(3), now);
+    expect(core.take()).toEqual([
+      { type: 'refused', path, code: 'superseded', message: 'no' },
+      { type: 'close', path, fault: null },
+    ]);
+  });
+
+  test('an agent that says nothing is given up after ten seconds', () => {
+    const path = core.pathOpened(now);
+    expect(core.nextDeadline()).toBe(now + 10_000);
+    core.tick(now + 9_999);
+    expect(core.take()).toEqual([]);
+    core.tick(now + 10_000);
+    expect(core.take()).toMatchObject([{ type: 'close', path }]);
+    expect(core.nextDeadline()).toBeNull();
+  });
+
+  test.each([
+    ['ATTACHED before ATTACH', attached('new')],
+    ['DATA before ATTACHED', data(0, [1])],
+    ['ACK before ATTACHED', ack(0)],
+    ['garbage', Uint8Array.of(0xee)],
+  ])('%s closes the path', (_name, message) => {
+    const path = core.pathOpened(now);
+    core.receive(path, message, now);
+    expect(kinds(core.take())).toEqual(['close']);
+  });
+
+  test('a second challenge closes the path', () => {
+    const path = core.pathOpened(now);
+    core.receive(path, challenge, now);
+    core.receive(path, challenge, now);
+    expect(kinds(core.take())).toEqual(['send', 'close']);
+  });
+
+  test('a message of a path that is gone is ignored', () => {
+    const path = core.pathOpened(now);
+    core.pathClosed(path);
+    core.receive(path, Uint8Array.of(0xee), now);
+    expect(core.take()).toEqual([]);
+  });
+});
+
+describe('receiving', () => {
+  const record = encodeRecord('display', Uint8Array.of(1, 2, 3, 4));
+
+  test('pieces in order are delivered; repeated ones ignored; overlapping ones cut', () => {
+    const { path } = attach();
+    core.receive(path, data(0, record.subarray(0, 6)), now);
+    core.receive(path, data(0, record.subarray(0, 6)), now);
+    core.receive(path, data(2, record.subarray(2, 8)), now);
+    core.receive(path, data(8, record.subarray(8)), now);
+    expect(display(core.take())).toEqual([1, 2, 3, 4]);
+  });
+
+  test('a gap closes the path', () => {
+    const { path } = attach();
+    core.receive(path, data(1, [1]), now);
+    expect(kinds(core.take())).toEqual(['close']);
+    expect(core.attached).toBe(false);
+  });
+
+  test('a few bytes are acknowledged within the time limit, once', () => {
+    const { path } = attach();
+    core.tick(now);
+    core.take();
+    core.receive(path, data(0, record.subarray(0, 5)), now);
+    core.receive(path, data(5, record.subarray(5)), now + 10);
+    expect(sent(core.take())).toEqual([]);
+    const due = core.nextDeadline() ?? 0;
+    expect(due - now).toBeLessThanOrEqual(100);
+    core.tick(due);
+    expect(sent(core.take())).toEqual([[0x11, ...u64(9)]]);
+    core.tick(due + 1);
+    expect(sent(core.take())).toEqual([]);
+  });
+
+  test('many bytes are acknowledged at once', () => {
+    const { path } = attach();
+    core.receive(path, data(0, encodeRecord('display', new Uint8Array(32_768))), now);
+    expect(sent(core.take())).toEqual([[0x11, ...u64(32_773)]]);
+  });
+
+  test('clipboard and control records become events; unknown ones are ignored', () => {
+    const { path } = attach();
+    const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+    const pieces = [
+      encodeRecord('clipboard', encode({ type: 'text', text: 'ä' })),
+      encodeRecord('clipboard', encode({ type: 'picture' })),
+      encodeRecord('control', encode({ type: 'ready' })),
+      encodeRecord('control', encode({ type: 'later' })),
+      encodeRecord('control', encode(null)),
+      encodeRecord('control', encode({ type: 'ended', reason: 'done' })),
+    ];
+    core.receive(path, data(0, pieces.flatMap((piece) => [...piece])), now);
+    expect(core.take()).toEqual([{ type: 'clipboard', text: 'ä' }, { type: 'ready' }, { type: 'ended', reason: 'done' }]);
+  });
+
+  test('a broken record closes the path', () => {
+    const { path } = attach();
+    core.receive(path, data(0, [2, 0xff, 0xff, 0xff, 0xff]), now);
+    expect(kinds(core.take())).toEqual(['close']);
+  });
+});
+
+describe('sending', () => {
+  test('a record goes out as DATA from offset 0', () => {
+    attach();
+    core.sendDisplay(Uint8Array.of(1, 2));
+    expect(carried(core.take())).toEqual([{ offset: 0, bytes: [1, 0, 0, 0, 2, 1, 2] }]);
+  });
+
+  test('no more than the window is in flight, and an ACK opens it again', () => {
+    const { path } = attach('new', 0, 10);
+    core.sendDisplay(new Uint8Array(20).fill(6));
+    expect(carried(core.take()).map((piece) => [piece.offset, piece.bytes.length])).toEqual([[0, 10]]);
+    core.receive(path, ack(4), now);
+    expect(carried(core.take()).map((piece) => [piece.offset, piece.bytes.length])).toEqual([[10, 4]]);
+    core.receive(path, ack(14), now);
+    core.receive(path, ack(24), now);
+    const rest = carried(core.take());
+    expect(rest.map((piece) => [piece.offset, piece.bytes.length])).toEqual([
+      [14, 10],
+      [24, 1],
+    ]);
+  });
+
+  test('no message is longer than 64 KiB, and long input becomes several records', () => {
+    attach('new', 0, 10_000_000);
+    core.sendDisplay(new Uint8Array(200_000));
+    const effects = core.take();
+    expect(Math.max(...sent(effects).map((message) => message.length))).toBeLessThanOrEqual(65_536);
+    const total = carried(effects).reduce((sum, piece) => sum + piece.bytes.length, 0);
+    expect(total).toBe(200_000 + 4 * 5);
+  });
+
+  test('an ACK of what was never sent closes the path', () => {
+    const { path } = attach();
+    core.receive(path, ack(1), now);
+    expect(kinds(core.take())).toEqual(['close']);
+  });
+
+  test('a clipboard text beyond 256 KiB is not sent', () => {
+    attach('new', 0, 10_000_000);
+    expect(core.sendClipboard('ü'.repeat(131_072))).toBe(true);
+    core.take();
+    expect(core.sendClipboard(`${'ü'.repeat(131_072)}x`)).toBe(false);
+    expect(core.take()).toEqual([]);
+  });
+
+  test('what nobody takes is not kept without end', () => {
+    attach('new', 0, 0);
+    for (let count = 0; count < 70; count += 1) core.sendDisplay(new Uint8Array(65_536));
+    expect(kinds(core.take())).toContain('overflow');
+  });
+});
+
+describe('paths that follow one another', () => {
+  const record = encodeRecord('display', Uint8Array.of(1, 2, 3, 4));
+
+  test('the next ATTACH says what was received', () => {
+    const { path } = attach();
+    core.receive(path, data(0, record.subarray(0, 7)), now);
+    core.pathClosed(path);
+    core.take();
+    const next = core.pathOpened(now);
+    core.receive(next, challenge, now);
+    expect(sent(core.take())[0]?.slice(0, 18)).toEqual([0x02, 1, ...u64(2), ...u64(7)]);
+  });
+
+  test('RESUMED goes on in the middle of a record, both ways', () => {
+    const { path } = attach();
+    core.receive(path, data(0, record.subarray(0, 7)), now);
+    core.sendDisplay(Uint8Array.of(9, 9));
+    core.pathClosed(path);
+    core.sendDisplay(Uint8Array.of(8));
+    const before = core.take();
+    expect(display(before)).toEqual([1, 2]);
+    const resumed = attach('resumed', 3);
+    expect(carried(resumed.effects)).toEqual([{ offset: 3, bytes: [0, 2, 9, 9, 1, 0, 0, 0, 1, 8] }]);
+    core.receive(resumed.path, data(7, record.subarray(7)), now);
+    expect(display(core.take())).toEqual([3, 4]);
+  });
+
+  test('RESUMED at bytes that are gone, or were never sent, closes the path', () => {
+    const { path } = attach();
+    core.sendDisplay(Uint8Array.of(9));
+    core.receive(path, ack(6), now);
+    core.pathClosed(path);
+    core.take();
+    expect(kinds(attach('resumed', 5).effects)).toEqual(['close']);
+    expect(kinds(attach('resumed', 7).effects)).toEqual(['close']);
+  });
+
+  test('RESTARTED forgets everything that was under way', () => {
+    const { path } = attach();
+    core.receive(path, data(0, record.subarray(0, 7)), now);
+    core.sendDisplay(Uint8Array.of(9));
+    core.pathClosed(path);
+    core.take();
+    const restarted = attach('restarted');
+    expect(restarted.effects).toEqual([{ type: 'attached', path: restarted.path, verdict: 'restarted' }]);
+    core.receive(restarted.path, data(0, record), now);
+    core.sendDisplay(Uint8Array.of(5));
+    const effects = core.take();
+    expect(display(effects)).toEqual([1, 2, 3, 4]);
+    expect(carried(effects)[0]?.offset).toBe(0);
+  });
+
+  test('a path beside the attached one takes over and the earlier is closed', () => {
+    const { path } = attach();
+    core.sendDisplay(Uint8Array.of(9));
+    core.receive(path, notice(6), now);
+    expect(core.take()).toContainEqual({ type: 'notice', path, code: 'draining', message: 'no' });
+    const next = attach('resumed', 6);
+    expect(next.effects[0]).toEqual({ type: 'close', path, fault: null });
+    core.receive(path, data(0, record), now);
+    expect(core.take()).toEqual([]);
+  });
+});
+
+describe('liveness', () => {
+  const ping = (effects: Effect[]) => sent(effects).find((message) => message[0] === 0x12);
+
+  test('a PING is answered with its token, before any DATA', () => {
+    const { path } = attach('new', 0, 0);
+    core.sendDisplay(Uint8Array.of(1));
+    core.receive(path, Uint8Array.from([0x12, 1, 2, 3, 4, 5, 6, 7, 255]), now);
+    expect(sent(core.take())).toEqual([[0x13, 1, 2, 3, 4, 5, 6, 7, 255]]);
+  });
+
+  test('our PING measures the round trip, at most once a second', () => {
+    const { path } = attach();
+    core.tick(now);
+    const message = ping(core.take()) ?? [];
+    core.tick(now + 500);
+    expect(ping(core.take())).toBeUndefined();
+    core.receive(path, Uint8Array.from([0x13, ...message.slice(1)]), now + 42);
+    expect(core.take()).toEqual([{ type: 'latency', ms: 42 }]);
+    core.tick(now + 1000);
+    expect(ping(core.take())).toBeDefined();
+  });
+
+  test('a PONG that answers nothing is ignored', () => {
+    const { path } = attach();
+    core.receive(path, Uint8Array.from([0x13, ...u64(1)]), now);
+    expect(core.take()).toEqual([]);
+  });
+
+  test('silence makes a path suspect once, and closes it after thirty seconds', () => {
+    const { path } = attach();
+    const seen: string[] = [];
+    for (let second = 0; second <= 30; second += 1) {
+      core.tick(now + second * 1000);
+      seen.push(...kinds(core.take()));
+    }
+    expect(seen).toEqual(['send', 'suspect', 'close']);
+    expect(core.attached).toBe(false);
+    core.receive(path, ack(0), now);
+    expect(core.take()).toEqual([]);
+  });
+
+  test('anything heard ends the suspicion', () => {
+    const { path } = attach();
+    for (let second = 0; second <= 6; second += 1) core.tick(now + second * 1000);
+    expect(kinds(core.take())).toContain('suspect');
+    core.receive(path, ack(0), now + 6500);
+    core.tick(now + 31_000);
+    expect(kinds(core.take())).not.toContain('close');
+  });
+});

@@ -62,7 +62,7 @@ beforeEach(() => {
   sockets = [];
   states = [];
   displays = [];
-  ask = vi.fn((_thumbprint: string | null) => Promise.resolve(ticket));
+  ask = vi.fn<(thumbprint: string | null) => Promise<Ticket>>(() => Promise.resolve(ticket));
   connection = new StreamConnection({
     askTicket: (thumbprint) => ask(thumbprint),
     openSocket: (url, protocols) => {

@@ -8,7 +8,7 @@ test('the public key is an uncompressed point, and its thumbprint that of RFC 76
   const input = thumbprintInput(key?.publicKey ?? new Uint8Array());
   const members = JSON.parse(input) as Record<string, string>;
   expect(Object.keys(members)).toEqual(['crv', 'kty', 'x', 'y']);
-  expect(members['x']).toHaveLength(43);
+  expect(members.x).toHaveLength(43);
   const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(input));
   expect(key?.thumbprint).toBe(base64url(new Uint8Array(digest)));
 });

@@ -27,8 +27,8 @@ class Display:
     def __init__(self, path, limit=20):
         self.limit = limit
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(limit)
         self.socket.connect(path)
+        self.socket.settimeout(limit)
         self.stream = self.socket.makefile("rb")
         assert self.read(12).startswith(b"RFB 003.008"), "not RFB 3.8"
         self.socket.sendall(b"RFB 003.008\n")

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const VERSION: &[u8; 12] = b"RFB 003.008\n";
 const SECURITY_NONE: u8 = 1;
 const ENCODING_RAW: i32 = 0;
-/// Asked for so that the server leaves the pointer out of the picture, where it would pass for content.
+/// Asked for so that the server may leave the pointer out of the picture, where it would pass for content.
 const ENCODING_CURSOR: i32 = -239;
 
 const MESSAGE_UPDATE: u8 = 0;
@@ -58,6 +58,7 @@ pub(crate) fn check_alive(socket: &Path, limit: Duration) -> io::Result<()> {
 /// well: a program may mean it.
 pub(crate) fn await_picture(socket: &Path, patience: Duration) -> io::Result<()> {
     let mut viewer = Viewer::connect(socket, patience)?;
+    viewer.claim_pointer()?;
     viewer.request(Area::Whole)?;
     let mut picture = viewer.next_update()?;
     while picture == Picture::OneColour {
@@ -115,6 +116,16 @@ impl Viewer {
         };
         let name_length = u32::from_be_bytes([init[20], init[21], init[22], init[23]]);
         self.skip(name_length.into())
+    }
+
+    /// The server draws the pointer for a viewer that did not put it where it is. Before anyone has moved it, it is
+    /// in the middle.
+    fn claim_pointer(&mut self) -> io::Result<()> {
+        const NO_BUTTONS: u8 = 0;
+        let mut message = vec![5, NO_BUTTONS];
+        message.extend((self.width / 2).to_be_bytes());
+        message.extend((self.height / 2).to_be_bytes());
+        self.stream.write_all(&message)
     }
 
     pub(crate) fn request(&mut self, area: Area) -> io::Result<()> {
@@ -259,7 +270,7 @@ mod tests {
             stream.write_all(&init).unwrap();
             read(&mut stream, 4 + 8);
             for update in updates {
-                read(&mut stream, 10);
+                read_request(&mut stream);
                 stream.write_all(&update).unwrap();
             }
             // Held open until the viewer leaves.
@@ -267,6 +278,14 @@ mod tests {
             let _ = stream.read(&mut [0; 64]);
         });
         (directory, path)
+    }
+
+    /// Passes over the pointer's place.
+    fn read_request(stream: &mut UnixStream) {
+        while read(stream, 1) == [5] {
+            read(stream, 5);
+        }
+        read(stream, 9);
     }
 
     fn read(stream: &mut UnixStream, length: usize) -> Vec<u8> {

@@ -43,6 +43,9 @@ const STOP_GRACE: Duration = Duration::from_secs(6);
 /// Between losing the X connection and trying again, if the display server is still there.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
+/// Where X servers put their sockets.
+const X_SOCKETS: &str = "/tmp/.X11-unix";
+
 const DISPLAY_SERVER: &str = "Xvnc";
 
 /// * One unix socket for viewers and no port of any kind, neither for RFB nor for X.
@@ -114,8 +117,17 @@ fn prepare(options: &Run) -> Result<PathBuf, String> {
     {
         report(&format_args!("{} could not be given its first files: {error}", home.display()));
     }
+    x_socket_directory().map_err(|error| format!("{X_SOCKETS} could not be made: {error}"))?;
     runtime_directory(options.runtime_directory.as_deref())
         .map_err(|error| format!("a private directory for sockets could not be made: {error}"))
+}
+
+/// The display server makes this one itself only when root runs it.
+fn x_socket_directory() -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(X_SOCKETS) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
 }
 
 /// Made under the temporary directory, because a container's /run may be read-only or root's.

@@ -1,6 +1,6 @@
 //! One cluster from nothing to answering: made when there is none, adopted when it runs, started when it does not.
 
-use std::{fs, io, process::Command, process::Stdio};
+use std::{fs, io, process::Stdio};
 
 use meridian_runtime::Tasks;
 use tokio_postgres::{Client, NoTls};
@@ -14,6 +14,9 @@ use crate::{
     logs,
     postmaster::Postmaster,
 };
+
+/// A cluster that is still being made.
+const UNFINISHED: &str = "cluster.new";
 
 pub(crate) struct Cluster {
     pub(crate) layout: Layout,
@@ -74,7 +77,7 @@ impl Cluster {
 
     /// Made beside its place and then moved: one that was cut short is never taken for a cluster.
     async fn make(&self, installation: &Installation) -> Result<(), EmbeddedError> {
-        let unfinished = self.layout.home.join("cluster.new");
+        let unfinished = self.layout.home.join(UNFINISHED);
         match fs::remove_dir_all(&unfinished) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(EmbeddedError::file("remove", &unfinished, error));
@@ -84,8 +87,13 @@ impl Cluster {
         self.account.own(&unfinished)?;
         tracing::info!(version = installation.version.0, "making the database");
         let program = installation.program("initdb");
-        let mut command = Command::new(&program);
-        command.arg("-D").arg(&unfinished).args(["-U", SUPERUSER, "--auth-local=peer", "--auth-host=reject"]);
+        let mut command = self.layout.view.command(&self.account, &program);
+        command.arg("-D").arg(self.layout.view.home.join(UNFINISHED)).args([
+            "-U",
+            SUPERUSER,
+            "--auth-local=peer",
+            "--auth-host=reject",
+        ]);
         // Sorted by bytes, which no update of the system's locales can change under an index; letters are Unicode's.
         command.args([
             "--encoding=UTF8",
@@ -101,7 +109,6 @@ impl Cluster {
             }
         }
         command.env_clear().current_dir("/").stdin(Stdio::null());
-        self.account.apply(&mut command);
         let failed = |source| EmbeddedError::Program { program: program.display().to_string(), source };
         let output =
             tokio::process::Command::from(command).kill_on_drop(true).output().await.map_err(failed)?;

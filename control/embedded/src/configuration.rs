@@ -85,16 +85,16 @@ fn names(account: &Account) -> String {
 
 /// The server's arguments. Paths are given here and not in the file, where they would need quoting.
 pub(crate) fn arguments(layout: &Layout) -> Vec<OsString> {
-    let file = |setting_name, name| setting(setting_name, &layout.home.join(name));
+    let file = |setting_name, name| setting(setting_name, &layout.view.home.join(name));
     let settings = [
         file("config_file", MAIN),
         file("hba_file", ACCESS),
         file("ident_file", NAMES),
         setting("unix_socket_directories", &layout.socket),
-        setting("log_directory", &layout.logs),
+        setting("log_directory", &layout.view.logs),
         setting("port", Path::new(&PORT.to_string())),
     ];
-    let mut arguments = vec!["-D".into(), layout.cluster.clone().into_os_string()];
+    let mut arguments = vec!["-D".into(), layout.view.home.join("cluster").into_os_string()];
     for setting in settings {
         arguments.extend(["-c".into(), setting]);
     }

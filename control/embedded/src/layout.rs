@@ -8,6 +8,10 @@
 //!   socket/                   its socket (0700), unless the path is too long for one
 //! {data}/logs/postgres/       its log (0700), rotated and bounded
 //! {data}/logs/postgres-start.log
+//!
+//! /run/meridian-{device}-{inode}/   only where one of these holds:
+//!   socket/                         the path is too long for a socket
+//!   home/ logs/                     PostgreSQL's user cannot reach the data (see the view)
 //! ```
 //!
 //! As root, nothing is ever written into a directory that the unprivileged user owns: a link placed there cannot turn a
@@ -27,8 +31,9 @@ use std::{
 use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::{
-    EmbeddedError,
+    EmbeddedError, Settings,
     account::{Account, canonical, make},
+    view::View,
 };
 
 /// The port is only part of the socket's name: nothing listens on TCP.
@@ -45,27 +50,42 @@ pub(crate) struct Layout {
     pub(crate) socket: PathBuf,
     pub(crate) logs: PathBuf,
     pub(crate) start_log: PathBuf,
+    /// Where PostgreSQL itself sees `home` and `logs`.
+    pub(crate) view: View,
 }
 
 impl Layout {
     /// Makes the directories. The cluster's own is made by [`crate::cluster`], when it is complete.
-    pub(crate) fn prepare(
-        data_dir: &Path,
-        runtime_dirs: &[PathBuf],
-    ) -> Result<(Self, Account), EmbeddedError> {
-        make(data_dir, 0o700)?;
-        let data = canonical(data_dir)?;
+    pub(crate) fn prepare(settings: &Settings) -> Result<(Self, Account), EmbeddedError> {
+        make(&settings.data_dir, 0o700)?;
+        let data = canonical(&settings.data_dir)?;
         let home = data.join("postgres");
         let account = Account::find(&home.join("cluster"))?;
         account.passage(&data)?;
         account.passage(&home)?;
-        account.check_reach(&home)?;
         account.passage(&data.join("logs"))?;
         let logs = data.join("logs/postgres");
         account.own(&logs)?;
-        let socket = socket_directory(&data, &home, &account, runtime_dirs)?;
+        let (view, socket) = match account.check_reach(&home) {
+            Ok(()) => (View::direct(&home, &logs), socket_directory(&data, &home, &account, settings)?),
+            Err(unreachable) => {
+                let elsewhere = if settings.mount_view {
+                    Some(short_directory(&data, &account, settings)?)
+                } else {
+                    None
+                };
+                let view = elsewhere
+                    .as_ref()
+                    .map(|at| View::bound(&home, &logs, at, &account))
+                    .transpose()?
+                    .flatten();
+                let (Some(view), Some(at)) = (view, elsewhere) else { return Err(unreachable) };
+                tracing::info!(reason = %unreachable, "PostgreSQL sees its directories in a mount namespace of its own");
+                (view, own_socket_directory(at, &account)?)
+            }
+        };
         let start_log = data.join("logs/postgres-start.log");
-        Ok((Self { cluster: home.join("cluster"), data, home, socket, logs, start_log }, account))
+        Ok((Self { cluster: home.join("cluster"), data, home, socket, logs, start_log, view }, account))
     }
 
     /// Writes a file of ours that PostgreSQL's user may read; true when its content is new.
@@ -94,44 +114,52 @@ impl Layout {
     }
 }
 
-/// Beside the cluster where the path is short enough and plain, else a short private directory for this data directory.
+/// Beside the cluster where the path is short enough and plain, else in a short directory.
 fn socket_directory(
     data: &Path,
     home: &Path,
     account: &Account,
-    runtime_dirs: &[PathBuf],
+    settings: &Settings,
 ) -> Result<PathBuf, EmbeddedError> {
     let beside = home.join("socket");
     if fits(&beside) {
         account.own(&beside)?;
         return Ok(beside);
     }
+    own_socket_directory(short_directory(data, account, settings)?, account)
+}
+
+fn own_socket_directory(parent: PathBuf, account: &Account) -> Result<PathBuf, EmbeddedError> {
+    let directory = parent.join("socket");
+    account.own(&directory)?;
+    account.check_reach(&directory)?;
+    Ok(directory)
+}
+
+/// A short directory of ours for this data directory.
+fn short_directory(data: &Path, account: &Account, settings: &Settings) -> Result<PathBuf, EmbeddedError> {
     let meta = fs::metadata(data).map_err(|error| EmbeddedError::file("look at", data, error))?;
     // The data directory's device and inode are short, its own, and the same at the next start, which must find the socket again.
     let name = format!("meridian-{:x}-{:x}", meta.dev(), meta.ino());
     let usable = |parent: &&PathBuf| {
         parent.is_dir() && rustix::fs::access(parent.as_path(), rustix::fs::Access::WRITE_OK).is_ok()
     };
-    let parent = runtime_dirs.iter().find(usable).map_or(Path::new("/tmp"), PathBuf::as_path);
+    let parent = settings.runtime_dirs.iter().find(usable).map_or(Path::new("/tmp"), PathBuf::as_path);
     let directory = parent.join(name);
-    match fs::symlink_metadata(&directory) {
-        Ok(found) => check_private(&directory, &found, account)?,
-        // Made anew: `mkdir` fails when someone was faster, it follows no link.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(EmbeddedError::file("look at", &directory, error)),
-    }
-    account.own(&directory)?;
-    account.check_reach(&directory)?;
+    account.passage(&directory)?;
+    check_private(&directory)?;
     Ok(directory)
 }
 
 /// In a shared parent, anyone may have made the directory before us.
-fn check_private(directory: &Path, found: &fs::Metadata, account: &Account) -> Result<(), EmbeddedError> {
+fn check_private(directory: &Path) -> Result<(), EmbeddedError> {
+    let found =
+        fs::symlink_metadata(directory).map_err(|error| EmbeddedError::file("look at", directory, error))?;
     let problem = if !found.is_dir() {
         "is no directory"
-    } else if found.uid() != account.uid && found.uid() != rustix::process::geteuid().as_raw() {
+    } else if found.uid() != rustix::process::geteuid().as_raw() {
         "belongs to another user"
-    } else if found.mode() & 0o077 != 0 {
+    } else if found.mode() & 0o067 != 0 {
         "is open to other users"
     } else {
         return Ok(());

@@ -15,6 +15,7 @@ mod installation;
 mod layout;
 mod logs;
 mod postmaster;
+mod view;
 
 use std::{
     path::{Path, PathBuf},
@@ -58,6 +59,8 @@ pub struct Settings {
     pub durability: Durability,
     /// Where a short directory for the socket may be made if the data directory's path is too long; the first that can be written.
     pub runtime_dirs: Vec<PathBuf>,
+    /// A data directory that PostgreSQL's user cannot reach is shown to it in a mount namespace; else it is an error.
+    pub mount_view: bool,
 }
 
 impl Settings {
@@ -101,8 +104,8 @@ impl EmbeddedPostgres {
     /// # Errors
     /// Each says what to do: see [`EmbeddedError`].
     pub async fn start_with(settings: Settings, tasks: &Tasks) -> Result<Self, EmbeddedError> {
-        let Settings { data_dir, places, durability, runtime_dirs } = settings;
-        let (layout, account) = Layout::prepare(&data_dir, &runtime_dirs)?;
+        let (layout, account) = Layout::prepare(&settings)?;
+        let Settings { places, durability, .. } = settings;
         let lock = Lock::take(&layout)?;
         let cluster = Cluster { layout: layout.clone(), account, places, durability, tasks: tasks.clone() };
         let postmaster = cluster.bring_up().await?;

@@ -11,7 +11,7 @@ use std::{
         unix::fs::{MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -112,10 +112,9 @@ impl Postmaster {
             .open(&layout.start_log);
         let log = log.map_err(|error| EmbeddedError::file("open", &layout.start_log, error))?;
         // Its own session keeps it from a terminal's Ctrl-C: Meridian stops it after the last user of it has stopped.
-        let mut command = Command::new("setsid");
+        let mut command = layout.view.command(account, Path::new("setsid"));
         command.arg(installation.program("postgres")).args(configuration::arguments(layout));
         command.env_clear().current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        account.apply(&mut command);
         let failed = |source| EmbeddedError::Program { program: "setsid".to_owned(), source };
         let mut child = tokio::process::Command::from(command).spawn().map_err(failed)?;
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));

@@ -143,12 +143,34 @@ async fn a_private_directory_of_our_own_is_opened_for_passing_through_and_no_fur
 }
 
 #[tokio::test]
-async fn a_directory_on_the_way_that_is_not_ours_is_named_and_not_changed() {
+async fn a_private_directory_on_the_way_that_is_not_ours_is_no_obstacle_and_not_changed() {
+    let (top, tasks) = (private_dir(), Tasks::new());
+    let data = top.path().join("home/data");
+    let first = start(&data, &tasks).await;
+    assert_eq!(mode(top.path()), 0o700);
+    connect(&first.config(), &tasks).await.batch_execute("CREATE TABLE kept ()").await.unwrap();
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(top.path().to_str().unwrap()), "no one else sees what was bound: {mounts}");
+    drop(first);
+    assert!(tasks.stop(LIMIT).await);
+    let (before, tasks) = (server_pid(&data), Tasks::new());
+    let adopted = start(&data, &tasks).await;
+    assert_eq!(server_pid(&data), before);
+    connect(&adopted.config(), &tasks).await.batch_execute("SELECT FROM kept").await.unwrap();
+    let place = adopted.socket_directory().parent().unwrap().to_owned();
+    adopted.stop().await.unwrap();
+    if !place.starts_with(&data) {
+        fs::remove_dir_all(place).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn where_that_cannot_be_had_the_directory_in_the_way_is_named() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
     let top = private_dir();
-    let error = refused(quick(&top.path().join("data"))).await.to_string();
+    let error = refused(Settings { mount_view: false, ..quick(&top.path().join("data")) }).await.to_string();
     assert!(error.contains(&format!("chmod o+x {}`", top.path().display())), "{error}");
     assert_eq!(mode(top.path()), 0o700);
 }
@@ -168,11 +190,12 @@ async fn a_path_too_long_for_a_socket_gets_a_short_private_directory_and_the_sam
     second.stop().await.unwrap();
 
     // Someone else may make that name first in a shared directory.
-    fs::remove_dir(&socket).unwrap();
-    symlink("/", &socket).unwrap();
+    let short = socket.parent().unwrap();
+    fs::remove_dir_all(short).unwrap();
+    symlink("/", short).unwrap();
     let error = refused(quick(&data)).await.to_string();
     assert!(error.contains("is no directory"), "{error}");
-    fs::remove_file(&socket).unwrap();
+    fs::remove_file(short).unwrap();
 }
 
 #[tokio::test]

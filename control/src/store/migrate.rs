@@ -21,6 +21,7 @@ migrations!(
     "V20261122170100__sign_in",
     "V20261122170200__sessions",
     "V20261122170300__nodes",
+    "V20261122170400__catalogue",
 );
 
 /// Brings the database up to date. `client` should have no statement timeout.

@@ -65,6 +65,12 @@ impl StoreError {
     }
 }
 
+/// Statements of hot interactions, prepared when a connection opens.
+fn hot_statements() -> Vec<&'static str> {
+    use super::{logins, nodes, sessions, workspaces, zones};
+    [logins::HOT, nodes::HOT, sessions::HOT, workspaces::HOT, zones::HOT].concat()
+}
+
 /// The database, as the rest of the control plane sees it. Clones share the pool.
 #[derive(Clone)]
 pub struct Store {
@@ -92,7 +98,7 @@ impl Store {
             .timeouts(Timeouts { wait: Some(wait), create: Some(wait), recycle: Some(wait) })
             .post_create(Hook::async_fn(|client, _| {
                 Box::pin(async move {
-                    for statement in super::sessions::HOT.iter().chain(super::logins::HOT).chain(super::nodes::HOT) {
+                    for statement in hot_statements() {
                         client.prepare_cached(statement).await.map_err(HookError::Backend)?;
                     }
                     Ok(())

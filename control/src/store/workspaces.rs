@@ -5,8 +5,8 @@ use meridian_ids::{UserId, WorkspaceId};
 use super::{Store, StoreError, logins::TokenHash};
 use crate::views::{NewWorkspace, WorkspaceView};
 
-const VIEW: &str = "jsonb_build_object('id', w.id, 'name', w.name, 'description', w.description, 'icon', w.icon, 'image', w.image,
-    'cpu', w.cpu_milli / 1000.0, 'memory_mb', w.memory_mb, 'gpu', w.gpu, 'network', w.network)";
+const LIST: &str = "SELECT list_workspaces_v1($1)";
+pub(super) const HOT: &[&str] = &[LIST];
 
 impl Store {
     /// The catalogue as the token's user sees it; none when the token is nobody's.
@@ -14,11 +14,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn list_workspaces(&self, token: TokenHash) -> Result<Option<Vec<WorkspaceView>>, StoreError> {
-        let statement = format!(
-            "SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM caller_v1($1)) THEN 'null'::jsonb
-             ELSE (SELECT coalesce(jsonb_agg({VIEW} ORDER BY w.created_at, w.name), '[]') FROM workspaces w) END"
-        );
-        self.call(&statement, &[&token.0.as_slice()]).await
+        self.call(LIST, &[&token.0.as_slice()]).await
     }
 
     /// `by` is none for the shipped workspaces, which `meridian up` makes.
@@ -32,13 +28,11 @@ impl Store {
     ) -> Result<WorkspaceView, StoreError> {
         let (id, by) = (WorkspaceId::generate(), by.map(|by| by.0));
         let cpu_milli = new.cpu_milli();
-        let statement = format!(
-            "WITH w AS (INSERT INTO workspaces (id, name, description, icon, image, cpu_milli, memory_mb, gpu, network, seccomp,
+        let statement = "WITH w AS (INSERT INTO workspaces (id, name, description, icon, image, cpu_milli, memory_mb, gpu, network, seccomp,
                  shm_mb, home_mb, tmp_mb, pids_limit)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING *),
              noted AS (INSERT INTO audit (user_id, action, target, outcome) SELECT $15, 'create_workspace', name, 'ok' FROM w)
-             SELECT {VIEW} FROM w"
-        );
+             SELECT workspace_view_v1(ROW(w.*)::workspaces) FROM w";
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 15] = [
             &id.0,
             &new.name,
@@ -56,7 +50,7 @@ impl Store {
             &new.pids_limit,
             &by,
         ];
-        self.call(&statement, &parameters).await
+        self.call(statement, &parameters).await
     }
 
     /// Whether the catalogue has an entry of that name.

@@ -25,20 +25,14 @@ pub struct ZoneList {
     pub items: Vec<ZoneRow>,
 }
 
-const ROW: &str = "jsonb_build_object('id', z.id, 'name', z.name, 'settings', z.settings,
-    'default', z.position = (SELECT min(position) FROM zones),
-    'nodes_ready', (SELECT count(*) FROM nodes n WHERE n.zone_id = z.id AND n.removed_at IS NULL
-        AND NOT n.draining AND node_is_reachable_v1(n.last_seen_at)))";
+const LIST: &str = "SELECT list_zones_v1($1)";
+pub(super) const HOT: &[&str] = &[LIST];
 
 impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn list_zones(&self, token: TokenHash) -> Result<ZoneList, StoreError> {
-        let statement = format!(
-            "SELECT jsonb_build_object('role', (SELECT role FROM caller_v1($1)),
-             'items', (SELECT coalesce(jsonb_agg({ROW} ORDER BY z.position), '[]') FROM zones z))"
-        );
-        self.call(&statement, &[&token.0.as_slice()]).await
+        self.call(LIST, &[&token.0.as_slice()]).await
     }
 
     /// By id or name.
@@ -46,19 +40,17 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn find_zone(&self, id_or_name: &str) -> Result<Option<ZoneRow>, StoreError> {
-        let statement =
-            format!("SELECT coalesce((SELECT {ROW} FROM zones z WHERE z.name = $1 OR z.id::text = $1), 'null')");
-        self.call(&statement, &[&id_or_name]).await
+        let statement = "SELECT coalesce((SELECT zone_view_v1(z) FROM zones z WHERE z.name = $1 OR z.id::text = $1), 'null')";
+        self.call(statement, &[&id_or_name]).await
     }
 
     /// # Errors
     /// When the database does not answer; `violates("zones_name_key")` when the name is taken.
     pub async fn create_zone(&self, name: &str, settings: &ZoneSettings) -> Result<ZoneRow, StoreError> {
         let id = ZoneId::generate();
-        let statement = format!(
-            "WITH z AS (INSERT INTO zones (id, name, settings) VALUES ($1, $2, $3) RETURNING *) SELECT {ROW} FROM z"
-        );
-        self.call(&statement, &[&id.0, &name, &Json(settings)]).await
+        let statement = "WITH z AS (INSERT INTO zones (id, name, settings) VALUES ($1, $2, $3) RETURNING *)
+            SELECT zone_view_v1(ROW(z.*)::zones) FROM z";
+        self.call(statement, &[&id.0, &name, &Json(settings)]).await
     }
 
     /// Replaces a zone's name and settings, if its settings are still what the caller read.

@@ -1,0 +1,96 @@
+//! Class guards: what must hold for every route, from the route table itself.
+
+mod support;
+
+use anyhow::{Context, Result};
+use reqwest::{Method, StatusCode};
+use support::Site;
+
+/// Every documented `(method, path)`, ids filled in.
+fn routes() -> Result<Vec<(Method, String)>> {
+    let document = serde_json::to_value(meridian_control::api::openapi())?;
+    let paths = document["paths"].as_object().context("paths")?;
+    let mut routes = Vec::new();
+    for (path, methods) in paths {
+        for method in methods.as_object().context("methods")?.keys() {
+            let path = path.replace("{id}", "0190a5de-0000-7000-8000-000000000000");
+            routes.push((method.to_uppercase().parse()?, path));
+        }
+    }
+    assert!(routes.len() > 15, "{routes:?}");
+    Ok(routes)
+}
+
+#[tokio::test]
+async fn every_route_but_sign_in_refuses_the_anonymous_and_the_forged() -> Result<()> {
+    let site = Site::start().await?;
+    let anonymous = site.anonymous();
+    let forged = support::Client { token: Some("0".repeat(64)), ..anonymous.clone() };
+    for (method, path) in routes()? {
+        if path == "/api/v1/auth/login" {
+            continue;
+        }
+        for client in [&anonymous, &forged] {
+            let body = (method != Method::GET).then(|| example(&method, &path));
+            let (status, answer) = client.send(method.clone(), &path, body).await?;
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{method} {path}: {answer}");
+            assert_eq!(answer["error"]["code"], "unauthenticated", "{method} {path}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn administrators_routes_refuse_ordinary_users() -> Result<()> {
+    let site = Site::start().await?;
+    let user = site.user("ada").await?;
+    let administrators = |method: &Method, path: &str| {
+        path.starts_with("/api/v1/nodes")
+            || path.starts_with("/api/v1/users")
+            || (path.starts_with("/api/v1/zones/"))
+            || (path == "/api/v1/workspaces" && *method == Method::POST)
+    };
+    let mut asked = 0;
+    for (method, path) in routes()?.into_iter().filter(|(method, path)| administrators(method, path)) {
+        let body = (method != Method::GET).then(|| example(&method, &path));
+        let (status, answer) = user.send(method.clone(), &path, body).await?;
+        assert_eq!((status, answer["error"]["code"].as_str()), (StatusCode::FORBIDDEN, Some("forbidden")), "{method} {path}");
+        asked += 1;
+    }
+    assert_eq!(asked, 9, "a new administrator's route must be named here");
+    Ok(())
+}
+
+/// A body that is well-formed for the route.
+fn example(method: &Method, path: &str) -> serde_json::Value {
+    use serde_json::json;
+    match (method.as_str(), path) {
+        ("POST", "/api/v1/sessions") => json!({"workspace_id": "0190a5de-0000-7000-8000-000000000000"}),
+        ("POST", "/api/v1/users") => json!({"username": "x", "password": "long enough"}),
+        ("POST", "/api/v1/workspaces") => json!({"name": "x", "image": "x"}),
+        ("POST", "/api/v1/nodes/enrollments") => json!({"role": "agent", "zone": "london"}),
+        _ => json!({}),
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_says_so_in_the_envelope() -> Result<()> {
+    let site = Site::start().await?;
+    let client = site.anonymous();
+    let (status, body) = client.send(Method::GET, "/api/v1/nothing", None).await?;
+    assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::NOT_FOUND, Some("no_such_route")));
+    let (status, body) = client.send(Method::GET, "/api/__healthcheck", None).await?;
+    assert_eq!((status, body), (StatusCode::OK, serde_json::json!({"ok": true})));
+    let (status, body) = client.send(Method::GET, "/.well-known/jwks.json", None).await?;
+    assert_eq!((status, body["keys"][0]["crv"].as_str()), (StatusCode::OK, Some("Ed25519")));
+    Ok(())
+}
+
+#[test]
+fn the_committed_openapi_document_is_current() -> Result<()> {
+    let committed = include_str!("../../openapi/openapi.json");
+    let current = meridian_control::api::openapi().to_pretty_json()?;
+    assert!(committed.trim() == current.trim(), "run: cargo run -p meridian -- openapi > openapi/openapi.json");
+    assert!(current.contains("\"openapi\": \"3.1"));
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! Launching, reporting, connecting and ending, against a real database with agents that only report.
+
+mod support;
+
+use anyhow::Result;
+use meridian_model::ProgressStep;
+use meridian_wire::Observation;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use support::Site;
+
+fn starting(step: ProgressStep) -> Observation {
+    Observation::Starting { step, message: "on its way".into(), percent: None }
+}
+
+fn id(body: &Value) -> String {
+    body["id"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_session_lives_from_launch_to_end_and_its_place_is_given_back() -> Result<()> {
+    let site = Site::start().await?;
+    let agent = site.agent("london", 4).await?;
+    let user = site.user("ada").await?;
+    let desktop = site.workspace(&user, "Desktop").await?;
+    let (status, session) = user.launch(&desktop, "london", "one").await?;
+    assert_eq!((status, session["state"].as_str()), (StatusCode::CREATED, Some("starting")), "{session}");
+    assert_eq!((session["zone"].as_str(), session["progress"]["step"].as_str()), (Some("london"), Some("reserved")));
+    let session = id(&session);
+
+    let update = agent.say(&session, 1, starting(ProgressStep::Container)).await?;
+    assert_eq!(update["sessions"][0]["command"], "run");
+    assert_eq!(update["sessions"][0]["spec"]["image"], "meridian/desktop:dev");
+    agent.say(&session, 1, Observation::Running).await?;
+    assert_eq!(user.state_of(&session).await?, "running");
+
+    let path = format!("/api/v1/sessions/{session}");
+    let (status, body) = user.send(Method::DELETE, &path, None).await?;
+    assert_eq!((status, body["state"].as_str()), (StatusCode::ACCEPTED, Some("ending")));
+    let (status, again) = user.send(Method::DELETE, &path, None).await?;
+    assert_eq!((status, again["state"].as_str()), (StatusCode::ACCEPTED, Some("ending")));
+
+    // A report of the old generation frees nothing and changes nothing.
+    let update = agent.say(&session, 1, Observation::Gone).await?;
+    assert_eq!(user.state_of(&session).await?, "ending");
+    assert_eq!((update["sessions"][0]["command"].as_str(), update["sessions"][0]["generation"].as_i64()), (Some("end"), Some(2)));
+    agent.say(&session, 2, Observation::Gone).await?;
+    assert_eq!(user.state_of(&session).await?, "ended");
+    // And again: released once.
+    agent.say(&session, 2, Observation::Gone).await?;
+    let (_, nodes) = site.admin().await?.send(Method::GET, "/api/v1/nodes", None).await?;
+    let node = nodes["items"].as_array().into_iter().flatten().find(|node| node["role"] == "agent").cloned().unwrap_or_default();
+    assert_eq!((node["sessions"].as_i64(), node["cpu_used"].as_f64()), (Some(0), Some(0.0)), "{node}");
+    assert_eq!(site.store().audit_counters().await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn fifty_launches_for_five_places_place_exactly_five_and_explain_the_rest() -> Result<()> {
+    let site = Site::start().await?;
+    // A desktop takes half a core: five fit on two and a half.
+    let mut agent = site.agent("london", 2).await?;
+    agent.total.cpu_milli = 2500;
+    agent.report(Vec::new()).await?;
+    let mut launches = Vec::new();
+    for number in 0..50 {
+        if number % 10 == 0 {
+            launches.push((site.user(&format!("user-{number}")).await?, Vec::new()));
+        }
+        if let Some((_, keys)) = launches.last_mut() {
+            keys.push(format!("key-{number}"));
+        }
+    }
+    let desktop = site.workspace(&launches[0].0, "Desktop").await?;
+    let running: Vec<_> = launches
+        .into_iter()
+        .flat_map(|(client, keys)| keys.into_iter().map(move |key| (client.clone(), key)))
+        .map(|(client, key)| {
+            let desktop = desktop.clone();
+            tokio::task::spawn(async move { client.launch(&desktop, "london", &key).await })
+        })
+        .collect();
+    let (mut placed, mut refused) = (0, 0);
+    for launch in running {
+        let (status, body) = launch.await??;
+        if status == StatusCode::CREATED {
+            placed += 1;
+        } else {
+            assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some("no_capacity")), "{body}");
+            assert_eq!(body["error"]["explanation"][0]["verdict"], "0.500 core short", "{body}");
+            refused += 1;
+        }
+    }
+    assert_eq!((placed, refused), (5, 45));
+    assert_eq!(site.store().audit_counters().await?, 0, "the counters stand for exactly what is reserved");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_repeated_launch_gets_the_session_that_the_first_one_made() -> Result<()> {
+    let site = Site::start().await?;
+    site.agent("london", 4).await?;
+    let user = site.user("ada").await?;
+    let (desktop, terminal) = (site.workspace(&user, "Desktop").await?, site.workspace(&user, "Terminal").await?);
+    let both = tokio::join!(user.launch(&desktop, "london", "key"), user.launch(&desktop, "london", "key"));
+    let (first, second) = (both.0?, both.1?);
+    assert_eq!((first.0, second.0), (StatusCode::CREATED, StatusCode::CREATED));
+    assert_eq!(id(&first.1), id(&second.1));
+    let (status, body) = user.launch(&terminal, "london", "key").await?;
+    assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::CONFLICT, Some("key_reused")));
+    let (_, list) = user.send(Method::GET, "/api/v1/sessions", None).await?;
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn somebody_elses_session_looks_like_none_in_every_call() -> Result<()> {
+    let site = Site::start().await?;
+    site.agent("london", 4).await?;
+    let (ada, eve) = (site.user("ada").await?, site.user("eve").await?);
+    let desktop = site.workspace(&ada, "Desktop").await?;
+    let session = id(&ada.launch(&desktop, "london", "one").await?.1);
+    let path = format!("/api/v1/sessions/{session}");
+    for (method, path) in [
+        (Method::GET, path.clone()),
+        (Method::GET, format!("{path}/explanation")),
+        (Method::GET, format!("{path}/events")),
+        (Method::POST, format!("{path}/connect")),
+        (Method::DELETE, path.clone()),
+    ] {
+        let (status, body) = eve.send(method.clone(), &path, None).await?;
+        assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::NOT_FOUND, Some("not_found")), "{method} {path}");
+    }
+    let (status, _) = eve.send(Method::GET, "/api/v1/sessions?all=true", None).await?;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let (_, list) = eve.send(Method::GET, "/api/v1/sessions?ended=true", None).await?;
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(0));
+    assert_eq!(ada.state_of(&session).await?, "starting");
+    // Administrators see and end sessions, but have no way into somebody's desktop.
+    let admin = site.admin().await?;
+    assert_eq!(admin.send(Method::GET, &path, None).await?.0, StatusCode::OK);
+    assert_eq!(admin.send(Method::POST, &format!("{path}/connect"), None).await?.0, StatusCode::NOT_FOUND);
+    Ok(())
+}
+
+#[tokio::test]
+async fn refusals_say_why() -> Result<()> {
+    let site = Site::start().await?;
+    let user = site.user("ada").await?;
+    let desktop = site.workspace(&user, "Desktop").await?;
+    let (status, body) = user.launch(&desktop, "london", "1").await?;
+    assert_eq!((status, &body["error"]["explanation"]), (StatusCode::SERVICE_UNAVAILABLE, &json!([])), "no agent at all: {body}");
+    let (status, _) = user.launch(&desktop, "atlantis", "2").await?;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+
+    let agent = site.agent("london", 4).await?;
+    let admin = site.admin().await?;
+    let drain = format!("/api/v1/nodes/{}/drain", agent.node);
+    assert_eq!(admin.send(Method::POST, &drain, None).await?.0, StatusCode::NO_CONTENT);
+    let (_, body) = user.launch(&desktop, "london", "3").await?;
+    assert_eq!(body["error"]["explanation"][0]["verdict"], "draining");
+    let undrain = format!("/api/v1/nodes/{}/undrain", agent.node);
+    assert_eq!(admin.send(Method::POST, &undrain, None).await?.0, StatusCode::NO_CONTENT);
+
+    let new = json!({"name": "Exotic", "image": "nowhere/exotic:1", "cpu": 1, "memory_mb": 512});
+    let (status, exotic) = admin.send(Method::POST, "/api/v1/workspaces", Some(new)).await?;
+    assert_eq!(status, StatusCode::CREATED, "{exotic}");
+    let (_, body) = user.launch(&id(&exotic), "london", "4").await?;
+    assert_eq!(body["error"]["explanation"][0]["verdict"], "no image yet");
+
+    let (_, me) = user.send(Method::GET, "/api/v1/auth/me", None).await?;
+    admin.send(Method::PATCH, &format!("/api/v1/users/{}", id(&me)), Some(json!({"session_limit": 1}))).await?;
+    assert_eq!(user.launch(&desktop, "london", "5").await?.0, StatusCode::CREATED);
+    let (status, body) = user.launch(&desktop, "london", "6").await?;
+    assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::CONFLICT, Some("session_limit")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_zone_overflows_into_its_alternates_and_an_isolated_one_never_does() -> Result<()> {
+    let site = Site::start().await?;
+    site.agent("virginia", 4).await?;
+    let (user, admin) = (site.user("ada").await?, site.admin().await?);
+    let desktop = site.workspace(&user, "Desktop").await?;
+    let patch = |zone: &'static str, body: Value| {
+        let admin = admin.clone();
+        async move { admin.send(Method::PATCH, &format!("/api/v1/zones/{zone}"), Some(body)).await }
+    };
+    assert_eq!(user.launch(&desktop, "london", "1").await?.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(patch("london", json!({"search_alternate_zones": true})).await?.0, StatusCode::OK);
+    let (status, session) = user.launch(&desktop, "london", "2").await?;
+    assert_eq!((status, session["zone"].as_str()), (StatusCode::CREATED, Some("virginia")));
+    assert_eq!(patch("virginia", json!({"isolated": true})).await?.0, StatusCode::OK);
+    let (status, _) = user.launch(&desktop, "london", "3").await?;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "an isolated zone does not lend");
+    let (status, body) = patch("london", json!({"isolated": true})).await?;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_silent_agents_sessions_are_unreachable_keep_their_places_and_come_back() -> Result<()> {
+    let site = Site::start().await?;
+    let agent = site.agent("london", 4).await?;
+    let user = site.user("ada").await?;
+    let desktop = site.workspace(&user, "Desktop").await?;
+    let session = id(&user.launch(&desktop, "london", "one").await?.1);
+    agent.say(&session, 1, Observation::Running).await?;
+    // The silence itself takes ten seconds of the database's clock; here it is written down.
+    let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
+    let connection = site.tasks.spawn("test connection", async move { drop(connection.await) });
+    client.execute("UPDATE nodes SET last_seen_at = now() - interval '11 seconds' WHERE id = $1", &[&agent.node.0]).await?;
+    drop(client);
+    connection.await?;
+    site.store().mark_unreachable().await?;
+    assert_eq!(user.state_of(&session).await?, "unreachable");
+    let (_, body) = user.launch(&desktop, "london", "two").await?;
+    assert_eq!(body["error"]["explanation"][0]["verdict"], "unreachable");
+    agent.say(&session, 1, Observation::Running).await?;
+    assert_eq!(user.state_of(&session).await?, "running");
+    assert_eq!(site.store().audit_counters().await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_workspace_that_exits_or_fails_gives_its_place_back_and_says_why() -> Result<()> {
+    let site = Site::start().await?;
+    let agent = site.agent("london", 4).await?;
+    let user = site.user("ada").await?;
+    let desktop = site.workspace(&user, "Desktop").await?;
+    for (key, observation, state) in [
+        ("one", Observation::Exited { reason: "the user logged out".into() }, "ended"),
+        ("two", Observation::Failed { reason: "the image has no display".into() }, "failed"),
+    ] {
+        let session = id(&user.launch(&desktop, "london", key).await?.1);
+        let update = agent.say(&session, 1, observation).await?;
+        assert_eq!(user.state_of(&session).await?, state);
+        let tombstone = update["sessions"].as_array().into_iter().flatten().find(|told| told["session_id"] == session.as_str());
+        assert_eq!(tombstone.map(|told| told["command"].clone()), Some(json!("end")), "what is left is removed: {update}");
+        agent.say(&session, 2, Observation::Gone).await?;
+        assert_eq!(user.state_of(&session).await?, state);
+        let (status, body) = user.send(Method::POST, &format!("/api/v1/sessions/{session}/connect"), None).await?;
+        assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::CONFLICT, Some("session_not_live")));
+    }
+    assert_eq!(site.store().audit_counters().await?, 0);
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! A whole Web App on a real database, clients for it, and agents that only report.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use meridian_control::{
+    Web,
+    store::{MIGRATIONS_KEY, Store},
+};
+use meridian_harness::TestDatabase;
+use meridian_identity::NodeKey;
+use meridian_ids::{NodeId, SessionId};
+use meridian_model::{NodeRole, Resources, ZoneSettings};
+use meridian_runtime::{Clock, Health, Tasks};
+use meridian_settings::{FurnishEnrollment, FurnishSettings, FurnishZone, WebSettings};
+use meridian_wire::{AgentReport, EnrollRequest, EnrollResponse, Heartbeat, ImageReport, Observation, ObservedSession};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_postgres::Config;
+
+pub const PASSWORD: &str = "a long enough password";
+
+/// A Web App that serves, with two zones and the first administrator.
+pub struct Site {
+    pub web: Web,
+    pub tasks: Tasks,
+    pub folder: TempDir,
+    pub database: TestDatabase,
+}
+
+impl Site {
+    pub async fn start() -> Result<Self> {
+        let database = database().await?;
+        let config = database.config();
+        Self::start_on(database, config, TempDir::new()?).await
+    }
+
+    /// On a database reached through `config`: a proxy in front of it, perhaps.
+    pub async fn start_on(database: TestDatabase, config: Config, folder: TempDir) -> Result<Self> {
+        meridian_identity::install_crypto_provider();
+        let password_file = folder.path().join("password");
+        std::fs::write(&password_file, PASSWORD)?;
+        let zone = |name: &str| FurnishZone {
+            name: name.into(),
+            settings: ZoneSettings { proxy_path: format!("desktop-{name}"), ..ZoneSettings::default() },
+        };
+        let enroll = |role: NodeRole, zone: &str| FurnishEnrollment {
+            role,
+            zone: zone.into(),
+            token_file: folder.path().join(format!("{role}-{zone}.token")),
+        };
+        let furnish = FurnishSettings {
+            admin_password_file: Some(password_file),
+            admin_made_file: None,
+            zones: vec![zone("london"), zone("virginia")],
+            enrollments: vec![
+                enroll(NodeRole::Agent, "london"),
+                enroll(NodeRole::Agent, "virginia"),
+                enroll(NodeRole::Proxy, "london"),
+                enroll(NodeRole::Proxy, "virginia"),
+            ],
+        };
+        let settings = WebSettings {
+            name: "web-1".into(),
+            data: folder.path().into(),
+            listen: "127.0.0.1:0".parse()?,
+            node_listen: "127.0.0.1:0".parse()?,
+            node_advertise: String::new(),
+            public_url: "http://127.0.0.1".into(),
+            database_url: None,
+            database_url_file: None,
+            master_key_file: None,
+            tls_certificate_file: None,
+            tls_key_file: None,
+            trusted_proxies: vec!["127.0.0.1".into()],
+            ops_listen: None,
+            database_connections: 16,
+            database_wait_s: 5,
+            request_wait_s: 30,
+            max_body_bytes: 64 * 1024,
+            furnish: Some(furnish),
+        };
+        let tasks = Tasks::new();
+        let web = Web::start(settings, config, Clock::system(), tasks.clone(), Health::default()).await?;
+        Ok(Self { web, tasks, folder, database })
+    }
+
+    /// Stops the Web App and starts another on the same database and files.
+    pub async fn restart(self) -> Result<Self> {
+        self.tasks.stop(Duration::from_secs(10)).await;
+        let config = self.database.config();
+        Self::start_on(self.database, config, self.folder).await
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.web.state.store
+    }
+
+    pub fn anonymous(&self) -> Client {
+        Client { base: format!("http://{}", self.web.address), token: None, http: reqwest::Client::new() }
+    }
+
+    pub async fn admin(&self) -> Result<Client> {
+        self.anonymous().sign_in("admin", PASSWORD).await
+    }
+
+    /// A new ordinary user, signed in.
+    pub async fn user(&self, name: &str) -> Result<Client> {
+        let body = json!({"username": name, "password": PASSWORD});
+        let made = self.admin().await?.send(Method::POST, "/api/v1/users", Some(body)).await?;
+        ensure!(made.0 == StatusCode::CREATED, "{made:?}");
+        self.anonymous().sign_in(name, PASSWORD).await
+    }
+
+    /// An agent of a zone, enrolled, that has `cores` and every shipped image and has just reported.
+    pub async fn agent(&self, zone: &str, cores: i64) -> Result<FakeAgent> {
+        let admin = self.admin().await?;
+        let body = json!({"role": "agent", "zone": zone});
+        let (status, made) = admin.send(Method::POST, "/api/v1/nodes/enrollments", Some(body)).await?;
+        ensure!(status == StatusCode::CREATED, "{made}");
+        let token = made["token"].as_str().unwrap_or_default().to_owned();
+        let node = enroll(&self.anonymous(), token, &format!("agent-{zone}")).await?.node_id;
+        let agent = FakeAgent { node, store: self.store().clone(), total: Resources { cpu_milli: cores * 1000, memory_mb: cores * 4096 } };
+        agent.report(Vec::new()).await?;
+        Ok(agent)
+    }
+
+    /// Id of a shipped workspace.
+    pub async fn workspace(&self, client: &Client, name: &str) -> Result<String> {
+        let (_, list) = client.send(Method::GET, "/api/v1/workspaces", None).await?;
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        let found = items.iter().find(|item| item["name"] == name).and_then(|item| item["id"].as_str());
+        found.map(str::to_owned).ok_or_else(|| anyhow::anyhow!("no workspace {name} in {list}"))
+    }
+}
+
+/// A migrated database of this test alone.
+pub async fn database() -> Result<TestDatabase> {
+    let key: String = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, MIGRATIONS_KEY.as_bytes())
+        .as_ref()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    TestDatabase::new(&key, |config| async move {
+        let tasks = Tasks::new();
+        Store::new(config, 1, Duration::from_secs(60))?.prepare(&tasks).await?;
+        Ok(())
+    })
+    .await
+}
+
+pub async fn enroll(client: &Client, token: String, name: &str) -> Result<EnrollResponse> {
+    let request = EnrollRequest {
+        token,
+        name: name.into(),
+        csr_pem: NodeKey::generate()?.request_pem()?,
+        address: "127.0.0.1:1".into(),
+        version: "0.1.0".into(),
+    };
+    let (status, body) = client.send(Method::POST, "/api/v1/nodes/enroll", Some(serde_json::to_value(request)?)).await?;
+    ensure!(status == StatusCode::OK, "{status} {body}");
+    Ok(serde_json::from_value(body)?)
+}
+
+/// A client of the API.
+#[derive(Clone)]
+pub struct Client {
+    pub base: String,
+    pub token: Option<String>,
+    pub http: reqwest::Client,
+}
+
+impl Client {
+    pub async fn sign_in(self, name: &str, password: &str) -> Result<Self> {
+        let (status, body) = self.try_sign_in(name, password).await?;
+        ensure!(status == StatusCode::OK, "{status} {body}");
+        Ok(Self { token: body["token"].as_str().map(str::to_owned), ..self })
+    }
+
+    pub async fn try_sign_in(&self, name: &str, password: &str) -> Result<(StatusCode, Value)> {
+        let body = json!({"username": name, "password": password});
+        self.send(Method::POST, "/api/v1/auth/login", Some(body)).await
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    pub async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<(StatusCode, Value)> {
+        let request = self.request(method, path);
+        let request = match &body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        read(request.send().await?).await
+    }
+
+    pub async fn launch(&self, workspace: &str, zone: &str, key: &str) -> Result<(StatusCode, Value)> {
+        let body = json!({"workspace_id": workspace, "zone": zone});
+        read(self.request(Method::POST, "/api/v1/sessions").header("idempotency-key", key).json(&body).send().await?).await
+    }
+
+    pub async fn state_of(&self, session: &str) -> Result<String> {
+        let (_, body) = self.send(Method::GET, &format!("/api/v1/sessions/{session}"), None).await?;
+        Ok(body["state"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+pub async fn read(response: Response) -> Result<(StatusCode, Value)> {
+    let status = response.status();
+    let text = response.text().await?;
+    Ok((status, if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) }))
+}
+
+/// An agent that only reports.
+pub struct FakeAgent {
+    pub node: NodeId,
+    pub total: Resources,
+    store: Store,
+}
+
+impl FakeAgent {
+    /// One heartbeat; gives the update that answers it.
+    pub async fn report(&self, sessions: Vec<ObservedSession>) -> Result<Value> {
+        let image = |name: &str| ImageReport { reference: format!("meridian/{name}:dev"), image_id: "sha256:0".into() };
+        let beat = Heartbeat {
+            since: 0,
+            epoch: 0,
+            version: "0.1.0".into(),
+            address: "127.0.0.1:1".into(),
+            agent: Some(AgentReport {
+                total: self.total,
+                images: vec![image("desktop"), image("browser"), image("terminal")],
+                sessions,
+                home_storage: "tmpfs".into(),
+                network_modes: vec!["none".into()],
+            }),
+            problems: Vec::new(),
+        };
+        match self.store.heartbeat(self.node, &beat).await? {
+            meridian_control::store::nodes::HeartbeatOutcome::Ok { update } => Ok(update),
+            outcome => anyhow::bail!("{outcome:?}"),
+        }
+    }
+
+    pub async fn say(&self, session: &str, generation: i64, observation: Observation) -> Result<Value> {
+        let session_id: SessionId = session.parse()?;
+        self.report(vec![ObservedSession { session_id, epoch: 1, generation, observation, streams: 0 }]).await
+    }
+}

@@ -88,6 +88,18 @@ impl Layout {
         Ok((Self { cluster: home.join("cluster"), data, home, socket, logs, start_log, view }, account))
     }
 
+    /// Removes what lies outside the data directory, after the server has stopped. What is not empty stays.
+    pub(crate) fn remove_short_directory(&self) {
+        let Some(short) = self.socket.parent().filter(|parent| *parent != self.home) else { return };
+        for directory in [&self.socket, &short.join("home"), &short.join("logs"), &short.to_owned()] {
+            if let Err(error) = fs::remove_dir(directory)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::debug!(directory = %directory.display(), error = %error, "a directory for the socket stays");
+            }
+        }
+    }
+
     /// Writes a file of ours that PostgreSQL's user may read; true when its content is new.
     pub(crate) fn write(&self, name: &str, text: &str, account: &Account) -> Result<bool, EmbeddedError> {
         let path = self.home.join(name);

@@ -77,6 +77,7 @@ impl Settings {
             places: Places::default(),
             durability: Durability::Full,
             runtime_dirs,
+            mount_view: true,
         }
     }
 }
@@ -156,6 +157,9 @@ async fn keep(
             order = &mut orders => {
                 if let Ok(reply) = order {
                     let stopped = postmaster.stop().await;
+                    if stopped.is_ok() {
+                        cluster.layout.remove_short_directory();
+                    }
                     drop(lock);
                     // Who asked may have gone; the server has stopped all the same.
                     let _ = reply.send(stopped);

@@ -21,7 +21,6 @@ mod live_stream;
 mod metrics;
 mod question;
 mod streams;
-mod tls;
 mod zone;
 
 use std::{
@@ -33,6 +32,7 @@ use std::{
     time::Duration,
 };
 
+use meridian_identity::{IdentityError, public_server_config};
 use meridian_model::NodeRole;
 use meridian_node::{HeartbeatParts, JoinError, NodeClient, UpstreamError, upstream_http};
 use meridian_runtime::{Clock, Health, RelayLimits, Tasks, serve_ops};
@@ -64,8 +64,8 @@ pub enum ProxyError {
     Upstream(#[from] UpstreamError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
-    #[error("{path} cannot be used for TLS: {reason}")]
-    Certificate { path: String, reason: String },
+    #[error("the public listener has no TLS")]
+    Tls(#[from] IdentityError),
     #[error("set both tls_certificate_file and tls_key_file, or neither")]
     HalfTls,
     #[error("trusted_proxies: `{0}` is neither an address nor a network such as 10.0.0.0/8")]
@@ -96,7 +96,7 @@ pub async fn start(
     check(&settings)?;
     let trusted = Trusted::read(&settings.trusted_proxies).map_err(ProxyError::Trusted)?;
     let tls = match (&settings.tls_certificate_file, &settings.tls_key_file) {
-        (Some(certificate), Some(key)) => Some(TlsAcceptor::from(tls::server_config(certificate, key)?)),
+        (Some(certificate), Some(key)) => Some(TlsAcceptor::from(public_server_config(certificate, key)?)),
         (None, None) => None,
         (Some(_), None) | (None, Some(_)) => return Err(ProxyError::HalfTls),
     };

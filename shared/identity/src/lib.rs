@@ -8,12 +8,14 @@ mod authority;
 mod call;
 mod name;
 mod node;
+mod public;
 mod tls;
 
 pub use authority::{Authority, IssuedCertificate, LIFETIME_DAYS};
 pub use call::{CallError, CallHeaders, sign_call, verify_call};
 pub use name::{NodeName, web_name};
 pub use node::{NodeFiles, NodeKey};
+pub use public::public_server_config;
 pub use tls::{NodeTls, Peer, install_crypto_provider};
 
 /// Why an identity could not be made, read or believed.

@@ -168,7 +168,7 @@ async fn settings_that_make_no_sense_are_refused() {
     assert!(matches!(refused(half).await, ProxyError::HalfTls));
     let missing =
         ProxySettings { tls_key_file: Some("x".into()), tls_certificate_file: Some("y".into()), ..good() };
-    assert!(matches!(refused(missing).await, ProxyError::Certificate { .. }));
+    assert!(matches!(refused(missing).await, ProxyError::Tls(_)));
     let untrusted = ProxySettings { trusted_proxies: vec!["x".into()], ..good() };
     assert!(matches!(refused(untrusted).await, ProxyError::Trusted(_)));
 }

@@ -114,7 +114,7 @@ impl Cluster {
             tokio::process::Command::from(command).kill_on_drop(true).output().await.map_err(failed)?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-            if logs::says_disk_full(&said) {
+            if logs::disk_is_full(&said, &self.layout) {
                 return Err(EmbeddedError::DiskFull { directory: self.layout.data.clone() });
             }
             let status = output.status.to_string();

@@ -13,6 +13,8 @@ use crate::layout::Layout;
 
 /// With PostgreSQL's 8 MB a file: 64 MB.
 const KEPT_FILES: usize = 8;
+/// PostgreSQL's smallest step when it writes.
+const WAL_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 const TAIL_BYTES: u64 = 4096;
 const TAIL_LINES: usize = 8;
 
@@ -47,8 +49,11 @@ pub(crate) fn tail(layout: &Layout) -> String {
     if words.is_empty() { "it left no log".to_owned() } else { words }
 }
 
-pub(crate) fn says_disk_full(text: &str) -> bool {
-    text.contains("No space left on device")
+/// From what a program said, or from the disk itself: a full one takes no log either.
+pub(crate) fn disk_is_full(said: &str, layout: &Layout) -> bool {
+    let too_little =
+        |disk: rustix::fs::StatVfs| disk.f_bavail.saturating_mul(disk.f_frsize) < WAL_SEGMENT_BYTES;
+    said.contains("No space left on device") || rustix::fs::statvfs(&layout.data).is_ok_and(too_little)
 }
 
 fn last_lines(path: &Path) -> io::Result<String> {

@@ -181,7 +181,7 @@ fn did_not_start(status: io::Result<impl Into<Option<ExitStatus>>>, layout: &Lay
     let status = status.ok().and_then(Into::into);
     let status = status.map_or_else(|| "ended".to_owned(), |status| status.to_string());
     let log = logs::tail(layout);
-    if logs::says_disk_full(&log) {
+    if logs::disk_is_full(&log, layout) {
         return EmbeddedError::DiskFull { directory: layout.data.clone() };
     }
     EmbeddedError::DidNotStart { status, log }

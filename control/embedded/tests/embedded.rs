@@ -357,3 +357,45 @@ async fn strange_letters_in_the_path_do_no_harm() {
     connect(&database.config(), &tasks).await;
     database.stop().await.unwrap();
 }
+
+/// A small disk, gone with this value.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let directory = private_dir();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size},mode=0700"), "tmpfs"]).arg(directory.path());
+        // Only root may, and not in every container.
+        mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success()).then_some(Self(directory))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_called_that_and_is_no_obstacle_once_there_is_space() {
+    let Some(disk) = SmallDisk::mount("16m") else { return };
+    let data = disk.0.path();
+    let error = refused(quick(data)).await;
+    assert!(matches!(error, EmbeddedError::DiskFull { .. }), "while the cluster is made: {error}");
+
+    let grown =
+        std::process::Command::new("mount").args(["-o", "remount,size=400m"]).arg(data).status().unwrap();
+    assert!(grown.success());
+    let tasks = Tasks::new();
+    start(data, &tasks).await.stop().await.unwrap();
+
+    let filler = data.join("filler");
+    let filled =
+        fs::File::create(&filler).and_then(|mut file| std::io::copy(&mut std::io::repeat(0), &mut file));
+    assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    let error = refused(quick(data)).await;
+    assert!(matches!(error, EmbeddedError::DiskFull { .. }), "at a later start: {error}");
+    fs::remove_file(filler).unwrap();
+    start(data, &tasks).await.stop().await.unwrap();
+}

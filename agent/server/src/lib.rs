@@ -1,1 +1,203 @@
-//! Under construction.
+//! The agent: runs a zone's workspaces on one host, serves each session's stream, enforces its policy.
+//!
+//! It decides nothing about who may connect: it verifies what the control plane signed. It holds one watch to the control plane
+//! (`meridian-node`), reconciles what should be with what the container engine reports (`sessions`), and listens for proxies and for the control plane's
+//! push (`listener`). A viewer's stream (`stream`) runs between a WebSocket and the sockets of the workspace's display directory, which are taken
+//! for hostile.
+//!
+//! Invariants: an order is on disk before it is acted upon; a container ends by a tombstone alone; what is not known is left alone; the agent's own end
+//! ends no workspace.
+
+mod grants;
+mod inventory;
+mod listener;
+mod metrics;
+mod refusal;
+mod sessions;
+mod stream;
+mod workspace;
+
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use meridian_engine::{Daemon, DockerEngine, DockerSettings, Engine, Owner, SimulatedEngine};
+use meridian_identity::NodeName;
+use meridian_model::{NodeRole, Resources};
+use meridian_node::{HeartbeatParts, JoinError, NodeClient};
+use meridian_runtime::{Clock, Health, Tasks, serve_ops};
+use meridian_settings::AgentSettings;
+use meridian_wire::AgentReport;
+use tokio::{net::TcpListener, sync::mpsc};
+
+use grants::Grants;
+use inventory::Inventory;
+use listener::Front;
+use metrics::Metrics;
+use sessions::Sessions;
+use stream::Streams;
+
+/// Updates that wait for the reconciler: more are held back at their source.
+const UPDATE_QUEUE: usize = 16;
+/// What an engine in memory has, where the settings do not say.
+const SIMULATED_TOTAL: Resources = Resources { cpu_milli: 64_000, memory_mb: 256 * 1024 };
+const SIMULATED_IMAGES: [&str; 3] = ["meridian/desktop:dev", "meridian/browser:dev", "meridian/terminal:dev"];
+
+/// Why an agent could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    #[error("engine = {0:?} is not known: it is \"docker\" or \"simulated\"")]
+    UnknownEngine(String),
+    #[error("the display directories cannot be made in {path}")]
+    RunDirectory {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("what this agent remembers in {path} cannot be read")]
+    Ledger {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A running agent. It stops with the tasks that it was given.
+pub struct Agent {
+    /// Where it listens for other nodes.
+    pub address: SocketAddr,
+    /// Where it serves `/healthz`, `/readyz`, `/metrics`.
+    pub ops_address: Option<SocketAddr>,
+    pub name: NodeName,
+}
+
+/// Makes the engine once it is known whose containers it is to touch.
+pub type MakeEngine = Box<dyn FnOnce(Owner, &AgentSettings) -> Result<Arc<dyn Engine>, AgentError> + Send>;
+
+/// Starts an agent with the engine that its settings name.
+///
+/// # Errors
+/// As [`AgentError`] says. While the control plane cannot be reached by an agent that is not enrolled, it tries on.
+pub async fn start(
+    settings: AgentSettings,
+    clock: Clock,
+    tasks: Tasks,
+    health: Health,
+) -> Result<Agent, AgentError> {
+    let simulated = tasks.clone();
+    let make: MakeEngine = Box::new(move |owner, settings| make_engine(owner, settings, simulated));
+    start_with(settings, clock, tasks, health, make).await
+}
+
+/// Starts an agent with an engine of the caller's.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(
+    mut settings: AgentSettings,
+    clock: Clock,
+    tasks: Tasks,
+    health: Health,
+    make_engine: MakeEngine,
+) -> Result<Agent, AgentError> {
+    let (listener, address) = bind(settings.listen).await?;
+    let ops = match settings.node.ops_listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    settings.node.advertise.get_or_insert_with(|| address.to_string());
+    let client = NodeClient::join(&settings.node, NodeRole::Agent, clock.clone()).await?;
+    let owner = Owner { deployment: client.deployment_id(), agent: client.name().node };
+    let engine = make_engine(owner, &settings)?;
+    let metrics = Arc::new(Metrics::new(&client.zone_name()));
+    let streams = Streams::new(&metrics);
+
+    let inventory = Inventory::start(&tasks, Arc::clone(&engine), health.clone()).await;
+    let ledger_path = settings.node.data.join("sessions");
+    let sessions = Sessions::start(&tasks, Arc::clone(&engine), &settings, &clock, &client, streams.clone())
+        .map_err(|source| AgentError::Ledger { path: ledger_path.display().to_string(), source })?;
+
+    let (updates, inbox) = mpsc::channel(UPDATE_QUEUE);
+    sessions.take_updates(&tasks, inbox);
+    let front = Front {
+        client: client.clone(),
+        engine,
+        grants: Grants::new(clock),
+        sessions: sessions.clone(),
+        streams: streams.clone(),
+        updates: updates.clone(),
+        metrics: Arc::clone(&metrics),
+        limits: stream::Limits::of(&settings),
+    };
+    listener::serve(&tasks, listener, Arc::new(front));
+    streams.follow_revocations(&tasks, client.settings());
+    streams.drain_at_stop(&tasks);
+    client.run(&tasks, heartbeat_source(inventory, sessions, streams), updates);
+
+    let ops_address = ops.map(|(listener, address)| {
+        serve_ops(&tasks, listener, health, metrics.registry());
+        address
+    });
+    tracing::info!(%address, node = %client.name(), "the agent runs");
+    Ok(Agent { address, ops_address, name: client.name() })
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AgentError> {
+    let failed = |source| AgentError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn make_engine(owner: Owner, settings: &AgentSettings, tasks: Tasks) -> Result<Arc<dyn Engine>, AgentError> {
+    let total = Resources { cpu_milli: settings.cpu_milli, memory_mb: settings.memory_mb };
+    let run_directory: &Path = &settings.run_directory;
+    let failed = |source| AgentError::RunDirectory { path: run_directory.display().to_string(), source };
+    match settings.engine.as_str() {
+        "docker" => {
+            let docker = DockerSettings {
+                socket: settings.docker_socket.clone(),
+                run_directory: run_directory.to_owned(),
+                seccomp_directory: settings.seccomp_directory.clone(),
+                wait: Duration::from_secs(settings.engine_wait_s.max(1)),
+                total,
+            };
+            Ok(Arc::new(DockerEngine::new(docker, owner).map_err(failed)?))
+        }
+        "simulated" => {
+            let daemon = Daemon::new(&SIMULATED_IMAGES, tasks);
+            let total = Resources {
+                cpu_milli: if total.cpu_milli > 0 { total.cpu_milli } else { SIMULATED_TOTAL.cpu_milli },
+                memory_mb: if total.memory_mb > 0 { total.memory_mb } else { SIMULATED_TOTAL.memory_mb },
+            };
+            Ok(Arc::new(SimulatedEngine::new(daemon, owner, run_directory, total).map_err(failed)?))
+        }
+        other => Err(AgentError::UnknownEngine(other.to_owned())),
+    }
+}
+
+fn heartbeat_source(
+    inventory: Inventory,
+    sessions: Sessions,
+    streams: Streams,
+) -> impl Fn() -> HeartbeatParts + Send + Sync + 'static {
+    move || {
+        let view = sessions.view();
+        let mut report: AgentReport = inventory.report();
+        report.sessions = view.observed.clone();
+        for session in &mut report.sessions {
+            session.streams = streams.count(session.session_id);
+        }
+        let mut problems = inventory.problems();
+        // An engine that is away is noticed in both places.
+        problems.retain(|problem| view.problems.iter().all(|other| other.code != problem.code));
+        problems.extend(view.problems.iter().cloned());
+        HeartbeatParts { since: view.since, agent: Some(report), problems }
+    }
+}

@@ -1,0 +1,70 @@
+//! Streams between viewers and workspaces.
+//!
+//! [`registry`] knows which streams live, so that they can be superseded, revoked, ended and drained. [`meridian`] and [`binary`] serve one each:
+//! one task, one loop, no lock across a wait. [`display`] is the workspace's end, [`viewer`] the WebSocket's; both hold bytes only while
+//! the other side does not take them, within bounds.
+
+mod binary;
+mod clipboard;
+mod display;
+mod meridian;
+mod registry;
+mod viewer;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use meridian_model::Transport;
+use meridian_settings::AgentSettings;
+use meridian_ticket::Grant;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{metrics::Metrics, sessions::Sessions};
+pub(crate) use registry::{Stop, Streams, Ticket};
+
+/// The bounds of streams.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_streams: usize,
+    /// Unacknowledged bytes towards a viewer.
+    pub(crate) window_bytes: u32,
+    pub(crate) attach_wait: Duration,
+    pub(crate) display_wait: Duration,
+}
+
+impl Limits {
+    pub(crate) fn of(settings: &AgentSettings) -> Self {
+        Self {
+            max_streams: settings.max_streams,
+            window_bytes: settings.window_bytes,
+            attach_wait: Duration::from_secs(settings.attach_wait_s.max(1)),
+            display_wait: Duration::from_secs(settings.display_wait_s.max(1)),
+        }
+    }
+}
+
+/// Everything that one stream is served with.
+pub(crate) struct Service {
+    pub(crate) grant: Grant,
+    pub(crate) sessions: Sessions,
+    pub(crate) streams: Streams,
+    pub(crate) ticket: Ticket,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) directory: PathBuf,
+    pub(crate) workspace_uid: u32,
+}
+
+/// A viewer that is silent for this long is gone.
+const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+/// How long a last message may take.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
+
+/// Serves an upgraded connection until it ends.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(socket: S, service: Service) {
+    let metrics = Arc::clone(&service.metrics);
+    metrics.opened.inc();
+    match service.grant.transport {
+        Transport::MeridianV1 => meridian::serve(socket, service).await,
+        Transport::Binary => binary::serve(socket, service).await,
+    }
+}

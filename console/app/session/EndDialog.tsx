@@ -3,12 +3,14 @@ import { type ReactNode, useState } from 'react';
 import { useEndSession } from '../api/queries';
 import type { Session } from '../api/types';
 import { ProblemNote } from '../ui/ProblemNote';
+import { useInertPage } from '../ui/useInertPage';
 
 /** Asks once before a session is ended. `onDone` runs when the server has taken the order. */
 export function useEndDialog(onDone?: () => void): { ask: (session: Session) => void; dialog: ReactNode } {
   const [session, setSession] = useState<Session | null>(null);
   const [open, setOpen] = useState(false);
   const end = useEndSession();
+  useInertPage(open);
 
   const ask = (subject: Session) => {
     end.reset();
@@ -31,6 +33,8 @@ export function useEndDialog(onDone?: () => void): { ask: (session: Session) => 
       onClose={() => setOpen(false)}
       title={`End ${session?.name ?? 'the session'}?`}
       centered
+      // Gone at once: a second `End session` must not linger beside the first.
+      transitionProps={{ duration: 0 }}
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
       <Text size="sm">

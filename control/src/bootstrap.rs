@@ -2,6 +2,8 @@
 
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
+use meridian_identity::{IdentityError, NodeKey, web_name};
+use meridian_ids::NodeId;
 use meridian_model::{Network, Seccomp, ZoneSettings};
 use meridian_runtime::{Secret, random_bytes, random_token};
 use meridian_settings::FurnishSettings;
@@ -27,6 +29,8 @@ pub enum BootstrapError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Password(#[from] PasswordError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     #[error("cannot read or write {path}")]
     File { path: String, source: std::io::Error },
 }
@@ -117,6 +121,16 @@ pub(crate) async fn furnish(state: &AppState, settings: &FurnishSettings) -> Res
         let hash = hash_token(&token);
         state.store.create_enrollment(&hash.0, wanted.role, Some(zone.id), None, ENROLLMENT_S).await?;
         write_private(&wanted.token_file, &token)?;
+    }
+    if let Some(wanted) = &settings.certificate {
+        let key = NodeKey::generate()?;
+        let name = web_name(NodeId::generate());
+        let authority = &state.deployment.authority;
+        let issued =
+            authority.issue(&key.request_pem()?, &name, &wanted.names, state.clock.control_now())?;
+        write_private(&wanted.key_file, &key.to_pem())?;
+        write_private(&wanted.certificate_file, &issued.certificate_pem)?;
+        write_private(&wanted.ca_file, authority.certificate_pem())?;
     }
     Ok(())
 }

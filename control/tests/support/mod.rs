@@ -62,6 +62,7 @@ impl Site {
                 enroll(NodeRole::Proxy, "london"),
                 enroll(NodeRole::Proxy, "virginia"),
             ],
+            certificate: None,
         };
         let settings = WebSettings {
             name: "web-1".into(),

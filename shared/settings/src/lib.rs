@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub use agent::AgentSettings;
 pub use balance::{BackendSettings, BalanceSettings, RouteSettings};
 pub use proxy::ProxySettings;
-pub use web::{FurnishEnrollment, FurnishSettings, FurnishZone, WebSettings};
+pub use web::{FurnishCertificate, FurnishEnrollment, FurnishSettings, FurnishZone, WebSettings};
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]

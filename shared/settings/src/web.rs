@@ -65,6 +65,20 @@ pub struct FurnishSettings {
     pub zones: Vec<FurnishZone>,
     #[serde(default, rename = "enroll")]
     pub enrollments: Vec<FurnishEnrollment>,
+    /// A certificate of Meridian's own authority for the front, made anew at each start.
+    #[serde(default)]
+    pub certificate: Option<FurnishCertificate>,
+}
+
+/// Where a certificate is put, and for which names and addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FurnishCertificate {
+    pub names: Vec<String>,
+    pub certificate_file: PathBuf,
+    pub key_file: PathBuf,
+    /// The authority's certificate, for people to trust.
+    pub ca_file: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

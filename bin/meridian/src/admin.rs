@@ -1,0 +1,201 @@
+//! `meridian admin`: a deployment over its public API.
+
+mod output;
+mod server;
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::json;
+
+use self::{
+    output::{Column, show_one, show_table},
+    server::{Access, Server},
+};
+use crate::exit::{Failure, print};
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  meridian admin login --url https://meridian.example.org --username admin
+  meridian admin nodes enroll --zone london --role agent > agent.token
+  meridian admin sessions list --all --json
+
+Where the server is and who asks is taken from flags, else from MERIDIAN_URL and MERIDIAN_API_KEY (or MERIDIAN_USERNAME and
+MERIDIAN_PASSWORD), else from the profile that `meridian admin login` wrote.")]
+pub struct AdminArguments {
+    #[command(flatten)]
+    access: Access,
+    /// Print JSON, as the API gave it.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Sign in and keep the login in a profile (0600).
+    Login,
+    /// The running roles.
+    #[command(subcommand)]
+    Nodes(Nodes),
+    /// Launched workspaces.
+    #[command(subcommand)]
+    Sessions(Sessions),
+    /// Accounts.
+    #[command(subcommand)]
+    Users(Users),
+    /// Where workspaces run.
+    #[command(subcommand)]
+    Zones(Zones),
+}
+
+#[derive(Subcommand)]
+enum Nodes {
+    /// Every node with its state.
+    List,
+    /// A single-use token with which a new node joins; printed alone, fit for a file.
+    Enroll {
+        #[arg(long)]
+        zone: String,
+        #[arg(long, value_parser = ["proxy", "agent", "connect", "balance"])]
+        role: String,
+    },
+    /// Place nothing new on a node; what runs goes on.
+    Drain { node: String },
+    /// Let a node take work again.
+    Undrain { node: String },
+}
+
+#[derive(Subcommand)]
+enum Sessions {
+    /// Your sessions.
+    List {
+        /// Everybody's.
+        #[arg(long)]
+        all: bool,
+        /// Those that are over, too.
+        #[arg(long)]
+        ended: bool,
+    },
+    /// Why a session is where it is.
+    Explain { session: String },
+    /// End a session: its workspace and everything in it is removed.
+    End {
+        session: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Users {
+    List,
+    /// Make an account; the password is read from standard input.
+    Create {
+        username: String,
+        /// An administrator.
+        #[arg(long)]
+        admin: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Zones {
+    List,
+}
+
+pub async fn run(arguments: AdminArguments) -> Result<(), Failure> {
+    let AdminArguments { access, json, command } = arguments;
+    if matches!(command, Command::Login) {
+        let server = Server::sign_in(&access).await?;
+        server.keep()?;
+        return print(&format!("signed in at {}", server.url()));
+    }
+    let server = Server::open(&access).await?;
+    match command {
+        Command::Login => Ok(()),
+        Command::Nodes(nodes) => run_nodes(&server, nodes, json).await,
+        Command::Sessions(sessions) => run_sessions(&server, sessions, json).await,
+        Command::Users(users) => run_users(&server, users, json).await,
+        Command::Zones(Zones::List) => {
+            let list = server.call(Method::GET, "/zones", None).await?;
+            let columns = [Column("NAME", "name"), Column("DEFAULT", "default"), Column("READY", "nodes_ready"),
+                Column("STRATEGY", "load_strategy"), Column("ISOLATED", "isolated")];
+            show_table(&list, &columns, json)
+        }
+    }
+}
+
+async fn run_nodes(server: &Server, nodes: Nodes, json: bool) -> Result<(), Failure> {
+    match nodes {
+        Nodes::List => {
+            let list = server.call(Method::GET, "/nodes", None).await?;
+            let columns = [Column("NAME", "name"), Column("ROLE", "role"), Column("ZONE", "zone"), Column("STATE", "state"),
+                Column("SESSIONS", "sessions"), Column("VERSION", "version"), Column("ID", "id")];
+            show_table(&list, &columns, json)
+        }
+        Nodes::Enroll { zone, role } => {
+            let made = server.call(Method::POST, "/nodes/enrollments", Some(json!({"role": role, "zone": zone}))).await?;
+            if json { show_one(&made) } else { print(made["token"].as_str().unwrap_or_default()) }
+        }
+        Nodes::Drain { node } => {
+            server.call(Method::POST, &format!("/nodes/{}/drain", find_node(server, &node).await?), None).await?;
+            print(&format!("{node} takes no new sessions; what runs on it goes on"))
+        }
+        Nodes::Undrain { node } => {
+            server.call(Method::POST, &format!("/nodes/{}/undrain", find_node(server, &node).await?), None).await?;
+            print(&format!("{node} takes new sessions again"))
+        }
+    }
+}
+
+/// A node's id by its name or id.
+async fn find_node(server: &Server, node: &str) -> Result<String, Failure> {
+    let list = server.call(Method::GET, "/nodes", None).await?;
+    let items = list["items"].as_array().into_iter().flatten();
+    let mut found = items.filter(|item| item["name"] == node || item["id"] == node);
+    let id = found.next().and_then(|item| item["id"].as_str()).map(str::to_owned);
+    id.ok_or_else(|| Failure::new(format!("there is no node {node}")).hint("See meridian admin nodes list").code(3))
+}
+
+async fn run_sessions(server: &Server, sessions: Sessions, json: bool) -> Result<(), Failure> {
+    match sessions {
+        Sessions::List { all, ended } => {
+            let list = server.call(Method::GET, &format!("/sessions?all={all}&ended={ended}"), None).await?;
+            let columns = [Column("ID", "id"), Column("WORKSPACE", "name"), Column("USER", "user.name"), Column("ZONE", "zone"),
+                Column("AGENT", "agent"), Column("STATE", "state"), Column("CREATED", "created_at")];
+            show_table(&list, &columns, json)
+        }
+        Sessions::Explain { session } => {
+            let explanation = server.call(Method::GET, &format!("/sessions/{session}/explanation"), None).await?;
+            let columns = [Column("ZONE", "zone"), Column("AGENT", "agent"), Column("VERDICT", "verdict")];
+            if json { show_one(&explanation) } else { show_table(&json!({"items": explanation["candidates"]}), &columns, false) }
+        }
+        Sessions::End { session, yes } => {
+            if !yes && !output::confirmed(&format!("End session {session}? Everything in it is removed."))? {
+                return Err(Failure::new("nothing was ended"));
+            }
+            let ending = server.call(Method::DELETE, &format!("/sessions/{session}"), None).await?;
+            if json { show_one(&ending) } else { print(&format!("{session} is {}", ending["state"].as_str().unwrap_or_default())) }
+        }
+    }
+}
+
+async fn run_users(server: &Server, users: Users, json: bool) -> Result<(), Failure> {
+    match users {
+        Users::List => {
+            let list = server.call(Method::GET, "/users", None).await?;
+            let columns = [Column("NAME", "name"), Column("ROLE", "role"), Column("DISABLED", "disabled"),
+                Column("SESSIONS", "sessions"), Column("LIMIT", "session_limit"), Column("ID", "id")];
+            show_table(&list, &columns, json)
+        }
+        Users::Create { username, admin } => {
+            let password = output::read_secret("Password for the new account: ")?;
+            let role = if admin { "admin" } else { "user" };
+            let body = json!({"username": username, "password": password, "role": role});
+            let made = server.call(Method::POST, "/users", Some(body)).await?;
+            if json { show_one(&made) } else { print(&format!("made {username}")) }
+        }
+    }
+}

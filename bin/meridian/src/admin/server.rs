@@ -1,0 +1,143 @@
+//! The server that `meridian admin` speaks to, and as whom.
+
+use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf, time::Duration};
+
+use clap::Args;
+use reqwest::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::output::read_secret;
+use crate::exit::Failure;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[derive(Args)]
+pub struct Access {
+    /// The console's address, such as https://meridian.example.org.
+    #[arg(long, global = true, env = "MERIDIAN_URL")]
+    url: Option<String>,
+    /// A login's token.
+    #[arg(long, global = true, env = "MERIDIAN_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+    #[arg(long, global = true, env = "MERIDIAN_USERNAME")]
+    username: Option<String>,
+    /// Better through the environment: arguments can be seen by every user of this machine.
+    #[arg(long, global = true, env = "MERIDIAN_PASSWORD", hide_env_values = true)]
+    password: Option<String>,
+    /// Trust this authority's certificate (PEM file) besides the usual ones.
+    #[arg(long, global = true, env = "MERIDIAN_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+/// What `meridian admin login` keeps.
+#[derive(Serialize, Deserialize)]
+struct Profile {
+    url: String,
+    token: String,
+    #[serde(default)]
+    ca_file: Option<PathBuf>,
+}
+
+pub struct Server {
+    profile: Profile,
+    http: reqwest::Client,
+}
+
+impl Server {
+    /// By flags and environment, or by the profile.
+    pub async fn open(access: &Access) -> Result<Self, Failure> {
+        if let (Some(url), Some(token)) = (&access.url, &access.api_key) {
+            return Self::new(url.clone(), token.clone(), access.ca_file.clone());
+        }
+        if access.username.is_some() {
+            return Self::sign_in(access).await;
+        }
+        let nobody = || {
+            Failure::new("no server is known, or not who you are")
+                .hint("Run `meridian admin login --url ADDRESS --username NAME`, or set MERIDIAN_URL and MERIDIAN_API_KEY")
+        };
+        let text = fs::read_to_string(profile_path()?).map_err(|_| nobody())?;
+        let profile: Profile = serde_json::from_str(&text).map_err(|_| nobody())?;
+        Self::new(profile.url, profile.token, profile.ca_file.or_else(|| access.ca_file.clone()))
+    }
+
+    /// With a name and a password; the password is asked for when nothing has it.
+    pub async fn sign_in(access: &Access) -> Result<Self, Failure> {
+        let url = access.url.clone().unwrap_or_else(|| "http://127.0.0.1:8080".into());
+        let username = access.username.clone().ok_or_else(|| Failure::new("no user is named").hint("Add --username NAME"))?;
+        let password = match &access.password {
+            Some(password) => password.clone(),
+            None => read_secret(&format!("Password of {username}: "))?,
+        };
+        let mut server = Self::new(url, String::new(), access.ca_file.clone())?;
+        let body = json!({"username": username, "password": password});
+        let login = server.call(Method::POST, "/auth/login", Some(body)).await?;
+        server.profile.token = login["token"].as_str().unwrap_or_default().to_owned();
+        Ok(server)
+    }
+
+    fn new(url: String, token: String, ca_file: Option<PathBuf>) -> Result<Self, Failure> {
+        let http = meridian_node::upstream_http(ca_file.as_deref())?;
+        let url = url.trim_end_matches('/').to_owned();
+        Ok(Self { profile: Profile { url, token, ca_file }, http })
+    }
+
+    pub fn url(&self) -> &str {
+        &self.profile.url
+    }
+
+    /// Keeps the login for later commands, for this user alone.
+    pub fn keep(&self) -> Result<(), Failure> {
+        let path = profile_path()?;
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let _ = fs::remove_file(&path);
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(serde_json::to_string_pretty(&self.profile)?.as_bytes())?;
+        Ok(())
+    }
+
+    /// One call of the API; the error envelope becomes the failure.
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Failure> {
+        let mut request = self.http.request(method, format!("{}/api/v1{path}", self.profile.url)).timeout(LIMIT);
+        if !self.profile.token.is_empty() {
+            request = request.bearer_auth(&self.profile.token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.map_err(|error| {
+            Failure::from(error)
+                .hint("Is Meridian running there? The address is that of the console; MERIDIAN_URL or --url names it")
+                .code(4)
+        })?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        if status.is_success() {
+            return if text.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&text)?) };
+        }
+        Err(refusal(status, &text))
+    }
+}
+
+fn refusal(status: StatusCode, text: &str) -> Failure {
+    let envelope: Value = serde_json::from_str(text).unwrap_or_default();
+    let error = &envelope["error"];
+    let Some(message) = error["message"].as_str() else {
+        return Failure::new(format!("the server answered {status}, and not as Meridian does")).code(4);
+    };
+    let failure = Failure::new(message).code(3);
+    match error["hint"].as_str() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn profile_path() -> Result<PathBuf, Failure> {
+    let folder = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
+    folder.map(|folder| folder.join("meridian/profile.json")).ok_or_else(|| Failure::new("no home directory is known"))
+}

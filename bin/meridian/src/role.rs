@@ -1,0 +1,99 @@
+//! Running one role in this process: settings in, running until told to stop.
+
+use std::{path::PathBuf, time::Duration};
+
+use meridian_agent as agent;
+use meridian_balancer as balancer;
+use meridian_control::{Web, store::Store};
+use meridian_proxy as proxy;
+use meridian_runtime::{Clock, Health, Tasks};
+use meridian_settings::{AgentSettings, BalanceSettings, ProxySettings, WebSettings, read_file};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::exit::Failure;
+
+/// How long a role may take over its last words.
+const STOP_WAIT: Duration = Duration::from_secs(15);
+
+/// Returns when Ctrl-C or SIGTERM came.
+pub async fn told_to_stop() -> Result<&'static str, Failure> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(tokio::select! {
+        _ = interrupt.recv() => "interrupted",
+        _ = terminate.recv() => "told to stop",
+        _ = hangup.recv() => "the terminal went away",
+    })
+}
+
+/// Waits for the signal, then stops softly, then hard.
+async fn until_stopped(tasks: Tasks) -> Result<(), Failure> {
+    let why = told_to_stop().await?;
+    tracing::info!(why, "stopping");
+    if !tasks.stop(STOP_WAIT).await {
+        tracing::warn!("some tasks did not stop in time");
+    }
+    Ok(())
+}
+
+/// The database that a Web App node's settings name.
+pub fn database(settings: &WebSettings) -> Result<tokio_postgres::Config, Failure> {
+    let text = match (&settings.database_url, &settings.database_url_file) {
+        (Some(url), None) => url.clone(),
+        (None, Some(file)) => std::fs::read_to_string(file)
+            .map_err(|error| Failure::new(format!("cannot read {}: {error}", file.display())))?,
+        (None, None) => {
+            return Err(Failure::new("no database is named").hint(
+                "Set database_url_file (or database_url) in the configuration; the embedded database is for `meridian up`",
+            ));
+        }
+        (Some(_), Some(_)) => return Err(Failure::new("give either database_url or database_url_file, not both")),
+    };
+    parse_database(text.trim())
+}
+
+pub fn parse_database(text: &str) -> Result<tokio_postgres::Config, Failure> {
+    // The text may hold a password, so the parser's words are not shown.
+    text.parse().map_err(|_| {
+        Failure::new("the database URL cannot be read")
+            .hint("It looks like postgresql://USER:PASSWORD@HOST:5432/DATABASE, or like host=/run/postgresql user=…")
+    })
+}
+
+pub async fn run_web(config: PathBuf) -> Result<(), Failure> {
+    let settings: WebSettings = read_file(&config)?;
+    let (tasks, database) = (Tasks::new(), database(&settings)?);
+    let health = Health::default();
+    let _web = Web::start(settings, database, Clock::system(), tasks.clone(), health).await?;
+    until_stopped(tasks).await
+}
+
+pub async fn run_proxy(config: PathBuf) -> Result<(), Failure> {
+    let settings: ProxySettings = read_file(&config)?;
+    let tasks = Tasks::new();
+    let _proxy = proxy::start(settings, Clock::system(), &tasks, &Health::default()).await?;
+    until_stopped(tasks).await
+}
+
+pub async fn run_agent(config: PathBuf) -> Result<(), Failure> {
+    let settings: AgentSettings = read_file(&config)?;
+    let tasks = Tasks::new();
+    let _agent = agent::start(settings, Clock::system(), tasks.clone(), Health::default()).await?;
+    until_stopped(tasks).await
+}
+
+pub async fn run_balance(config: PathBuf) -> Result<(), Failure> {
+    let settings: BalanceSettings = read_file(&config)?;
+    let tasks = Tasks::new();
+    let _balancer = balancer::start(settings, &tasks, &Health::default()).await?;
+    until_stopped(tasks).await
+}
+
+pub async fn migrate(url: String) -> Result<(), Failure> {
+    let store = Store::new(parse_database(&url)?, 1, Duration::from_secs(30))?;
+    let tasks = Tasks::new();
+    store.prepare(&tasks).await?;
+    tracing::info!("the database is up to date");
+    tasks.stop(STOP_WAIT).await;
+    Ok(())
+}

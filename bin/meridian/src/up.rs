@@ -1,0 +1,167 @@
+//! `meridian up`: every role on one machine, on an embedded PostgreSQL, behind one address.
+//!
+//! The roles run in this process, or with `--separate` each in one of its own; either way they speak to each other as they do across
+//! machines, with certificates of Meridian's own authority. Workspaces outlive all of it.
+
+mod apart;
+mod layout;
+mod ready;
+mod together;
+mod welcome;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+use meridian_embedded::EmbeddedPostgres;
+use meridian_front::FrontSettings;
+use meridian_runtime::Tasks;
+
+use crate::{
+    data::DataDirectory,
+    exit::{Failure, print},
+    role::{parse_database, told_to_stop},
+};
+use layout::Layout;
+
+/// How long everything may take to stop, the database apart.
+const STOP_WAIT: Duration = Duration::from_secs(20);
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  meridian up
+  meridian up --listen 0.0.0.0:8443 --zones london,virginia
+  MERIDIAN_DATA=/srv/meridian meridian up --separate
+
+Ctrl-C stops Meridian and its database; the workspaces go on, and the next start finds them again.")]
+pub struct UpArguments {
+    /// The one address for console and streams. Anything but loopback means HTTPS.
+    #[arg(long, default_value = "127.0.0.1:8080", env = "MERIDIAN_LISTEN")]
+    listen: SocketAddr,
+    /// HTTPS on loopback too.
+    #[arg(long)]
+    tls: bool,
+    /// Certificate chain for HTTPS (PEM); without it one of Meridian's own authority is used.
+    #[arg(long, requires = "tls_key", value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// Its key (PEM).
+    #[arg(long, requires = "tls_certificate", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Zones to run; the first is the default.
+    #[arg(long, value_delimiter = ',', default_value = "london,virginia")]
+    zones: Vec<String>,
+    /// Run each role as a process of its own, two proxies a zone behind a balancer.
+    #[arg(long)]
+    separate: bool,
+    /// Where everything is kept.
+    #[arg(long, env = "MERIDIAN_DATA", value_name = "DIRECTORY")]
+    data: Option<PathBuf>,
+    /// Another PostgreSQL 15+ than the embedded one, such as postgresql://USER@HOST/DATABASE.
+    #[arg(long, env = "MERIDIAN_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// `simulated` runs no containers: for trying the control plane where no Docker Engine is.
+    #[arg(long, default_value = "docker", value_parser = ["docker", "simulated"])]
+    engine: String,
+}
+
+pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
+    check_zones(&arguments.zones)?;
+    let data = DataDirectory::open(arguments.data.clone())?;
+    check_port(arguments.listen)?;
+    let tasks = Tasks::new();
+    let embedded = match &arguments.database_url {
+        Some(_) => None,
+        None => Some(EmbeddedPostgres::start(data.path(), &tasks).await?),
+    };
+    let database = match (&embedded, &arguments.database_url) {
+        (Some(embedded), _) => (embedded.config(), embedded_address(embedded)),
+        (None, url) => {
+            let url = url.clone().unwrap_or_default();
+            (parse_database(&url)?, url)
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = serve(&arguments, &data, database, &tasks) => outcome,
+        stopped = told_to_stop() => stopped.map(|why| tracing::info!(why, "stopping; the workspaces go on")),
+    };
+    // The database is the last to go: its keeper is not among the tasks that wait here.
+    let stopped = tokio::time::timeout(STOP_WAIT, stop(&tasks, embedded)).await;
+    if stopped.is_err() {
+        tracing::warn!("not everything stopped in time");
+    }
+    outcome
+}
+
+async fn stop(tasks: &Tasks, embedded: Option<EmbeddedPostgres>) {
+    tasks.stopping().cancel();
+    apart::wait_for_children().await;
+    if let Some(embedded) = embedded
+        && let Err(error) = embedded.stop().await
+    {
+        tracing::error!(%error, "the database did not stop as it should");
+    }
+    tasks.stop(STOP_WAIT).await;
+}
+
+/// Starts everything, says so, and stays until a part of it fails for good.
+async fn serve(
+    arguments: &UpArguments,
+    data: &DataDirectory,
+    (database, database_text): (tokio_postgres::Config, String),
+    tasks: &Tasks,
+) -> Result<(), Failure> {
+    let layout = Layout::make(arguments, data, &database_text)?;
+    let proxies = if arguments.separate {
+        apart::start(&layout, tasks).await?
+    } else {
+        together::start(&layout, &database, tasks).await?
+    };
+    let settings = FrontSettings {
+        listen: arguments.listen,
+        tls: layout.front_tls.clone(),
+        web: vec![layout.web.listen],
+        zones: layout.zones.iter().map(|zone| zone.path.clone()).zip(proxies).collect(),
+    };
+    let front = meridian_front::start(settings, &tasks.child()).await?;
+    ready::wait(&database, &layout, tasks).await?;
+    let scheme = if layout.front_tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", front.local_addr);
+    layout.welcome.say(&url)?;
+    print(&format!("ready {url}"))?;
+    tasks.stopping().cancelled().await;
+    Ok(())
+}
+
+/// As `database_url` in a Web App node's settings.
+fn embedded_address(embedded: &EmbeddedPostgres) -> String {
+    let mut text = String::new();
+    let config = embedded.config();
+    text.push_str(&format!("host='{}'", embedded.socket_directory().display()));
+    text.push_str(&format!(" user={} dbname={}", config.get_user().unwrap_or_default(), config.get_dbname().unwrap_or_default()));
+    text
+}
+
+fn check_zones(zones: &[String]) -> Result<(), Failure> {
+    for (index, zone) in zones.iter().enumerate() {
+        let plain = zone.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        if zone.is_empty() || zone.len() > 40 || !plain || zone.starts_with('-') || zone.ends_with('-') {
+            return Err(Failure::new(format!("{zone:?} cannot be a zone's name"))
+                .hint("A zone's name has 1 to 40 of a-z, 0-9 and - (not at its ends)"));
+        }
+        if zones[..index].contains(zone) {
+            return Err(Failure::new(format!("zone {zone} is named twice")));
+        }
+    }
+    Ok(())
+}
+
+/// A taken port is said before anything is started.
+fn check_port(listen: SocketAddr) -> Result<(), Failure> {
+    match std::net::TcpListener::bind(listen) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(Failure::new(format!("{listen} is taken by another program"))
+                .hint("Stop that program, or choose another address with --listen, such as --listen 127.0.0.1:8090"))
+        }
+        Err(error) => Err(Failure::new(format!("cannot listen on {listen}: {error}"))),
+    }
+}

@@ -1,0 +1,227 @@
+//! Who listens where, and what each role is told: the settings of every role on this machine.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+};
+
+use meridian_identity::NodeFiles;
+use meridian_model::{NodeRole, ZoneSettings};
+use meridian_settings::{
+    AgentSettings, BackendSettings, BalanceSettings, FurnishCertificate, FurnishEnrollment, FurnishSettings,
+    FurnishZone, NodeSection, ProxySettings, RouteSettings, WebSettings,
+};
+
+use super::{
+    UpArguments,
+    welcome::{Welcome, free_port, write_private},
+};
+use crate::{data::DataDirectory, exit::Failure};
+
+/// Proxies of a zone when every role has a process of its own.
+const PROXIES_APART: usize = 2;
+/// The profile under which Chromium's own sandbox works; agents elsewhere have it as a file beside their configuration.
+const CHROMIUM_PROFILE: &str = include_str!("../../../../images/seccomp/chromium.json");
+
+/// Everything of one `meridian up`.
+pub struct Layout {
+    pub web: WebSettings,
+    pub zones: Vec<ZoneLayout>,
+    /// Certificate and key of the front; none: plain HTTP.
+    pub front_tls: Option<(PathBuf, PathBuf)>,
+    pub run_directory: PathBuf,
+    pub config_directory: PathBuf,
+    pub welcome: Welcome,
+}
+
+/// One zone's roles.
+pub struct ZoneLayout {
+    pub name: String,
+    /// `proxy_path`: where the front hands its streams over.
+    pub path: String,
+    pub agent: AgentSettings,
+    pub proxies: Vec<ProxySettings>,
+    /// Between Web App and proxies on one side and the agent on the other; only when roles are apart.
+    pub private_balancer: Option<BalanceSettings>,
+    /// In front of the zone's proxies; only when roles are apart.
+    pub entry_balancer: Option<BalanceSettings>,
+}
+
+impl Layout {
+    pub fn make(arguments: &UpArguments, data: &DataDirectory, database: &str) -> Result<Self, Failure> {
+        let (run_directory, config_directory) = (data.private("run")?, data.private("config")?);
+        let (nodes, secrets) = (data.private("nodes")?, data.private("secrets")?);
+        let seccomp = data.private("config/seccomp")?;
+        fs::write(seccomp.join("chromium.json"), CHROMIUM_PROFILE)?;
+        let database_file = secrets.join("database");
+        write_private(&database_file, database)?;
+        let (web_listen, node_listen) = (free_port()?, free_port()?);
+        let upstream = format!("http://{web_listen}");
+        let wants_tls =
+            arguments.tls || !arguments.listen.ip().is_loopback() || arguments.tls_certificate.is_some();
+        let given = arguments.tls_certificate.clone().zip(arguments.tls_key.clone());
+        let own = (wants_tls && given.is_none()).then(|| FurnishCertificate {
+            names: certificate_names(arguments.listen),
+            certificate_file: secrets.join("front.pem"),
+            key_file: secrets.join("front.key"),
+            ca_file: data.path().join("ca.pem"),
+        });
+        let welcome = Welcome::prepare(&secrets, own.as_ref().map(|own| own.ca_file.clone()))?;
+        let place = Place { upstream: &upstream, node_listen, nodes, secrets, seccomp, arguments };
+        let zones = arguments.zones.iter().map(|name| place.zone(name)).collect::<Result<Vec<_>, _>>()?;
+        let furnish = FurnishSettings {
+            admin_password_file: Some(welcome.password_file.clone()),
+            admin_made_file: Some(welcome.made_file.clone()),
+            zones: zones.iter().map(|zone| zone.furnish(&upstream)).collect(),
+            enrollments: zones.iter().flat_map(ZoneLayout::enrollments).collect(),
+            certificate: own.clone(),
+        };
+        let web = WebSettings {
+            data: data.path().to_owned(),
+            node_advertise: node_listen.to_string(),
+            database_url_file: Some(database_file),
+            // The front, which writes these headers itself.
+            trusted_proxies: vec!["127.0.0.1".into()],
+            furnish: Some(furnish),
+            ..toml::from_str(&format!(
+                "name = \"web-1\"\ndata = \"\"\nlisten = \"{web_listen}\"\nnode_listen = \"{node_listen}\"\n\
+                 node_advertise = \"\"\npublic_url = \"{upstream}\"\n"
+            ))?
+        };
+        let front_tls = given.or_else(|| own.map(|own| (own.certificate_file, own.key_file)));
+        Ok(Self { web, zones, front_tls, run_directory, config_directory, welcome })
+    }
+
+    /// How many nodes a user must be able to count on before Meridian is ready.
+    pub fn nodes(&self) -> usize {
+        self.zones.iter().map(|zone| 1 + zone.proxies.len()).sum()
+    }
+}
+
+impl ZoneLayout {
+    fn furnish(&self, upstream: &str) -> FurnishZone {
+        let private_balancer =
+            self.private_balancer.as_ref().map(|balancer| balancer.listen.to_string()).unwrap_or_default();
+        let settings = ZoneSettings {
+            proxy_path: self.path.clone(),
+            upstream_auth_address: upstream.to_owned(),
+            private_balancer,
+            ..ZoneSettings::default()
+        };
+        FurnishZone { name: self.name.clone(), settings }
+    }
+
+    /// Tokens for those that have no identity yet.
+    fn enrollments(&self) -> Vec<FurnishEnrollment> {
+        let proxies = self.proxies.iter().map(|proxy| (NodeRole::Proxy, &proxy.node));
+        std::iter::once((NodeRole::Agent, &self.agent.node))
+            .chain(proxies)
+            .filter_map(|(role, node)| {
+                let token_file = node.enroll_token_file.clone()?;
+                Some(FurnishEnrollment { role, zone: self.name.clone(), token_file })
+            })
+            .collect()
+    }
+}
+
+/// What the roles of all zones share.
+struct Place<'a> {
+    upstream: &'a str,
+    node_listen: SocketAddr,
+    nodes: PathBuf,
+    secrets: PathBuf,
+    seccomp: PathBuf,
+    arguments: &'a UpArguments,
+}
+
+impl Place<'_> {
+    fn zone(&self, name: &str) -> Result<ZoneLayout, Failure> {
+        let apart = self.arguments.separate;
+        let (agent_listen, private) = (free_port()?, free_port()?);
+        let via = if apart { private } else { self.node_listen };
+        let agent = self.agent(name, agent_listen, via)?;
+        let count = if apart { PROXIES_APART } else { 1 };
+        let proxies =
+            (1..=count).map(|number| self.proxy(name, number, via)).collect::<Result<Vec<_>, _>>()?;
+        let (mut private_balancer, mut entry_balancer) = (None, None);
+        if apart {
+            // The agent's rule fits any agent's name: there is one in this zone, and its id is not known before it has enrolled.
+            let rules = [(meridian_wire::WEB_SERVER_NAME, self.node_listen), ("*.meridian", agent_listen)];
+            let routes = rules.map(|(sni, address)| route(Some(sni), &[address]));
+            private_balancer = Some(balancer(private, routes.into())?);
+            let entries: Vec<_> = proxies.iter().map(|proxy| proxy.listen).collect();
+            entry_balancer = Some(balancer(free_port()?, vec![route(None, &entries)])?);
+        }
+        let path = format!("desktop-{name}");
+        Ok(ZoneLayout { name: name.to_owned(), path, agent, proxies, private_balancer, entry_balancer })
+    }
+
+    fn agent(&self, zone: &str, listen: SocketAddr, via: SocketAddr) -> Result<AgentSettings, Failure> {
+        let node = self.node(NodeRole::Agent, zone, 1, Some(listen), via)?;
+        let run_directory =
+            if rustix::process::geteuid().is_root() { "/run/meridian".into() } else { node.data.join("run") };
+        Ok(AgentSettings {
+            node,
+            run_directory,
+            engine: self.arguments.engine.clone(),
+            seccomp_directory: Some(self.seccomp.clone()),
+            ..toml::from_str(&bare_node(listen))?
+        })
+    }
+
+    fn proxy(&self, zone: &str, number: usize, via: SocketAddr) -> Result<ProxySettings, Failure> {
+        let node = self.node(NodeRole::Proxy, zone, number, None, via)?;
+        let trusted_proxies = vec!["127.0.0.1".into()];
+        Ok(ProxySettings { node, trusted_proxies, ..toml::from_str(&bare_node(free_port()?))? })
+    }
+
+    fn node(
+        &self,
+        role: NodeRole,
+        zone: &str,
+        number: usize,
+        advertise: Option<SocketAddr>,
+        via: SocketAddr,
+    ) -> Result<NodeSection, Failure> {
+        let name = format!("{role}-{zone}-{number}");
+        let data = self.nodes.join(&name);
+        fs::create_dir_all(&data)?;
+        let enroll_token_file =
+            (!NodeFiles::new(&data).exist()).then(|| self.secrets.join(format!("{name}.token")));
+        Ok(NodeSection {
+            name,
+            data,
+            upstream: self.upstream.to_owned(),
+            enroll_token_file,
+            advertise: advertise.map(|address| address.to_string()),
+            via: Some(via.to_string()),
+            upstream_ca_file: None,
+            ops_listen: None,
+        })
+    }
+}
+
+/// The least that a node's file must say; everything else has its default.
+fn bare_node(listen: SocketAddr) -> String {
+    format!("listen = \"{listen}\"\n[node]\nname = \"\"\ndata = \"\"\nupstream = \"\"\n")
+}
+
+fn balancer(listen: SocketAddr, routes: Vec<RouteSettings>) -> Result<BalanceSettings, Failure> {
+    Ok(BalanceSettings { routes, ..toml::from_str(&format!("listen = \"{listen}\"\nroute = []\n"))? })
+}
+
+fn route(sni: Option<&str>, backends: &[SocketAddr]) -> RouteSettings {
+    let backends = backends.iter().map(|address| BackendSettings { address: address.to_string() }).collect();
+    RouteSettings { sni: sni.map(str::to_owned), backends }
+}
+
+fn certificate_names(listen: SocketAddr) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    if listen.ip().is_unspecified() {
+        names.extend(rustix::system::uname().nodename().to_str().ok().map(str::to_owned));
+    } else if !names.contains(&listen.ip().to_string()) {
+        names.push(listen.ip().to_string());
+    }
+    names
+}

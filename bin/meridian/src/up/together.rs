@@ -1,0 +1,30 @@
+//! Every role in this process.
+
+use std::net::SocketAddr;
+
+use meridian_control::Web;
+use meridian_runtime::{Clock, Health, Tasks};
+
+use super::layout::Layout;
+use crate::exit::Failure;
+
+/// Starts all; gives each zone's stream entries.
+pub async fn start(
+    layout: &Layout,
+    database: &tokio_postgres::Config,
+    tasks: &Tasks,
+) -> Result<Vec<Vec<SocketAddr>>, Failure> {
+    let clock = Clock::system;
+    Web::start(layout.web.clone(), database.clone(), clock(), tasks.clone(), Health::default()).await?;
+    let mut entries = Vec::new();
+    for zone in &layout.zones {
+        meridian_agent::start(zone.agent.clone(), clock(), tasks.clone(), Health::default()).await?;
+        let mut proxies = Vec::new();
+        for proxy in &zone.proxies {
+            let proxy = meridian_proxy::start(proxy.clone(), clock(), tasks, &Health::default()).await?;
+            proxies.push(proxy.local_addr);
+        }
+        entries.push(proxies);
+    }
+    Ok(entries)
+}

@@ -1,0 +1,188 @@
+// The whole main job, as a person does it: real Chromium, real Docker, the real executable.
+import assert from 'node:assert/strict';
+import { mkdir } from 'node:fs/promises';
+import { after, before, test } from 'node:test';
+import { chromium } from 'playwright-core';
+import { Meridian, password, waitFor } from './meridian.mjs';
+
+const shots = new URL('../../test-results/', import.meta.url).pathname;
+let meridian, browser, context, page;
+
+before(async () => {
+  await mkdir(shots, { recursive: true });
+  meridian = await Meridian.make(process.env.E2E_SEPARATE ? ['--separate'] : []);
+  await meridian.start();
+  await meridian.signIn();
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+      '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  });
+  context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  page = await context.newPage();
+});
+
+after(async () => {
+  await browser?.close();
+  await meridian?.cleanUp();
+});
+
+const shot = (name) => page.screenshot({ path: `${shots}${name}.png` });
+
+async function launch(name, zone) {
+  const card = page.locator('li').filter({ has: page.getByRole('heading', { name, exact: true }) });
+  if (zone) {
+    await card.getByRole('textbox', { name: 'Zone' }).or(card.getByRole('combobox', { name: 'Zone' })).first().click();
+    await page.getByRole('option', { name: zone }).click();
+  }
+  await card.getByRole('button', { name: 'Launch', exact: true }).click();
+  await page.waitForURL(/\/sessions\/[0-9a-f-]{36}/);
+  return page.url().match(/sessions\/([0-9a-f-]{36})/)[1];
+}
+
+/** The viewer shows a desktop: its canvas is there and not of one colour. */
+async function desktopIsLive() {
+  const canvas = page.locator('canvas').first();
+  await canvas.waitFor({ state: 'visible', timeout: 60_000 });
+  await waitFor('pixels in the viewer', 60_000, () =>
+    canvas.evaluate((element) => {
+      const { width, height } = element;
+      if (!width || !height) return false;
+      const { data } = element.getContext('2d').getImageData(0, 0, width, height);
+      const colours = new Set();
+      for (let i = 0; i < data.length && colours.size < 4; i += 4 * 97) colours.add((data[i] << 16) | (data[i + 1] << 8) | data[i + 2]);
+      return colours.size >= 3;
+    }));
+  return canvas;
+}
+
+async function type(text) {
+  await page.keyboard.type(text, { delay: 15 });
+  await page.keyboard.press('Enter');
+}
+
+let terminal, terminalContainer;
+
+test('a person signs in and sees the catalogue', { timeout: 60_000 }, async () => {
+  await page.goto(meridian.url);
+  await page.getByLabel('Username').fill('admin');
+  await page.getByLabel('Password').fill('not the password');
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await page.getByText('The username or the password is wrong').waitFor();
+  await page.getByLabel('Password').fill(password);
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  for (const name of ['Desktop', 'Browser', 'Terminal']) {
+    await page.getByRole('heading', { name, exact: true }).waitFor();
+  }
+  await shot('catalogue');
+});
+
+test('Launch leads in the same tab to a live terminal that one can type into', { timeout: 120_000 }, async () => {
+  terminal = await launch('Terminal');
+  const canvas = await desktopIsLive();
+  [terminalContainer] = await meridian.containers(terminal);
+  assert.ok(terminalContainer, 'the session has a container');
+  await canvas.click({ position: { x: 200, y: 200 } });
+  // A shell takes a moment to prompt after its window is there; what is typed earlier is read all the same.
+  await type('echo $((6*7)) typed > ~/typed.txt');
+  const read = await waitFor('the typed command in the container', 30_000, () =>
+    meridian.inside(terminal, 'cat', '/home/user/typed.txt').catch(() => ''));
+  assert.equal(read.trim(), '42 typed');
+  await shot('terminal');
+});
+
+test('a reload leads back to the same workspace', { timeout: 120_000 }, async () => {
+  await page.reload();
+  const canvas = await desktopIsLive();
+  assert.deepEqual(await meridian.containers(terminal), [terminalContainer]);
+  await canvas.click({ position: { x: 200, y: 200 } });
+  await type('cat ~/typed.txt ~/typed.txt > ~/again.txt');
+  const read = await waitFor('the second command in the container', 30_000, () =>
+    meridian.inside(terminal, 'cat', '/home/user/again.txt').catch(() => ''));
+  assert.equal(read, '42 typed\n42 typed\n');
+});
+
+test('text is copied and pasted both ways', { timeout: 120_000 }, async () => {
+  await page.getByRole('button', { name: 'Clipboard', exact: true }).click();
+  const panel = page.getByLabel('Clipboard of the workspace');
+  await panel.fill('pasted from outside: grüße');
+  await page.getByRole('button', { name: /send|paste|put/i }).first().click().catch(() => {});
+  await page.keyboard.press('Escape');
+  await page.locator('canvas').first().click({ position: { x: 300, y: 300 } });
+  await page.keyboard.type('cat > ~/pasted.txt', { delay: 15 });
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Shift+Insert');
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Control+d');
+  const read = await waitFor('the pasted text in the container', 30_000, () =>
+    meridian.inside(terminal, 'cat', '/home/user/pasted.txt').catch(() => ''));
+  assert.equal(read.trim(), 'pasted from outside: grüße');
+});
+
+test('the desktop follows the window', { timeout: 60_000 }, async () => {
+  await page.setViewportSize({ width: 900, height: 700 });
+  await waitFor('the display to take the new width', 20_000, () =>
+    page.locator('canvas').first().evaluate((canvas) => canvas.width > 0 && canvas.width <= 900));
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await waitFor('the display to take the old width', 20_000, () =>
+    page.locator('canvas').first().evaluate((canvas) => canvas.width > 1000));
+});
+
+let desktop;
+
+test('a second workspace runs in the other zone', { timeout: 120_000 }, async () => {
+  await page.goto(meridian.url);
+  desktop = await launch('Desktop', 'virginia');
+  await desktopIsLive();
+  await shot('desktop');
+  const { body } = await meridian.call('GET', `/sessions/${desktop}`);
+  assert.deepEqual([body.zone, body.state], ['virginia', 'running']);
+});
+
+test('Ctrl-C leaves the workspaces; the next start finds the same containers, files untouched', { timeout: 180_000 }, async () => {
+  const before = (await meridian.containers()).sort();
+  assert.equal(before.length, 2);
+  const how = await meridian.stop('SIGINT');
+  assert.deepEqual(how, { code: 0, signal: null });
+  assert.deepEqual((await meridian.containers()).sort(), before, 'the workspaces go on without Meridian');
+  await meridian.start();
+  await meridian.signIn();
+  await waitFor('the session to be running', 30_000, async () =>
+    (await meridian.call('GET', `/sessions/${terminal}`)).body.state === 'running');
+  assert.deepEqual((await meridian.containers()).sort(), before);
+  assert.equal((await meridian.inside(terminal, 'cat', '/home/user/typed.txt')).trim(), '42 typed');
+  // The address has another port now, so the cookie is sent, and the page is loaded anew.
+  await page.goto(`${meridian.url}/sessions/${terminal}`);
+  await desktopIsLive();
+});
+
+test('End session asks once, and nothing is left of the workspace', { timeout: 120_000 }, async () => {
+  for (const session of [terminal, desktop]) {
+    await page.goto(`${meridian.url}/sessions/${session}`);
+    await desktopIsLive();
+    await page.getByRole('button', { name: 'End session', exact: true }).first().click();
+    const dialog = page.getByRole('dialog');
+    await dialog.waitFor();
+    if (session === terminal) {
+      await dialog.getByRole('button', { name: 'Keep working' }).click();
+      await dialog.waitFor({ state: 'hidden' });
+      assert.equal((await meridian.containers(session)).length, 1);
+      await page.getByRole('button', { name: 'End session', exact: true }).first().click();
+      await dialog.waitFor();
+    }
+    await dialog.getByRole('button', { name: 'End session', exact: true }).click();
+    await waitFor('the container to be gone', 30_000, async () => (await meridian.containers(session)).length === 0);
+    await waitFor('the session to be over', 30_000, async () =>
+      (await meridian.call('GET', `/sessions/${session}`)).body.state === 'ended');
+  }
+  assert.deepEqual(await meridian.containers(), []);
+});
+
+test('the administrator sees zones, nodes and sessions', { timeout: 60_000 }, async () => {
+  for (const name of ['Zones', 'Nodes', 'Sessions']) {
+    await page.goto(meridian.url);
+    await page.getByRole('link', { name, exact: true }).first().click();
+    await page.getByText('london').first().waitFor();
+    await shot(name.toLowerCase());
+  }
+});

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# The live path in a real browser. Needs: target/release/meridian, the workspace images, a Docker daemon, Chromium, Node.
+set -euo pipefail
+cd "$(dirname "$0")"
+npm ci --silent
+exec npm test --silent

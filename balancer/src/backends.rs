@@ -63,28 +63,6 @@ impl Backends {
         None
     }
 
-    /// Checks one backend per task, each period, until the tasks stop.
-    pub(crate) fn keep_checked(
-        self: &Arc<Self>,
-        period: Duration,
-        tasks: &Tasks,
-        health: &Health,
-        code: &'static str,
-    ) {
-        for index in 0..self.addresses.len() {
-            let (backends, health) = (self.clone(), health.clone());
-            tasks.spawn_until_stop("backend check", async move {
-                let mut ticks = tokio::time::interval(period);
-                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-                loop {
-                    ticks.tick().await;
-                    backends.try_one(index).await;
-                    backends.report(&health, code);
-                }
-            });
-        }
-    }
-
     async fn try_one(&self, index: usize) -> Option<TcpStream> {
         let address = &self.addresses[index];
         let dialled = timeout(self.dial_wait, TcpStream::connect(address)).await;
@@ -103,15 +81,40 @@ impl Backends {
         socket
     }
 
-    fn report(&self, health: &Health, code: &'static str) {
-        if self.pool().any_healthy() {
-            health.restore(code);
-        } else {
-            health.degrade(code, format!("none of {} answers", self.addresses.join(", ")));
-        }
-    }
-
     fn pool(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Checks every backend in a task of its own, each period, until the tasks stop. The balancer is ready while any route has a backend: one
+/// agent that is down is that agent's trouble, and shows in the metrics.
+pub(crate) fn keep_checked(
+    routes: &Arc<[Arc<Backends>]>,
+    period: Duration,
+    tasks: &Tasks,
+    health: &Health,
+    code: &'static str,
+) {
+    for backends in routes.iter() {
+        for index in 0..backends.addresses.len() {
+            let (routes, backends, health) = (routes.clone(), backends.clone(), health.clone());
+            tasks.spawn_until_stop("backend check", async move {
+                let mut ticks = tokio::time::interval(period);
+                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                loop {
+                    ticks.tick().await;
+                    backends.try_one(index).await;
+                    report(&routes, &health, code);
+                }
+            });
+        }
+    }
+}
+
+fn report(routes: &[Arc<Backends>], health: &Health, code: &'static str) {
+    if routes.iter().any(|backends| backends.pool().any_healthy()) {
+        health.restore(code);
+    } else {
+        health.degrade(code, "no route has a backend that answers");
     }
 }

@@ -19,14 +19,18 @@ use meridian_settings::BalanceSettings;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::{backends::Backends, listener::Balancer, route::Routes};
+use crate::{
+    backends::{Backends, keep_checked},
+    listener::Balancer,
+    route::Routes,
+};
 pub use metrics::{Metrics, Refused};
 
 /// Bytes read at once from a connection; nothing is held while it is idle.
 const BUFFER_BYTES: usize = 32 * 1024;
 /// How long what is left of a half-closed connection may be silent.
 const HALF_CLOSE_WAIT: Duration = Duration::from_secs(60);
-/// Reason code of `/readyz`: a rule has no backend that answers.
+/// Reason code of `/readyz`: no rule has a backend that answers.
 const NO_BACKEND: &str = "no_backend";
 
 /// Why a balancer cannot start.
@@ -74,11 +78,9 @@ pub async fn start(
     if let Some(address) = settings.ops_listen {
         serve_ops(tasks, bind(address).await?, health.clone(), metrics.register());
     }
-    let backends: Vec<_> =
+    let backends: Arc<[_]> =
         settings.routes.iter().map(|route| Backends::new(route, dial_wait, &metrics)).collect();
-    for one in &backends {
-        one.keep_checked(period, tasks, health, NO_BACKEND);
-    }
+    keep_checked(&backends, period, tasks, health, NO_BACKEND);
     let balancer = Arc::new(Balancer {
         routes,
         backends,

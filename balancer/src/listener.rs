@@ -25,7 +25,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Balancer {
     pub(crate) routes: Routes,
-    pub(crate) backends: Vec<Arc<Backends>>,
+    pub(crate) backends: Arc<[Arc<Backends>]>,
     pub(crate) hello_wait: Duration,
     pub(crate) drain_wait: Duration,
     pub(crate) limits: RelayLimits,

@@ -219,6 +219,17 @@ async fn when_all_look_dead_they_are_still_tried() {
 }
 
 #[tokio::test]
+async fn one_dead_route_does_not_make_the_balancer_unready() {
+    let alive = plain_backend("alive").await;
+    let routes = vec![route(Some("a.agent.z.meridian"), &[nobody().await]), route(None, &[alive])];
+    let (bound, _tasks, health) = balance(routes).await;
+    assert_eq!(ask_plain(bound.local_addr, b"x").await, "alive:x");
+    assert!(ask_tls(bound.local_addr, &RootCertStore::empty(), "a.agent.z.meridian").await.is_err());
+    wait_for("the refusal", || bound.metrics.refused(Refused::NoBackend) == 1).await;
+    assert!(health.reasons().is_empty());
+}
+
+#[tokio::test]
 async fn connections_beyond_the_bound_are_refused() {
     let rest = plain_backend("rest").await;
     let (tasks, health) = (Tasks::new(), Health::default());

@@ -148,11 +148,7 @@ where
         shared.metrics.left.inc();
         return;
     }
-    let entry = shared.streams.enter(&connected);
-    // A revocation may have come between the judgement and the entry.
-    if let Some(now) = shared.zone.get() {
-        shared.streams.revoke(&now.revocations);
-    }
+    let entry = shared.streams.enter(&connected, || shared.zone.get());
     tracing::info!(session.id = %session, zone = zone.name, transport = connected.transport().as_str(), "stream opened");
     drop(zone);
     let tasks = shared.tasks.clone();

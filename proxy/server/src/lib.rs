@@ -105,6 +105,7 @@ pub async fn start(
         () = stopping.cancelled() => return Err(ProxyError::Stopped),
         joined = NodeClient::join(&settings.node, NodeRole::Proxy, clock.clone()) => joined?,
     };
+    // Bound last: a balancer in front sends nobody to a proxy that cannot judge anyone yet.
     let listener = bind(settings.listen).await?;
     let local_addr =
         listener.local_addr().map_err(|source| ProxyError::Listen { address: settings.listen, source })?;

@@ -52,9 +52,9 @@ impl Questioner {
             };
             let next = Instant::now() + backoff.next_wait();
             if next >= deadline {
+                tracing::warn!(hop = "web", url, "the Web App was asked in vain");
                 return Err(refusal);
             }
-            tracing::debug!(hop = "web", reason = %refusal, "asking again");
             sleep(next - Instant::now()).await;
         }
     }
@@ -104,7 +104,7 @@ fn failed(error: &reqwest::Error) -> Failure {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    tracing::debug!(hop = "web", %cause, "a question was not answered");
+    tracing::info!(hop = "web", %cause, "a question was not answered");
     Failure::Passing(if error.is_timeout() { Refusal::WebSilent } else { Refusal::WebUnreachable })
 }
 

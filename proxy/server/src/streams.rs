@@ -10,7 +10,10 @@ use meridian_proxy_core::{Connected, revoked};
 use meridian_wire::Revocation;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::{Cut, Metrics};
+use crate::{
+    metrics::{Cut, Metrics},
+    zone::ZoneView,
+};
 
 pub(crate) struct Streams {
     live: Mutex<Live>,
@@ -41,7 +44,13 @@ impl Streams {
         Arc::new(Self { live: Mutex::default(), metrics })
     }
 
-    pub(crate) fn enter(self: &Arc<Self>, connected: &Connected) -> Entry {
+    /// Enters a stream. `known` are the revocations of this moment: one may have come since the stream's ticket was judged, and one that
+    /// comes later finds the entry.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        connected: &Connected,
+        known: impl FnOnce() -> Option<Arc<ZoneView>>,
+    ) -> Entry {
         let cut = CancellationToken::new();
         let stream =
             Stream { session: connected.session(), issued_at_s: connected.issued_at_s(), cut: cut.clone() };
@@ -49,9 +58,16 @@ impl Streams {
         let number = live.next;
         live.next += 1;
         live.by_number.insert(number, stream);
+        drop(live);
         self.metrics.streams.inc();
         self.metrics.opened.inc();
-        Entry { streams: self.clone(), number, cut }
+        let entry = Entry { streams: self.clone(), number, cut };
+        if known()
+            .is_some_and(|zone| revoked(connected.session(), connected.issued_at_s(), &zone.revocations))
+        {
+            self.cut(connected.session(), &entry.cut);
+        }
+        entry
     }
 
     /// Cuts every stream that a revocation names.
@@ -60,11 +76,17 @@ impl Streams {
             return;
         }
         for stream in self.live().by_number.values() {
-            if !stream.cut.is_cancelled() && revoked(stream.session, stream.issued_at_s, revocations) {
-                stream.cut.cancel();
-                self.metrics.count_cut(Cut::Revoked);
-                tracing::info!(session.id = %stream.session, "stream cut: access was taken away");
+            if revoked(stream.session, stream.issued_at_s, revocations) {
+                self.cut(stream.session, &stream.cut);
             }
+        }
+    }
+
+    fn cut(&self, session: SessionId, token: &CancellationToken) {
+        if !token.is_cancelled() {
+            token.cancel();
+            self.metrics.count_cut(Cut::Revoked);
+            tracing::info!(session.id = %session, "stream cut: access was taken away");
         }
     }
 

@@ -106,7 +106,8 @@ fn update() -> Vec<u8> {
     update.extend([WIDTH.to_be_bytes(), HEIGHT.to_be_bytes()].concat());
     update.extend(0_i32.to_be_bytes());
     update.extend(
-        (0..u32::from(WIDTH) * u32::from(HEIGHT)).flat_map(|pixel| (pixel * 2_654_435).to_be_bytes()),
+        (0..u32::from(WIDTH) * u32::from(HEIGHT))
+            .flat_map(|pixel| pixel.wrapping_mul(2_654_435_761).to_be_bytes()),
     );
     update
 }

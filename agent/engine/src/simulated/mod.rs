@@ -111,6 +111,21 @@ impl Daemon {
         self.change();
     }
 
+    /// Lets a blind workspace show something at last, in its display directory.
+    ///
+    /// # Errors
+    /// When its sockets cannot be made.
+    pub fn show(&self, session: SessionId, leaf: &Path) -> io::Result<()> {
+        let found = {
+            let state = self.lock();
+            let container = state.containers.get(&session_name(session));
+            container.map(|container| (Arc::clone(&container.inside), container.tasks.clone()))
+        };
+        let Some((inside, tasks)) = found else { return Err(io::ErrorKind::NotFound.into()) };
+        display::serve(leaf, Arc::clone(&inside), &tasks)?;
+        helper::serve(leaf, inside, &tasks)
+    }
+
     /// The names of all containers, whoever's they are.
     #[must_use]
     pub fn names(&self) -> Vec<String> {

@@ -36,11 +36,11 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(socket: S, service:
     };
     let mut display = match opened {
         Ok(display) => display,
-        Err(reason) => return outgoing.close(CloseCode::Again, &reason, FAREWELL_LIMIT).await,
+        Err(reason) => return outgoing.close(incoming, CloseCode::Again, &reason, FAREWELL_LIMIT).await,
     };
     let (code, reason) = relay(&service, &mut display, &mut outgoing, &mut incoming).await;
     display.release().await;
-    outgoing.close(code, &reason, FAREWELL_LIMIT).await;
+    outgoing.close(incoming, code, &reason, FAREWELL_LIMIT).await;
 }
 
 async fn relay<S: AsyncRead + AsyncWrite + Unpin>(

@@ -90,7 +90,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(socket: S, service:
         if let Some(code) = end.code {
             outgoing.push(Frame::Refused { code, message: end.text.clone() }.encode());
         }
-        return outgoing.close(CloseCode::Policy, &end.text, FAREWELL_LIMIT).await;
+        return outgoing.close(incoming, CloseCode::Policy, &end.text, FAREWELL_LIMIT).await;
     }
     let mut path = Path {
         clipboard: Clipboard::new(service.grant.policy),
@@ -108,7 +108,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(socket: S, service:
     if let Some(display) = path.display.take() {
         display.release().await;
     }
-    path.say_goodbye(&end).await;
+    path.say_goodbye(incoming, &end).await;
 }
 
 /// Waits for the viewer's attach and judges it.
@@ -356,9 +356,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Path<S> {
         }
     }
 
-    async fn say_goodbye(mut self, end: &End) {
+    async fn say_goodbye(mut self, incoming: Incoming<S>, end: &End) {
         let Some(code) = end.code else {
-            return self.outgoing.close(CloseCode::Normal, "", FAREWELL_LIMIT).await;
+            return self.outgoing.close(incoming, CloseCode::Normal, "", FAREWELL_LIMIT).await;
         };
         if code == Code::Ended {
             let record = serde_json::json!({"type": "ended", "reason": end.text}).to_string();
@@ -366,7 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Path<S> {
             self.send_counted();
         }
         self.outgoing.push(Frame::Notice { code, message: end.text.clone() }.encode());
-        self.outgoing.close(CloseCode::Away, &end.text, FAREWELL_LIMIT).await;
+        self.outgoing.close(incoming, CloseCode::Away, &end.text, FAREWELL_LIMIT).await;
     }
 }
 

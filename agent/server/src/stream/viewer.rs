@@ -86,8 +86,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outgoing<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends what waits and a close, within a limit.
-    pub(super) async fn close(mut self, code: CloseCode, reason: &str, limit: Duration) {
+    /// Sends what waits and a close, then hears the viewer out, within a limit: a socket that is closed with bytes unread is reset, and what was
+    /// said last is lost with it.
+    pub(super) async fn close(
+        mut self,
+        mut incoming: Incoming<S>,
+        code: CloseCode,
+        reason: &str,
+        limit: Duration,
+    ) {
         // A close frame's reason has room for 123 bytes.
         let mut end = reason.len().min(120);
         while !reason.is_char_boundary(end) {
@@ -95,7 +102,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outgoing<S> {
         }
         let frame = CloseFrame { code, reason: reason[..end].into() };
         self.queue.push_back(Message::Close(Some(frame)));
+        let farewell = async {
+            self.flush().await?;
+            while let Some(message) = incoming.next().await {
+                message?;
+            }
+            Ok::<_, Error>(())
+        };
         // The viewer may be gone already.
-        let _ = timeout(limit, self.flush()).await;
+        let _ = timeout(limit, farewell).await;
     }
 }

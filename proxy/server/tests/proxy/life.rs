@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use crate::{
     agent::GREETING,
     browser::Browser,
-    web::Web,
+    web::{Answering, Web},
     world::{LIMIT, World, settings, wait_for, within},
 };
 
@@ -78,6 +78,50 @@ async fn a_stop_gives_streams_their_time_and_then_cuts_them() {
     let _ = within("the cut", browser.socket.read_to_end(&mut rest)).await;
     assert!(within("the stop", stopping).await.unwrap());
     assert_eq!(world.proxy.metrics.cut(Cut::Stopping), 1);
+}
+
+#[tokio::test]
+async fn a_stop_sends_who_still_waits_to_another_proxy() {
+    let world = World::new().await;
+    world.web.change(|state| state.answering = Answering::Never);
+    let mut browser = Browser::open(world.address()).await;
+    browser.send(world.request(&world.ticket())).await;
+    wait_for("the question", || !world.web.asked().is_empty()).await;
+    let tasks = world.tasks.clone();
+    let stopping = Tasks::new().spawn("stop", async move { tasks.stop(LIMIT).await });
+    let answer = browser.answer().await;
+    assert_eq!((answer.status, answer.error().code.as_str()), (503, "proxy_stopping"));
+    assert!(answer.head.contains("Retry-After: 1\r\n"));
+    drop(browser);
+    assert!(within("the stop", stopping).await.unwrap());
+}
+
+#[tokio::test]
+async fn every_series_carries_zone_and_role() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let world = World::with(|mut settings| {
+        settings.node.ops_listen = Some(free);
+        settings
+    })
+    .await;
+    let (_browser, _) = world.open_stream().await;
+    Browser::ask(world.address(), "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let ask = |path: &str| {
+        Browser::ask(free, format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))
+    };
+    assert_eq!(ask("/readyz").await.status, 200);
+    let metrics = String::from_utf8(ask("/metrics").await.rest).unwrap();
+    let series = metrics.lines().filter(|line| line.starts_with("meridian_"));
+    assert!(series.clone().count() > 8, "{metrics}");
+    for line in series {
+        assert!(line.contains(r#"zone="london""#) && line.contains(r#"role="proxy""#), "{line}");
+    }
+    for wanted in [
+        r#"meridian_proxy_streams{role="proxy",zone="london"} 1"#,
+        r#"meridian_proxy_refused_total{role="proxy",zone="london",code="not_found"} 1"#,
+    ] {
+        assert!(metrics.contains(wanted), "{wanted} {metrics}");
+    }
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ start() {
         done' bash "$starter"; then
         check_permission
         if [[ -n $starter ]]; then as_root tail -n 20 "$log" >&2; fi
-        fail "the Docker Engine did not start within $start_limit_s s${starter:+; the end of its log is above}"
+        fail "the Docker Engine did not start${starter:+; the end of its log is above}"
     fi
     if [[ -n $record && -n $starter ]]; then cat "$pid_file" >"$record"; fi
 }

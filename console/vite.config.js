@@ -12,8 +12,19 @@ export default defineConfig({
     target: ['chrome111', 'edge111', 'firefox114', 'safari16.4'],
     // Everything is a file of its own: the content security policy allows no data: scripts or fonts.
     assetsInlineLimit: 0,
+    chunkSizeWarningLimit: 600,
     modulePreload: { polyfill: false },
-    reportCompressedSize: true,
+    rolldownOptions: {
+      output: {
+        // Few files: what every page needs in two, a small one for each page, and noVNC with the viewer.
+        codeSplitting: {
+          groups: [
+            { name: 'vendor', test: /node_modules\/(?!@novnc)/ },
+            { name: 'shared', test: /console\/app\/(api|ui|shell)\// },
+          ],
+        },
+      },
+    },
   },
   worker: { format: 'es' },
   server: { proxy: { '/api': server, '^/desktop': { target: server, ws: true } } },

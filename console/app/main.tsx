@@ -1,4 +1,4 @@
-import '@mantine/core/styles.css';
+import './ui/library.css';
 import './ui/base.css';
 import { MantineProvider } from '@mantine/core';
 import { QueryClientProvider } from '@tanstack/react-query';

@@ -68,7 +68,14 @@ export function Shell({ me }: { me: Me }) {
           </Menu>
         </div>
       </header>
-      <Drawer opened={menuOpen} onClose={menu.close} title="Meridian" size="xs" padding="md">
+      <Drawer
+        opened={menuOpen}
+        onClose={menu.close}
+        title="Meridian"
+        size="xs"
+        padding="md"
+        closeButtonProps={{ 'aria-label': 'Close' }}
+      >
         {/* Any choice closes the drawer. */}
         <nav className={classes.drawerNav} aria-label="Pages" onClick={menu.close}>
           <Places me={me} />

@@ -1,4 +1,4 @@
-import { Button, Drawer, Stack, Switch } from '@mantine/core';
+import { Button, Stack, Switch } from '@mantine/core';
 import { useState } from 'react';
 import { useSessions } from '../../api/queries';
 import type { Session } from '../../api/types';
@@ -9,6 +9,7 @@ import { Facts } from '../../ui/Facts';
 import { PageHead } from '../../ui/PageHead';
 import { PageSkeleton } from '../../ui/PageSkeleton';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { SidePanel } from '../../ui/SidePanel';
 import { SessionStateBadge } from '../../ui/StateBadge';
 import { When } from '../../ui/When';
 import { useTitle } from '../../ui/useTitle';
@@ -64,14 +65,14 @@ export default function AllSessions() {
           Show more
         </Button>
       )}
-      <Drawer opened={open} onClose={() => setOpen(false)} position="right" title={shown?.name} size="lg">
+      <SidePanel opened={open} onClose={() => setOpen(false)} title={shown?.name}>
         {shown && (
           <Stack>
             <Facts facts={facts(shown)} />
             <ExplanationView sessionId={shown.id} />
           </Stack>
         )}
-      </Drawer>
+      </SidePanel>
     </Stack>
   );
 }

@@ -1,4 +1,4 @@
-import { Badge, Button, Drawer, Stack } from '@mantine/core';
+import { Badge, Button, Stack } from '@mantine/core';
 import { useState } from 'react';
 import { useNodes } from '../../api/queries';
 import type { Node } from '../../api/types';
@@ -8,6 +8,7 @@ import { Facts } from '../../ui/Facts';
 import { PageHead } from '../../ui/PageHead';
 import { PageSkeleton } from '../../ui/PageSkeleton';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { SidePanel } from '../../ui/SidePanel';
 import { NodeStateBadge } from '../../ui/StateBadge';
 import { When } from '../../ui/When';
 import { useTitle } from '../../ui/useTitle';
@@ -67,9 +68,9 @@ export default function Nodes() {
           Show more
         </Button>
       )}
-      <Drawer opened={open} onClose={() => setOpen(false)} position="right" title={shown?.name} size="lg">
+      <SidePanel opened={open} onClose={() => setOpen(false)} title={shown?.name}>
         {shown && <NodeDetails node={shown} />}
-      </Drawer>
+      </SidePanel>
     </Stack>
   );
 }

@@ -1,4 +1,4 @@
-import { Badge, Button, Drawer, Stack } from '@mantine/core';
+import { Badge, Button, Stack } from '@mantine/core';
 import { useState } from 'react';
 import { useZones } from '../../api/queries';
 import type { Zone } from '../../api/types';
@@ -8,6 +8,7 @@ import { Facts } from '../../ui/Facts';
 import { PageHead } from '../../ui/PageHead';
 import { PageSkeleton } from '../../ui/PageSkeleton';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { SidePanel } from '../../ui/SidePanel';
 import { useTitle } from '../../ui/useTitle';
 import { zoneSettings } from './zoneSettings';
 
@@ -48,9 +49,9 @@ export default function Zones() {
           ]}
         />
       )}
-      <Drawer opened={open} onClose={() => setOpen(false)} position="right" title={shown?.zone_name} size="lg">
+      <SidePanel opened={open} onClose={() => setOpen(false)} title={shown?.zone_name}>
         {shown && <Facts facts={zoneSettings(shown)} />}
-      </Drawer>
+      </SidePanel>
     </Stack>
   );
 }

@@ -83,11 +83,12 @@ check_tools() {
 # A target directory of its own: other flags than everyone else's would throw away their builds.
 build_helper() {
     local target target_directory
+    # The toolchain that the checkout asks for is found from inside it.
+    cd "$root"
     target=$(rustc -vV | sed -n 's/^host: //p')
-    target_directory=${CARGO_TARGET_DIR:-$root/target}/images
+    target_directory=${CARGO_TARGET_DIR:-target}/images
     say "building the helper for $target"
-    RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --release --locked \
-        --manifest-path "$root/Cargo.toml" --package meridian-helper \
+    RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --release --package meridian-helper \
         --target "$target" --target-dir "$target_directory" ||
         fail "the helper did not build; the compiler's message is above"
     helper=$target_directory/$target/release/meridian-helper
@@ -137,6 +138,7 @@ use_host_sources() {
 # What apt was told on this host about reaching archives holds for the build as well. Proxies go as the build
 # arguments that Docker keeps out of an image's history.
 read_host_apt() {
+    # shellcheck disable=SC2034 # read by name below
     local http https name
     apt_options=
     if command -v apt-config >/dev/null; then

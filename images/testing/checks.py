@@ -216,6 +216,14 @@ def its_pages_are_in_chromiums_sandbox(workspace):
         assert not entries(f"/proc/{page}/root"), "a page sees the file system"
 
 
+@check(LIVE)
+def only_the_browser_may_make_namespaces_and_none_of_files(workspace):
+    may = lambda *kinds: workspace.exec("sh", "-c", f"unshare {' '.join(kinds)} true 2>/dev/null && echo yes", check=False) == "yes"
+    assert may("--user") == (workspace.name == "browser")
+    for kind in ("--mount", "--uts", "--ipc", "--cgroup", "--time"):
+        assert not may(kind) and not may("--user", kind), kind
+
+
 def entries(directory):
     """Nothing where the directory is gone, as the one is that Chromium locks its processes in."""
     try:

@@ -29,25 +29,34 @@ strays() {
     done
 }
 
-end_process() {
-    kill -s "$2" "$1" 2>/dev/null || true
-    timeout "$3" tail --pid="$1" -f /dev/null 2>/dev/null
+# ended LIMIT_S PID…: waits until all have ended.
+ended() {
+    local limit=$1
+    shift
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    timeout "$limit" bash -c 'for pid in "$@"; do tail --pid="$pid" -f /dev/null; done' bash "$@" 2>/dev/null
+}
+
+end_strays() {
+    local signal pids
+    for signal in TERM KILL; do
+        mapfile -t pids < <(strays)
+        if [[ ${#pids[@]} -eq 0 ]]; then return; fi
+        kill -s "$signal" "${pids[@]}" 2>/dev/null || true
+        ended 20 "${pids[@]}" || true
+    done
 }
 
 stop_database() {
     local pid
-    if pid=$(head -n 1 "$work/tmp/database/postgres/cluster/postmaster.pid" 2>/dev/null); then
-        end_process "$pid" INT 30 || end_process "$pid" QUIT 10
-    fi
+    pid=$(head -n 1 "$work/tmp/database/postgres/cluster/postmaster.pid" 2>/dev/null) || return
+    kill -INT "$pid" 2>/dev/null && ended 30 "$pid"
 }
 
-images_job=
 clean_up() {
-    local pid
     trap '' INT TERM
-    if [[ -n $images_job ]]; then end_process "$images_job" TERM 20; fi
     stop_database
-    for pid in $(strays); do end_process "$pid" KILL 10; done
+    end_strays
     deploy/install/docker.sh stop "$work/dockerd.pid"
     rm -rf -- "$work"
 }
@@ -78,13 +87,17 @@ count() {
     fi
 }
 
-# part NAME COMMAND…: shows and keeps what it prints.
+# part NAME COMMAND…: shows and keeps what it prints. In the background, so that a signal ends the run at once.
 part() {
     local name=$1 started=$SECONDS status
     shift
     say "$name"
-    timeout --foreground --kill-after=30 "$part_limit_s" "$@" 2>&1 | tee "$logs/$name.log"
-    status=${PIPESTATUS[0]}
+    {
+        timeout --kill-after=30 "$part_limit_s" "$@" </dev/null 2>&1
+        echo $? >"$work/status"
+    } | tee "$logs/$name.log" &
+    wait $!
+    status=$(<"$work/status")
     printf -- '-- %s: %s after %s s\n' "$name" "$([[ $status -eq 0 ]] && echo ok || echo "FAILED ($status)")" $((SECONDS - started))
     count "$name" "$status"
     return "$status"
@@ -124,7 +137,7 @@ export TMPDIR=$work/tmp MERIDIAN_TEST_DATA=$work/tmp/database
 export NO_COLOR=1 CARGO_TERM_COLOR=never
 
 # The images are made beside the compilation: they wait for the network most of the time.
-(exec timeout "$part_limit_s" images/build.sh >"$logs/images-build.log" 2>&1) &
+timeout "$part_limit_s" images/build.sh >"$logs/images-build.log" 2>&1 </dev/null &
 images_job=$!
 
 part console-packages deploy/install/console.sh
@@ -138,7 +151,6 @@ compiled=$?
 say "images-build"
 wait "$images_job"
 images=$?
-images_job=
 cat "$logs/images-build.log"
 count images-build "$images"
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use rust_embed::RustEmbed;
 
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/dist"]
+#[folder = "dist"]
 #[allow_missing = true]
 struct Dist;
 

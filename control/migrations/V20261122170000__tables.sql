@@ -138,7 +138,6 @@ CREATE TABLE sessions (
     workspace_id      uuid NOT NULL REFERENCES workspaces,
     zone_id           uuid NOT NULL REFERENCES zones,
     node_id           uuid NOT NULL REFERENCES nodes,
-    stream_id         uuid NOT NULL,
     state             text NOT NULL CHECK (state IN
         ('starting', 'running', 'paused', 'unreachable', 'ending', 'ended', 'failed', 'lost')),
     -- What the agent is told: run, or end (the tombstone).

@@ -54,7 +54,7 @@ CREATE FUNCTION announce_v1(p_node uuid, p_session uuid) RETURNS void LANGUAGE s
 $$;
 
 CREATE FUNCTION launch_v1(
-    p_token bytea, p_session uuid, p_stream uuid, p_workspace uuid, p_zone text, p_key text, p_address text, p_request text
+    p_token bytea, p_session uuid, p_workspace uuid, p_zone text, p_key text, p_address text, p_request text
 ) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     v_user users;
@@ -176,9 +176,9 @@ BEGIN
         'memory_mb', v_workspace.memory_mb, 'shm_mb', v_workspace.shm_mb, 'home_mb', v_workspace.home_mb,
         'tmp_mb', v_workspace.tmp_mb, 'pids_limit', v_workspace.pids_limit, 'network', v_workspace.network,
         'seccomp', v_workspace.seccomp);
-    INSERT INTO sessions (id, user_id, workspace_id, zone_id, node_id, stream_id, state, desired, epoch, desired_version,
+    INSERT INTO sessions (id, user_id, workspace_id, zone_id, node_id, state, desired, epoch, desired_version,
             cpu_milli, memory_mb, spec, idempotency_key, progress_message, explanation)
-        SELECT p_session, v_user.id, v_workspace.id, v_chosen_zone.id, v_node, p_stream, 'starting', 'run', d.control_epoch,
+        SELECT p_session, v_user.id, v_workspace.id, v_chosen_zone.id, v_node, 'starting', 'run', d.control_epoch,
             v_desired, v_workspace.cpu_milli, v_workspace.memory_mb, v_spec, p_key,
             'A place on ' || v_node_name || ' is reserved', v_explanation
         FROM deployment d
@@ -247,14 +247,13 @@ CREATE FUNCTION authorize_v1(
     p_epoch bigint, p_generation bigint, p_grant uuid, p_address text, p_request text
 ) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
-    v_session sessions;
     v_use ticket_uses;
 BEGIN
     PERFORM 1 FROM nodes WHERE id = p_proxy AND role = 'proxy' AND zone_id = p_zone AND removed_at IS NULL;
     IF NOT FOUND THEN
         RETURN jsonb_build_object('outcome', 'unknown_proxy');
     END IF;
-    SELECT s.* INTO v_session FROM sessions s JOIN users u ON u.id = s.user_id
+    PERFORM 1 FROM sessions s JOIN users u ON u.id = s.user_id
         WHERE s.id = p_session AND s.user_id = p_user AND s.node_id = p_agent AND s.zone_id = p_zone
           AND s.epoch = p_epoch AND s.generation = p_generation AND u.disabled_at IS NULL
           AND s.state IN ('starting', 'running', 'unreachable');
@@ -274,7 +273,7 @@ BEGIN
         INSERT INTO audit (user_id, node_id, action, target, outcome, address, request_id)
             VALUES (p_user, p_proxy, 'connect', p_session::text, 'ok', p_address, p_request);
     END IF;
-    RETURN jsonb_build_object('outcome', 'ok', 'grant_id', v_use.grant_id, 'stream_id', v_session.stream_id,
+    RETURN jsonb_build_object('outcome', 'ok', 'grant_id', v_use.grant_id,
         'granted_at_s', floor(extract(epoch FROM v_use.granted_at))::bigint);
 END
 $$;

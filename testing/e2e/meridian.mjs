@@ -8,7 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
-const executable = fileURLToPath(new URL('../../target/release/meridian', import.meta.url));
+const executable =
+  process.env.MERIDIAN_EXECUTABLE ?? fileURLToPath(new URL('../../target/release/meridian', import.meta.url));
 
 export const password = 'a password for the tests';
 

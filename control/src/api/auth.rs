@@ -85,8 +85,8 @@ pub(super) async fn me(State(state): State<AppState>, Token(token): Token) -> Re
 }
 
 fn bad_credentials() -> ApiError {
-    ApiError::new(StatusCode::UNAUTHORIZED, "bad_credentials", "The username or the password is wrong")
-        .hint("Check both and try again; an administrator can set a new password")
+    ApiError::new(StatusCode::UNAUTHORIZED, "bad_credentials", "These sign-in details are wrong")
+        .hint("Check the username and the password and try again; an administrator can set a new one")
 }
 
 fn cookie(token: &str, lifetime_s: i32, secure: bool) -> HeaderValue {

@@ -1,10 +1,12 @@
 //! Minting: what a viewer gets to open a stream with, and what a proxy gets in exchange.
 
+use aws_lc_rs::digest;
 use jiff::Timestamp;
 use meridian_ids::{DeploymentId, GrantId, NodeId, SessionId, StreamId, TicketId, UserId, ZoneId};
 use meridian_model::{Policy, Transport, ZoneSettings};
 use meridian_ticket::{GRANT_LIFETIME_S, Grant, TICKET_LIFETIME_S, Ticket, agent_audience, zone_audience};
 use meridian_wire::TICKET_PROTOCOL_PREFIX;
+use uuid::Builder;
 
 use crate::views::ConnectView;
 
@@ -52,15 +54,15 @@ pub fn ticket(
     }
 }
 
-/// The grant for a used ticket. The same `grant`, `stream` and time give the same token: a retried authorisation gets its first answer.
+/// The grant for a used ticket. The same `grant` and time give the same token: a retried authorisation gets its first answer.
 #[must_use]
-pub fn grant(ticket: &Ticket, proxy: NodeId, grant: GrantId, stream: StreamId, granted_at_s: i64) -> Grant {
+pub fn grant(ticket: &Ticket, proxy: NodeId, grant: GrantId, granted_at_s: i64) -> Grant {
     Grant {
         iss: ticket.iss,
         aud: agent_audience(ticket.agent),
         sub: ticket.sub,
         jti: grant,
-        stream,
+        stream: stream_of(ticket, grant),
         iat: granted_at_s,
         exp: granted_at_s + GRANT_LIFETIME_S,
         epoch: ticket.epoch,
@@ -71,6 +73,17 @@ pub fn grant(ticket: &Ticket, proxy: NodeId, grant: GrantId, stream: StreamId, g
         jkt: ticket.jkt.clone(),
         policy: Policy::OWNER,
     }
+}
+
+/// A stream belongs to the page that made its key: connecting again with it is the same stream, and a page loaded anew has another.
+/// Without a key each grant is a stream of its own.
+fn stream_of(ticket: &Ticket, grant: GrantId) -> StreamId {
+    let Some(jkt) = &ticket.jkt else { return StreamId(grant.0) };
+    let text = format!("{} {jkt}", ticket.sub);
+    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.as_ref()[..16]);
+    StreamId(Builder::from_custom_bytes(bytes).into_uuid())
 }
 
 /// Where the viewer goes, and with which subprotocols.

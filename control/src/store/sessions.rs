@@ -1,6 +1,6 @@
 //! Launch, look, connect, authorise, end.
 
-use meridian_ids::{GrantId, NodeId, SessionId, StreamId, TicketId, UserId, WorkspaceId, ZoneId};
+use meridian_ids::{GrantId, NodeId, SessionId, TicketId, UserId, WorkspaceId, ZoneId};
 use meridian_model::ZoneSettings;
 use meridian_ticket::Ticket;
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::views::{CandidateView, ExplanationView, SessionView};
 
-const LAUNCH: &str = "SELECT launch_v1($1, $2, $3, $4, $5, $6, $7, $8)";
+const LAUNCH: &str = "SELECT launch_v1($1, $2, $3, $4, $5, $6, $7)";
 const GET: &str = "SELECT get_session_v1($1, $2)";
 const LIST: &str = "SELECT list_sessions_v1($1, $2, $3, $4, $5)";
 const CONNECT: &str = "SELECT connect_v1($1, $2)";
@@ -84,7 +84,7 @@ pub enum Authorize {
     UnknownProxy,
     NotLive,
     Reused,
-    Ok { grant_id: GrantId, stream_id: StreamId, granted_at_s: i64 },
+    Ok { grant_id: GrantId, granted_at_s: i64 },
 }
 
 #[derive(Debug, Deserialize)]
@@ -118,12 +118,11 @@ impl Store {
         idempotency_key: Option<&str>,
         origin: &Origin,
     ) -> Result<Launch, StoreError> {
-        let (session, stream) = (SessionId::generate(), StreamId::generate());
+        let session = SessionId::generate();
         let token = token.0.as_slice();
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 8] = [
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
             &token,
             &session.0,
-            &stream.0,
             &workspace.0,
             &zone,
             &idempotency_key,

@@ -25,6 +25,7 @@ declare -rA why=(
     [chromium]="the browser of the end-to-end tests"
     [nginx]="a peer that Meridian's relay is compared with"
     [haproxy]="a peer that Meridian's relay is compared with"
+    [python]="drives the tests of the images"
     [nextest]="runs the tests"
     [shellcheck]="checks the shell scripts"
 )
@@ -41,6 +42,7 @@ chromium    chromium         chromium             chromium    chromium
 nginx       nginx            nginx                nginx       nginx
 haproxy     haproxy          haproxy              haproxy     haproxy
 rust        rustup           rustup               rustup      rustup
+python      python3          python3              python       python3
 shellcheck  shellcheck       ShellCheck           shellcheck  ShellCheck
 '
 
@@ -90,6 +92,7 @@ has() {
         docker) command -v docker >/dev/null && { command -v dockerd >/dev/null || docker version >/dev/null 2>&1; } ;;
         node) has_node ;;
         nftables) command -v nft >/dev/null || [[ -x /usr/sbin/nft ]] ;;
+        python) command -v python3 >/dev/null ;;
         nextest) cargo nextest --version >/dev/null 2>&1 ;;
         debootstrap) command -v debootstrap >/dev/null || [[ -x /usr/sbin/debootstrap ]] ;;
         chromium | nginx | haproxy | shellcheck) command -v "$1" >/dev/null || [[ -x /usr/sbin/$1 ]] ;;

@@ -75,6 +75,9 @@ count() {
         console-test)
             good=$(grep -E '^ *Tests ' "$log" | tail -n 1 | grep -oE '[0-9]+ passed' | grep -oE '[0-9]+')
             ;;
+        end-to-end)
+            good=$(grep -E '^[^ ]+ pass [0-9]+$' "$log" | tail -n 1 | grep -oE '[0-9]+')
+            ;;
         *)
             read -r good bad < <(sed -nE 's/^([a-z]+: )?([0-9]+) passed, ([0-9]+) failed.*$/\2 \3/p' "$log" | tail -n 1)
             ;;
@@ -128,7 +131,7 @@ finish() {
 our_containers() { docker ps --all --quiet --filter label=dev.meridian.deployment | sort; }
 
 say "what tests need"
-deploy/install/need.sh rust compiler postgresql docker node nftables debootstrap nextest chromium nginx haproxy || exit 1
+deploy/install/need.sh rust compiler postgresql docker node python nftables debootstrap nextest chromium nginx haproxy || exit 1
 deploy/install/docker.sh start "$work/dockerd.pid" || exit 1
 our_containers >"$work/containers-before"
 
@@ -157,7 +160,10 @@ count images-build "$images"
 if [[ $compiled -eq 0 ]]; then
     part cargo cargo nextest run --workspace --locked --no-fail-fast ${CI:+--profile ci}
 fi
-if [[ $images -eq 0 && -x images/test.sh ]]; then part images images/test.sh; fi
-if [[ $compiled -eq 0 && $images -eq 0 && -x testing/e2e/run.sh ]]; then part end-to-end testing/e2e/run.sh; fi
+if [[ $images -eq 0 ]]; then part images images/test.sh; fi
+# The end-to-end tests drive what `make up` starts.
+if [[ $compiled -eq 0 && $images -eq 0 ]] && part release cargo build --release --locked --package meridian; then
+    part end-to-end testing/e2e/run.sh
+fi
 
 finish

@@ -32,7 +32,6 @@ log_timezone = 'UTC'
 lc_messages = 'C'
 jit = off
 idle_in_transaction_session_timeout = 60s
-tcp_keepalives_idle = 30
 logging_collector = on
 log_filename = 'postgresql-%Y%m%d-%H%M%S.log'
 log_rotation_age = 1d
@@ -107,4 +106,13 @@ pub(crate) fn connection(layout: &Layout, role: &str, database: &str) -> tokio_p
     config.host_path(&layout.socket).port(PORT).user(role).dbname(database);
     config.connect_timeout(std::time::Duration::from_secs(10));
     config
+}
+
+/// A socket's directory is the host, percent-encoded.
+pub(crate) fn url(socket: &Path, role: &str, database: &str) -> String {
+    let encoded = socket.as_os_str().as_encoded_bytes().iter().map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(*byte).to_string(),
+        other => format!("%{other:02X}"),
+    });
+    format!("postgresql://{role}@{}:{PORT}/{database}", encoded.collect::<String>())
 }

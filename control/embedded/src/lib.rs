@@ -127,6 +127,12 @@ impl EmbeddedPostgres {
         configuration::connection(&self.layout, SUPERUSER, "postgres")
     }
 
+    /// The same as text, as for `--database-url`. There is no secret in it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        configuration::url(&self.layout.socket, ROLE, ROLE)
+    }
+
     /// The directory of the socket, as for `psql -h`.
     #[must_use]
     pub fn socket_directory(&self) -> &Path {

@@ -352,10 +352,13 @@ async fn an_initdb_that_was_cut_short_is_begun_again() {
 async fn strange_letters_in_the_path_do_no_harm() {
     let (top, tasks) = (private_dir(), Tasks::new());
     fs::set_permissions(top.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let data: PathBuf = top.path().join("it's \"a, $dir\\ü");
-    let database = start(&data, &tasks).await;
-    connect(&database.config(), &tasks).await;
-    database.stop().await.unwrap();
+    for name in ["it's \"a, $dir\\ü", "it's $a d%41r\\ü"] {
+        let data: PathBuf = top.path().join(name);
+        let database = start(&data, &tasks).await;
+        connect(&database.config(), &tasks).await;
+        connect(&database.url().parse().unwrap(), &tasks).await;
+        database.stop().await.unwrap();
+    }
 }
 
 /// A small disk, gone with this value.

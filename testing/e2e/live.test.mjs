@@ -120,17 +120,29 @@ step('text is copied and pasted both ways', { timeout: 120_000 }, async () => {
   await page.getByRole('button', { name: 'Clipboard', exact: true }).click();
   const panel = page.getByLabel('Clipboard of the workspace');
   await panel.fill('pasted from outside: grüße');
-  await page.getByRole('button', { name: /send|paste|put/i }).first().click().catch(() => {});
+  await page.getByRole('button', { name: 'Send', exact: true }).click();
+  await page.getByText('Sent.').waitFor();
   await page.keyboard.press('Escape');
   await page.locator('canvas').first().click({ position: { x: 300, y: 300 } });
-  await page.keyboard.type('cat > ~/pasted.txt', { delay: 15 });
-  await page.keyboard.press('Enter');
+  await type('cat > ~/pasted.txt');
+  // Pasted earlier, the text would go to the shell.
+  await waitFor('cat to have opened its file', 20_000, () =>
+    meridian.inside(terminal, 'ls', '/home/user/pasted.txt').catch(() => ''));
   await page.keyboard.press('Shift+Insert');
   await page.keyboard.press('Enter');
   await page.keyboard.press('Control+d');
   const read = await waitFor('the pasted text in the container', 30_000, () =>
     meridian.inside(terminal, 'cat', '/home/user/pasted.txt').catch(() => ''));
   assert.equal(read.trim(), 'pasted from outside: grüße');
+
+  await type('clear; echo copied-$((40+2))-inside');
+  await type('touch ~/echoed.txt');
+  await waitFor('the echo', 20_000, () => meridian.inside(terminal, 'ls', '/home/user/echoed.txt').catch(() => ''));
+  await page.keyboard.press('Control+Shift+A');
+  await page.keyboard.press('Control+Shift+C');
+  await page.getByRole('button', { name: 'Clipboard', exact: true }).click();
+  await waitFor('the copied text in the panel', 20_000, async () => (await panel.inputValue()).includes('copied-42-inside'));
+  await page.keyboard.press('Escape');
 });
 
 step('the desktop follows the window', { timeout: 60_000 }, async () => {
@@ -196,7 +208,7 @@ step('the administrator sees zones, nodes and sessions', { timeout: 60_000 }, as
   for (const name of ['Zones', 'Nodes', 'Sessions']) {
     await page.goto(meridian.url);
     await page.getByRole('link', { name, exact: true }).first().click();
-    await page.getByText('london').first().waitFor();
+    await page.getByText(name === 'Sessions' ? 'Show ended ones' : 'london').first().waitFor();
     await shot(name.toLowerCase());
   }
 });

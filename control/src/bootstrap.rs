@@ -126,8 +126,7 @@ pub(crate) async fn furnish(state: &AppState, settings: &FurnishSettings) -> Res
         let key = NodeKey::generate()?;
         let name = web_name(NodeId::generate());
         let authority = &state.deployment.authority;
-        let issued =
-            authority.issue(&key.request_pem()?, &name, &wanted.names, state.clock.control_now())?;
+        let issued = authority.issue(&key.request_pem()?, &name, &wanted.names, state.clock.control_now())?;
         write_private(&wanted.key_file, &key.to_pem())?;
         write_private(&wanted.certificate_file, &issued.certificate_pem)?;
         write_private(&wanted.ca_file, authority.certificate_pem())?;

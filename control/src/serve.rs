@@ -93,15 +93,20 @@ impl Web {
             .map_err(|source| WebError::File { path: settings.data.display().to_string(), source })?;
         let listener = listen(settings.listen).await?;
         let node_listener = listen(settings.node_listen).await?;
-        let (address, node_address) = (local(&listener, settings.listen)?, local(&node_listener, settings.node_listen)?);
+        let (address, node_address) =
+            (local(&listener, settings.listen)?, local(&node_listener, settings.node_listen)?);
         if settings.node_advertise.is_empty() {
             settings.node_advertise = node_address.to_string();
         }
-        let store =
-            Store::new(database, settings.database_connections, Duration::from_secs(settings.database_wait_s))?;
+        let store = Store::new(
+            database,
+            settings.database_connections,
+            Duration::from_secs(settings.database_wait_s),
+        )?;
         store.prepare(&tasks).await?;
         store.learn_time(&clock).await?;
-        let master_key_file = settings.master_key_file.clone().unwrap_or_else(|| settings.data.join("master.key"));
+        let master_key_file =
+            settings.master_key_file.clone().unwrap_or_else(|| settings.data.join("master.key"));
         let deployment = Deployment::open(&store, &master_key_file, &clock).await?;
         let node = web_node_id(&settings.data.join("web-node-id"))?;
         let node_tls = identity(&deployment, node, &store, &settings, &clock).await?;
@@ -127,7 +132,13 @@ impl Web {
             bootstrap::furnish(&state, furnish).await?;
         }
         tasks::start(&state, node);
-        accept(&tasks, "public listener", listener, public_tls.map(TlsAcceptor::from), public_router(state.clone()));
+        accept(
+            &tasks,
+            "public listener",
+            listener,
+            public_tls.map(TlsAcceptor::from),
+            public_router(state.clone()),
+        );
         accept(
             &tasks,
             "node listener",
@@ -190,14 +201,22 @@ fn public_tls(settings: &WebSettings) -> Result<Option<Arc<ServerConfig>>, WebEr
         .map_err(|error| wrong(&error))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(&error))?;
     meridian_identity::install_crypto_provider();
-    let mut config =
-        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).map_err(|error| wrong(&error))?;
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| wrong(&error))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Some(Arc::new(config)))
 }
 
 /// Accepts until the tasks stop; then connections finish what they are doing.
-fn accept(tasks: &Tasks, name: &'static str, listener: TcpListener, tls: Option<TlsAcceptor>, router: Router) {
+fn accept(
+    tasks: &Tasks,
+    name: &'static str,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+) {
     let (stop, shared) = (tasks.stopping(), tasks.clone());
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     tasks.spawn(name, async move {
@@ -232,8 +251,15 @@ fn accept(tasks: &Tasks, name: &'static str, listener: TcpListener, tls: Option<
     });
 }
 
-async fn serve_tls(socket: TcpStream, peer: SocketAddr, router: Router, acceptor: TlsAcceptor, stop: CancellationToken) {
-    let Ok(Ok(stream)) = tokio::time::timeout(node_listener::HANDSHAKE_WAIT, acceptor.accept(socket)).await else {
+async fn serve_tls(
+    socket: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    acceptor: TlsAcceptor,
+    stop: CancellationToken,
+) {
+    let Ok(Ok(stream)) = tokio::time::timeout(node_listener::HANDSHAKE_WAIT, acceptor.accept(socket)).await
+    else {
         tracing::debug!(%peer, "a TLS handshake failed or took too long");
         return;
     };
@@ -252,7 +278,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     if let Some(node) = node {
         router = router.layer(Extension(node));
     }
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| router.clone().oneshot(request));
+    let service =
+        hyper::service::service_fn(move |request: Request<Incoming>| router.clone().oneshot(request));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT).max_buf_size(MAX_HEAD_BYTES);
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();

@@ -4,28 +4,33 @@
 
 use std::{future::Future, time::Duration};
 
-use crate::{
-    state::AppState,
-    store::StoreError,
-};
+use crate::{state::AppState, store::StoreError};
 
 /// Starts every job.
 pub(crate) fn start(state: &AppState, web_node: meridian_ids::NodeId) {
     every(state, "mark_unreachable", Duration::from_secs(2), |state| async move {
         let marked = state.store.mark_unreachable().await?;
         if marked > 0 {
-            tracing::warn!(sessions = marked, "agents fell silent; their sessions are unreachable and keep their places");
+            tracing::warn!(
+                sessions = marked,
+                "agents fell silent; their sessions are unreachable and keep their places"
+            );
         }
         Ok(())
     });
-    every(state, "learn_time", Duration::from_secs(30), |state| async move { state.store.learn_time(&state.clock).await });
+    every(state, "learn_time", Duration::from_secs(30), |state| async move {
+        state.store.learn_time(&state.clock).await
+    });
     every(state, "touch_web_node", Duration::from_secs(3), move |state| async move {
         state.store.touch_web_node(web_node).await
     });
     every(state, "audit_counters", Duration::from_secs(60), |state| async move {
         let corrected = state.store.audit_counters().await?;
         if corrected > 0 {
-            tracing::error!(corrected, "counters did not fit the reservations they stand for; they were put right");
+            tracing::error!(
+                corrected,
+                "counters did not fit the reservations they stand for; they were put right"
+            );
         }
         Ok(())
     });
@@ -49,7 +54,9 @@ where
             let outcome = work(shared.clone()).await;
             // Once when it begins and once when it is over: an outage of the database is one event, not thousands.
             match (&outcome, failing) {
-                (Err(error), false) => tracing::warn!(job = name, %error, "a job does not get through to the database"),
+                (Err(error), false) => {
+                    tracing::warn!(job = name, %error, "a job does not get through to the database")
+                }
                 (Ok(()), true) => tracing::info!(job = name, "the job works again"),
                 (Err(_), true) | (Ok(()), false) => {}
             }

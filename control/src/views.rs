@@ -3,7 +3,9 @@
 //! Times are RFC 3339 in UTC. A zone is named by its name wherever the API takes or gives one.
 
 use meridian_ids::{NodeId, SessionId, UserId, WorkspaceId, ZoneId};
-use meridian_model::{LoadStrategy, Network, NodeRole, ProgressStep, Seccomp, SessionState, Transport, ZoneSettings};
+use meridian_model::{
+    LoadStrategy, Network, NodeRole, ProgressStep, Seccomp, SessionState, Transport, ZoneSettings,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -152,7 +154,10 @@ pub struct NewWorkspace {
 impl NewWorkspace {
     /// Thousandths of a core.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "checked to be between 0.05 and 1024 cores before it is used")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "checked to be between 0.05 and 1024 cores before it is used"
+    )]
     pub fn cpu_milli(&self) -> i64 {
         (self.cpu * 1000.0).round() as i64
     }

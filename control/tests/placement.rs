@@ -25,16 +25,18 @@ const CASES: usize = 60;
 fn candidate() -> impl Strategy<Value = Candidate> {
     let size = prop_oneof![Just(0_i64), Just(1000), Just(2000), Just(4000)];
     (any::<[bool; 3]>(), size, 0..5000_i64, 0..9000_i64, 0..6_i64, 0..4_i64, 1..9000_i64).prop_map(
-        |([unreachable, draining, no_image], cpu, cpu_used, memory_used, sessions, last_placed, memory)| Candidate {
-            node: NodeId::generate(),
-            // Mostly willing, so that the strategies decide.
-            reachable: !(unreachable && draining),
-            draining: draining && no_image,
-            has_image: !(no_image && unreachable),
-            total: Resources { cpu_milli: cpu, memory_mb: memory },
-            used: Resources { cpu_milli: cpu_used, memory_mb: memory_used },
-            sessions,
-            last_placed,
+        |([unreachable, draining, no_image], cpu, cpu_used, memory_used, sessions, last_placed, memory)| {
+            Candidate {
+                node: NodeId::generate(),
+                // Mostly willing, so that the strategies decide.
+                reachable: !(unreachable && draining),
+                draining: draining && no_image,
+                has_image: !(no_image && unreachable),
+                total: Resources { cpu_milli: cpu, memory_mb: memory },
+                used: Resources { cpu_milli: cpu_used, memory_mb: memory_used },
+                sessions,
+                last_placed,
+            }
         },
     )
 }
@@ -49,7 +51,8 @@ async fn the_sql_decision_is_the_models_decision() -> Result<()> {
     let (client, connection) = site.database.superuser_config().connect(NoTls).await?;
     tasks.spawn("test connection", async move { drop(connection.await) });
     let mut runner = TestRunner::new(Config::default());
-    let strategy = (proptest::collection::vec(candidate(), 0..7), proptest::sample::select(LoadStrategy::ALL.to_vec()));
+    let strategy =
+        (proptest::collection::vec(candidate(), 0..7), proptest::sample::select(LoadStrategy::ALL.to_vec()));
     for case in 0..CASES {
         let (candidates, load) = strategy.new_tree(&mut runner).map_err(anyhow::Error::msg)?.current();
         furnish(&client, &candidates, load).await?;
@@ -111,7 +114,10 @@ async fn furnish(client: &Client, candidates: &[Candidate], load: LoadStrategy) 
             .await?;
         if candidate.has_image {
             client
-                .execute("INSERT INTO node_images VALUES ($1, 'meridian/desktop:dev', 'sha256:0')", &[&candidate.node.0])
+                .execute(
+                    "INSERT INTO node_images VALUES ($1, 'meridian/desktop:dev', 'sha256:0')",
+                    &[&candidate.node.0],
+                )
                 .await?;
         }
     }

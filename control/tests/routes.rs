@@ -54,7 +54,11 @@ async fn administrators_routes_refuse_ordinary_users() -> Result<()> {
     for (method, path) in routes()?.into_iter().filter(|(method, path)| administrators(method, path)) {
         let body = (method != Method::GET).then(|| example(&method, &path));
         let (status, answer) = user.send(method.clone(), &path, body).await?;
-        assert_eq!((status, answer["error"]["code"].as_str()), (StatusCode::FORBIDDEN, Some("forbidden")), "{method} {path}");
+        assert_eq!(
+            (status, answer["error"]["code"].as_str()),
+            (StatusCode::FORBIDDEN, Some("forbidden")),
+            "{method} {path}"
+        );
         asked += 1;
     }
     assert_eq!(asked, 9, "a new administrator's route must be named here");
@@ -90,7 +94,10 @@ async fn what_is_not_there_says_so_in_the_envelope() -> Result<()> {
 fn the_committed_openapi_document_is_current() -> Result<()> {
     let committed = include_str!("../../openapi/openapi.json");
     let current = meridian_control::api::openapi().to_pretty_json()?;
-    assert!(committed.trim() == current.trim(), "run: cargo run -p meridian -- openapi > openapi/openapi.json");
+    assert!(
+        committed.trim() == current.trim(),
+        "run: cargo run -p meridian -- openapi > openapi/openapi.json"
+    );
     assert!(current.contains("\"openapi\": \"3.1"));
     Ok(())
 }

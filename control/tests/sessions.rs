@@ -25,7 +25,10 @@ async fn a_session_lives_from_launch_to_end_and_its_place_is_given_back() -> Res
     let desktop = site.workspace(&user, "Desktop").await?;
     let (status, session) = user.launch(&desktop, "london", "one").await?;
     assert_eq!((status, session["state"].as_str()), (StatusCode::CREATED, Some("starting")), "{session}");
-    assert_eq!((session["zone"].as_str(), session["progress"]["step"].as_str()), (Some("london"), Some("reserved")));
+    assert_eq!(
+        (session["zone"].as_str(), session["progress"]["step"].as_str()),
+        (Some("london"), Some("reserved"))
+    );
     let session = id(&session);
 
     let update = agent.say(&session, 1, starting(ProgressStep::Container)).await?;
@@ -43,13 +46,22 @@ async fn a_session_lives_from_launch_to_end_and_its_place_is_given_back() -> Res
     // A report of the old generation frees nothing and changes nothing.
     let update = agent.say(&session, 1, Observation::Gone).await?;
     assert_eq!(user.state_of(&session).await?, "ending");
-    assert_eq!((update["sessions"][0]["command"].as_str(), update["sessions"][0]["generation"].as_i64()), (Some("end"), Some(2)));
+    assert_eq!(
+        (update["sessions"][0]["command"].as_str(), update["sessions"][0]["generation"].as_i64()),
+        (Some("end"), Some(2))
+    );
     agent.say(&session, 2, Observation::Gone).await?;
     assert_eq!(user.state_of(&session).await?, "ended");
     // And again: released once.
     agent.say(&session, 2, Observation::Gone).await?;
     let (_, nodes) = site.admin().await?.send(Method::GET, "/api/v1/nodes", None).await?;
-    let node = nodes["items"].as_array().into_iter().flatten().find(|node| node["role"] == "agent").cloned().unwrap_or_default();
+    let node = nodes["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|node| node["role"] == "agent")
+        .cloned()
+        .unwrap_or_default();
     assert_eq!((node["sessions"].as_i64(), node["cpu_used"].as_f64()), (Some(0), Some(0.0)), "{node}");
     assert_eq!(site.store().audit_counters().await?, 0);
     Ok(())
@@ -77,7 +89,7 @@ async fn fifty_launches_for_five_places_place_exactly_five_and_explain_the_rest(
         .flat_map(|(client, keys)| keys.into_iter().map(move |key| (client.clone(), key)))
         .map(|(client, key)| {
             let desktop = desktop.clone();
-            tokio::task::spawn(async move { client.launch(&desktop, "london", &key).await })
+            site.tasks.spawn("launch", async move { client.launch(&desktop, "london", &key).await })
         })
         .collect();
     let (mut placed, mut refused) = (0, 0);
@@ -86,7 +98,11 @@ async fn fifty_launches_for_five_places_place_exactly_five_and_explain_the_rest(
         if status == StatusCode::CREATED {
             placed += 1;
         } else {
-            assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some("no_capacity")), "{body}");
+            assert_eq!(
+                (status, body["error"]["code"].as_str()),
+                (StatusCode::SERVICE_UNAVAILABLE, Some("no_capacity")),
+                "{body}"
+            );
             assert_eq!(body["error"]["explanation"][0]["verdict"], "0.500 core short", "{body}");
             refused += 1;
         }
@@ -101,7 +117,8 @@ async fn a_repeated_launch_gets_the_session_that_the_first_one_made() -> Result<
     let site = Site::start().await?;
     site.agent("london", 4).await?;
     let user = site.user("ada").await?;
-    let (desktop, terminal) = (site.workspace(&user, "Desktop").await?, site.workspace(&user, "Terminal").await?);
+    let (desktop, terminal) =
+        (site.workspace(&user, "Desktop").await?, site.workspace(&user, "Terminal").await?);
     let both = tokio::join!(user.launch(&desktop, "london", "key"), user.launch(&desktop, "london", "key"));
     let (first, second) = (both.0?, both.1?);
     assert_eq!((first.0, second.0), (StatusCode::CREATED, StatusCode::CREATED));
@@ -129,7 +146,11 @@ async fn somebody_elses_session_looks_like_none_in_every_call() -> Result<()> {
         (Method::DELETE, path.clone()),
     ] {
         let (status, body) = eve.send(method.clone(), &path, None).await?;
-        assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::NOT_FOUND, Some("not_found")), "{method} {path}");
+        assert_eq!(
+            (status, body["error"]["code"].as_str()),
+            (StatusCode::NOT_FOUND, Some("not_found")),
+            "{method} {path}"
+        );
     }
     let (status, _) = eve.send(Method::GET, "/api/v1/sessions?all=true", None).await?;
     assert_eq!(status, StatusCode::FORBIDDEN);
@@ -149,7 +170,11 @@ async fn refusals_say_why() -> Result<()> {
     let user = site.user("ada").await?;
     let desktop = site.workspace(&user, "Desktop").await?;
     let (status, body) = user.launch(&desktop, "london", "1").await?;
-    assert_eq!((status, &body["error"]["explanation"]), (StatusCode::SERVICE_UNAVAILABLE, &json!([])), "no agent at all: {body}");
+    assert_eq!(
+        (status, &body["error"]["explanation"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!([])),
+        "no agent at all: {body}"
+    );
     let (status, _) = user.launch(&desktop, "atlantis", "2").await?;
     assert_eq!(status, StatusCode::NOT_FOUND);
 
@@ -169,7 +194,9 @@ async fn refusals_say_why() -> Result<()> {
     assert_eq!(body["error"]["explanation"][0]["verdict"], "no image yet");
 
     let (_, me) = user.send(Method::GET, "/api/v1/auth/me", None).await?;
-    admin.send(Method::PATCH, &format!("/api/v1/users/{}", id(&me)), Some(json!({"session_limit": 1}))).await?;
+    admin
+        .send(Method::PATCH, &format!("/api/v1/users/{}", id(&me)), Some(json!({"session_limit": 1})))
+        .await?;
     assert_eq!(user.launch(&desktop, "london", "5").await?.0, StatusCode::CREATED);
     let (status, body) = user.launch(&desktop, "london", "6").await?;
     assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::CONFLICT, Some("session_limit")));
@@ -209,7 +236,12 @@ async fn a_silent_agents_sessions_are_unreachable_keep_their_places_and_come_bac
     // The silence itself takes ten seconds of the database's clock; here it is written down.
     let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
     let connection = site.tasks.spawn("test connection", async move { drop(connection.await) });
-    client.execute("UPDATE nodes SET last_seen_at = now() - interval '11 seconds' WHERE id = $1", &[&agent.node.0]).await?;
+    client
+        .execute(
+            "UPDATE nodes SET last_seen_at = now() - interval '11 seconds' WHERE id = $1",
+            &[&agent.node.0],
+        )
+        .await?;
     drop(client);
     connection.await?;
     site.store().mark_unreachable().await?;
@@ -235,12 +267,24 @@ async fn a_workspace_that_exits_or_fails_gives_its_place_back_and_says_why() -> 
         let session = id(&user.launch(&desktop, "london", key).await?.1);
         let update = agent.say(&session, 1, observation).await?;
         assert_eq!(user.state_of(&session).await?, state);
-        let tombstone = update["sessions"].as_array().into_iter().flatten().find(|told| told["session_id"] == session.as_str());
-        assert_eq!(tombstone.map(|told| told["command"].clone()), Some(json!("end")), "what is left is removed: {update}");
+        let tombstone = update["sessions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|told| told["session_id"] == session.as_str());
+        assert_eq!(
+            tombstone.map(|told| told["command"].clone()),
+            Some(json!("end")),
+            "what is left is removed: {update}"
+        );
         agent.say(&session, 2, Observation::Gone).await?;
         assert_eq!(user.state_of(&session).await?, state);
-        let (status, body) = user.send(Method::POST, &format!("/api/v1/sessions/{session}/connect"), None).await?;
-        assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::CONFLICT, Some("session_not_live")));
+        let (status, body) =
+            user.send(Method::POST, &format!("/api/v1/sessions/{session}/connect"), None).await?;
+        assert_eq!(
+            (status, body["error"]["code"].as_str()),
+            (StatusCode::CONFLICT, Some("session_not_live"))
+        );
     }
     assert_eq!(site.store().audit_counters().await?, 0);
     Ok(())

@@ -57,7 +57,9 @@ async fn parallel_guesses_are_all_counted() -> Result<()> {
     let site = Site::start().await?;
     let guesses = (0..20).map(|guess| {
         let client = site.anonymous();
-        tokio::task::spawn(async move { client.try_sign_in("admin", &format!("guess number {guess}")).await })
+        site.tasks.spawn("guess", async move {
+            client.try_sign_in("admin", &format!("guess number {guess}")).await
+        })
     });
     let mut looked_at = 0;
     for guess in guesses.collect::<Vec<_>>() {
@@ -95,11 +97,20 @@ async fn malformed_bodies_are_refused_with_a_reason() -> Result<()> {
     let site = Site::start().await?;
     let client = site.anonymous();
     let send = |kind: &'static str, body: String| {
-        client.request(Method::POST, "/api/v1/auth/login").header(header::CONTENT_TYPE, kind).body(body).send()
+        client
+            .request(Method::POST, "/api/v1/auth/login")
+            .header(header::CONTENT_TYPE, kind)
+            .body(body)
+            .send()
     };
     let cases = [
         ("application/json", "{".to_owned(), StatusCode::BAD_REQUEST, "malformed"),
-        ("application/json", json!({"username": "a"}).to_string(), StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+        (
+            "application/json",
+            json!({"username": "a"}).to_string(),
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid",
+        ),
         (
             "application/json",
             json!({"username": "a", "password": "b", "otp": "c"}).to_string(),

@@ -88,7 +88,8 @@ async fn sign_in_costs_two_round_trips_and_every_other_hot_interaction_one() -> 
     let connect = format!("/api/v1/sessions/{session}/connect");
     let cost = counted
         .cost(async || {
-            let (status, body) = admin.send(Method::POST, &connect, Some(json!({"transport": "binary"}))).await?;
+            let (status, body) =
+                admin.send(Method::POST, &connect, Some(json!({"transport": "binary"}))).await?;
             anyhow::ensure!(status == StatusCode::OK, "{body}");
             Ok(())
         })
@@ -121,7 +122,8 @@ impl Proxy {
             version: "0.1.0".into(),
         };
         let client = site.anonymous();
-        let (_, body) = client.send(Method::POST, public_paths::ENROLL, Some(serde_json::to_value(request)?)).await?;
+        let (_, body) =
+            client.send(Method::POST, public_paths::ENROLL, Some(serde_json::to_value(request)?)).await?;
         let enrolled: EnrollResponse = serde_json::from_value(body)?;
         let name = NodeName { node: enrolled.node_id, role: NodeRole::Proxy, zone: enrolled.zone_id };
         Ok(Self { name, key, client })
@@ -174,7 +176,8 @@ async fn a_ticket_opens_one_stream_and_a_repeated_question_gets_its_first_answer
     let first = proxy.ask(&ticket, &"a".repeat(32)).await?;
     assert_eq!(first.0, StatusCode::OK, "{}", first.1);
     assert_eq!(proxy.ask(&ticket, &"a".repeat(32)).await?, first, "a lost answer burns no ticket");
-    let code = |answer: &(StatusCode, serde_json::Value)| answer.1["error"]["code"].as_str().map(str::to_owned);
+    let code =
+        |answer: &(StatusCode, serde_json::Value)| answer.1["error"]["code"].as_str().map(str::to_owned);
     let reused = proxy.ask(&ticket, &"b".repeat(32)).await?;
     assert_eq!((reused.0, code(&reused).as_deref()), (StatusCode::CONFLICT, Some("ticket_used")));
     let foreign = proxy.ticket(&admin, &format!("{there}/connect")).await?;

@@ -120,8 +120,13 @@ pub async fn run(arguments: AdminArguments) -> Result<(), Failure> {
         Command::Users(users) => run_users(&server, users, json).await,
         Command::Zones(Zones::List) => {
             let list = server.call(Method::GET, "/zones", None).await?;
-            let columns = [Column("NAME", "name"), Column("DEFAULT", "default"), Column("READY", "nodes_ready"),
-                Column("STRATEGY", "load_strategy"), Column("ISOLATED", "isolated")];
+            let columns = [
+                Column("NAME", "name"),
+                Column("DEFAULT", "default"),
+                Column("READY", "nodes_ready"),
+                Column("STRATEGY", "load_strategy"),
+                Column("ISOLATED", "isolated"),
+            ];
             show_table(&list, &columns, json)
         }
     }
@@ -131,20 +136,33 @@ async fn run_nodes(server: &Server, nodes: Nodes, json: bool) -> Result<(), Fail
     match nodes {
         Nodes::List => {
             let list = server.call(Method::GET, "/nodes", None).await?;
-            let columns = [Column("NAME", "name"), Column("ROLE", "role"), Column("ZONE", "zone"), Column("STATE", "state"),
-                Column("SESSIONS", "sessions"), Column("VERSION", "version"), Column("ID", "id")];
+            let columns = [
+                Column("NAME", "name"),
+                Column("ROLE", "role"),
+                Column("ZONE", "zone"),
+                Column("STATE", "state"),
+                Column("SESSIONS", "sessions"),
+                Column("VERSION", "version"),
+                Column("ID", "id"),
+            ];
             show_table(&list, &columns, json)
         }
         Nodes::Enroll { zone, role } => {
-            let made = server.call(Method::POST, "/nodes/enrollments", Some(json!({"role": role, "zone": zone}))).await?;
+            let made = server
+                .call(Method::POST, "/nodes/enrollments", Some(json!({"role": role, "zone": zone})))
+                .await?;
             if json { show_one(&made) } else { print(made["token"].as_str().unwrap_or_default()) }
         }
         Nodes::Drain { node } => {
-            server.call(Method::POST, &format!("/nodes/{}/drain", find_node(server, &node).await?), None).await?;
+            server
+                .call(Method::POST, &format!("/nodes/{}/drain", find_node(server, &node).await?), None)
+                .await?;
             print(&format!("{node} takes no new sessions; what runs on it goes on"))
         }
         Nodes::Undrain { node } => {
-            server.call(Method::POST, &format!("/nodes/{}/undrain", find_node(server, &node).await?), None).await?;
+            server
+                .call(Method::POST, &format!("/nodes/{}/undrain", find_node(server, &node).await?), None)
+                .await?;
             print(&format!("{node} takes new sessions again"))
         }
     }
@@ -156,28 +174,46 @@ async fn find_node(server: &Server, node: &str) -> Result<String, Failure> {
     let items = list["items"].as_array().into_iter().flatten();
     let mut found = items.filter(|item| item["name"] == node || item["id"] == node);
     let id = found.next().and_then(|item| item["id"].as_str()).map(str::to_owned);
-    id.ok_or_else(|| Failure::new(format!("there is no node {node}")).hint("See meridian admin nodes list").code(3))
+    id.ok_or_else(|| {
+        Failure::new(format!("there is no node {node}")).hint("See meridian admin nodes list").code(3)
+    })
 }
 
 async fn run_sessions(server: &Server, sessions: Sessions, json: bool) -> Result<(), Failure> {
     match sessions {
         Sessions::List { all, ended } => {
             let list = server.call(Method::GET, &format!("/sessions?all={all}&ended={ended}"), None).await?;
-            let columns = [Column("ID", "id"), Column("WORKSPACE", "name"), Column("USER", "user.name"), Column("ZONE", "zone"),
-                Column("AGENT", "agent"), Column("STATE", "state"), Column("CREATED", "created_at")];
+            let columns = [
+                Column("ID", "id"),
+                Column("WORKSPACE", "name"),
+                Column("USER", "user.name"),
+                Column("ZONE", "zone"),
+                Column("AGENT", "agent"),
+                Column("STATE", "state"),
+                Column("CREATED", "created_at"),
+            ];
             show_table(&list, &columns, json)
         }
         Sessions::Explain { session } => {
-            let explanation = server.call(Method::GET, &format!("/sessions/{session}/explanation"), None).await?;
+            let explanation =
+                server.call(Method::GET, &format!("/sessions/{session}/explanation"), None).await?;
             let columns = [Column("ZONE", "zone"), Column("AGENT", "agent"), Column("VERDICT", "verdict")];
-            if json { show_one(&explanation) } else { show_table(&json!({"items": explanation["candidates"]}), &columns, false) }
+            if json {
+                show_one(&explanation)
+            } else {
+                show_table(&json!({"items": explanation["candidates"]}), &columns, false)
+            }
         }
         Sessions::End { session, yes } => {
             if !yes && !output::confirmed(&format!("End session {session}? Everything in it is removed."))? {
                 return Err(Failure::new("nothing was ended"));
             }
             let ending = server.call(Method::DELETE, &format!("/sessions/{session}"), None).await?;
-            if json { show_one(&ending) } else { print(&format!("{session} is {}", ending["state"].as_str().unwrap_or_default())) }
+            if json {
+                show_one(&ending)
+            } else {
+                print(&format!("{session} is {}", ending["state"].as_str().unwrap_or_default()))
+            }
         }
     }
 }
@@ -186,8 +222,14 @@ async fn run_users(server: &Server, users: Users, json: bool) -> Result<(), Fail
     match users {
         Users::List => {
             let list = server.call(Method::GET, "/users", None).await?;
-            let columns = [Column("NAME", "name"), Column("ROLE", "role"), Column("DISABLED", "disabled"),
-                Column("SESSIONS", "sessions"), Column("LIMIT", "session_limit"), Column("ID", "id")];
+            let columns = [
+                Column("NAME", "name"),
+                Column("ROLE", "role"),
+                Column("DISABLED", "disabled"),
+                Column("SESSIONS", "sessions"),
+                Column("LIMIT", "session_limit"),
+                Column("ID", "id"),
+            ];
             show_table(&list, &columns, json)
         }
         Users::Create { username, admin } => {

@@ -77,7 +77,9 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "meridian", &mut std::io::stdout());
             Ok(())
         }
-        Command::Openapi => exit::print(&meridian_control::api::openapi().to_pretty_json().unwrap_or_default()),
+        Command::Openapi => {
+            exit::print(&meridian_control::api::openapi().to_pretty_json().unwrap_or_default())
+        }
         Command::CheckConfig(arguments) => check::run(&arguments),
         Command::Admin(arguments) => block_on(admin::run(arguments)),
         Command::Up(up) => with_logging(&arguments.log, up::run(up)),

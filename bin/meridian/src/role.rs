@@ -47,7 +47,9 @@ pub fn database(settings: &WebSettings) -> Result<tokio_postgres::Config, Failur
                 "Set database_url_file (or database_url) in the configuration; the embedded database is for `meridian up`",
             ));
         }
-        (Some(_), Some(_)) => return Err(Failure::new("give either database_url or database_url_file, not both")),
+        (Some(_), Some(_)) => {
+            return Err(Failure::new("give either database_url or database_url_file, not both"));
+        }
     };
     parse_database(text.trim())
 }

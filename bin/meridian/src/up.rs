@@ -136,13 +136,18 @@ fn embedded_address(embedded: &EmbeddedPostgres) -> String {
     let mut text = String::new();
     let config = embedded.config();
     text.push_str(&format!("host='{}'", embedded.socket_directory().display()));
-    text.push_str(&format!(" user={} dbname={}", config.get_user().unwrap_or_default(), config.get_dbname().unwrap_or_default()));
+    text.push_str(&format!(
+        " user={} dbname={}",
+        config.get_user().unwrap_or_default(),
+        config.get_dbname().unwrap_or_default()
+    ));
     text
 }
 
 fn check_zones(zones: &[String]) -> Result<(), Failure> {
     for (index, zone) in zones.iter().enumerate() {
-        let plain = zone.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        let plain =
+            zone.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if zone.is_empty() || zone.len() > 40 || !plain || zone.starts_with('-') || zone.ends_with('-') {
             return Err(Failure::new(format!("{zone:?} cannot be a zone's name"))
                 .hint("A zone's name has 1 to 40 of a-z, 0-9 and - (not at its ends)"));
@@ -158,10 +163,10 @@ fn check_zones(zones: &[String]) -> Result<(), Failure> {
 fn check_port(listen: SocketAddr) -> Result<(), Failure> {
     match std::net::TcpListener::bind(listen) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            Err(Failure::new(format!("{listen} is taken by another program"))
-                .hint("Stop that program, or choose another address with --listen, such as --listen 127.0.0.1:8090"))
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(Failure::new(format!(
+            "{listen} is taken by another program"
+        ))
+        .hint("Stop that program, or choose another address with --listen, such as --listen 127.0.0.1:8090")),
         Err(error) => Err(Failure::new(format!("cannot listen on {listen}: {error}"))),
     }
 }

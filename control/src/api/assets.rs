@@ -16,7 +16,8 @@ const PAGE: &str = "index.html";
 /// Serves a file, or the page.
 pub(super) async fn console(parts: Parts, uri: Uri) -> Response {
     if parts.method != Method::GET && parts.method != Method::HEAD {
-        return ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Only GET works here").into_response();
+        return ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Only GET works here")
+            .into_response();
     }
     let path = uri.path().trim_start_matches('/');
     let (name, file) = match meridian_console::file(path) {
@@ -32,8 +33,7 @@ pub(super) async fn console(parts: Parts, uri: Uri) -> Response {
         return StatusCode::NOT_MODIFIED.into_response();
     }
     // Files under assets/ carry their content's hash in their name.
-    let cache =
-        if name.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let cache = if name.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
     let mut response = file.bytes.into_response();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));

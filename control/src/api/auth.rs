@@ -3,10 +3,7 @@
 use axum::{
     Json,
     extract::State,
-    http::{
-        HeaderValue, StatusCode,
-        header::SET_COOKIE,
-    },
+    http::{HeaderValue, StatusCode, header::SET_COOKIE},
     response::{IntoResponse, Response},
 };
 use meridian_runtime::{Secret, random_token};
@@ -53,7 +50,8 @@ pub(super) async fn login(
     };
     let verified = state.passwords.verify(Secret::new(credentials.password), stored).await?;
     let token = random_token();
-    let finish = state.store.finish_login(user, verified, &name, hash_token(&token), LIFETIME_S, &origin).await?;
+    let finish =
+        state.store.finish_login(user, verified, &name, hash_token(&token), LIFETIME_S, &origin).await?;
     let LoginFinish::Ok { user } = finish else { return Err(bad_credentials()) };
     let cookie = cookie(&token, LIFETIME_S, page.secure);
     Ok(([(SET_COOKIE, cookie)], Json(LoginView { token, user })).into_response())
@@ -69,7 +67,9 @@ pub(super) async fn logout(
     Token(token): Token,
 ) -> Result<Response, ApiError> {
     match state.store.logout(token, &origin).await? {
-        Logout::Ok => Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie("", 0, page.secure))]).into_response()),
+        Logout::Ok => {
+            Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie("", 0, page.secure))]).into_response())
+        }
         Logout::Unauthenticated => Err(ApiError::unauthenticated()),
     }
 }
@@ -77,7 +77,10 @@ pub(super) async fn logout(
 /// The signed-in user.
 #[utoipa::path(get, path = "/api/v1/auth/me", tag = "auth",
     responses((status = 200, body = UserView), (status = 401, body = ErrorView)))]
-pub(super) async fn me(State(state): State<AppState>, Token(token): Token) -> Result<Json<UserView>, ApiError> {
+pub(super) async fn me(
+    State(state): State<AppState>,
+    Token(token): Token,
+) -> Result<Json<UserView>, ApiError> {
     match state.store.whoami(token).await? {
         Whoami::Ok { user } => Ok(Json(user)),
         Whoami::Unauthenticated => Err(ApiError::unauthenticated()),
@@ -91,6 +94,7 @@ fn bad_credentials() -> ApiError {
 
 fn cookie(token: &str, lifetime_s: i32, secure: bool) -> HeaderValue {
     let secure = if secure { "; Secure" } else { "" };
-    let text = format!("{COOKIE_NAME}={token}; Path=/api; Max-Age={lifetime_s}; HttpOnly; SameSite=Strict{secure}");
+    let text =
+        format!("{COOKIE_NAME}={token}; Path=/api; Max-Age={lifetime_s}; HttpOnly; SameSite=Strict{secure}");
     HeaderValue::from_str(&text).expect("a token is hex digits")
 }

@@ -35,7 +35,8 @@ pub(super) async fn authorize(
     if verify_call(&call, &node.public_point, "POST", public_paths::AUTHORIZE, &body, now).is_err() {
         // It may have renewed its key since it was last looked up.
         let node = state.refresh_node_credentials(call.node).await?.ok_or_else(unknown_proxy)?;
-        verify_call(&call, &node.public_point, "POST", public_paths::AUTHORIZE, &body, now).map_err(refuse_call)?;
+        verify_call(&call, &node.public_point, "POST", public_paths::AUTHORIZE, &body, now)
+            .map_err(refuse_call)?;
     }
     let zone = node.zone.filter(|_| node.role == NodeRole::Proxy).ok_or_else(unknown_proxy)?;
     let request: AuthorizeRequest = serde_json::from_slice(&body)
@@ -124,11 +125,10 @@ pub(super) async fn enroll(
         .hint("Make a new one: meridian admin nodes enroll")),
         Enroll::Ok { role, zone_id, zone_name } => {
             let name = NodeName { node, role, zone: zone_id };
-            let issued = state
-                .deployment
-                .authority
-                .issue(&request.csr_pem, &name, &[], now)
-                .map_err(|error| ApiError::invalid("csr_pem is not a certificate request").cause(error))?;
+            let issued =
+                state.deployment.authority.issue(&request.csr_pem, &name, &[], now).map_err(|error| {
+                    ApiError::invalid("csr_pem is not a certificate request").cause(error)
+                })?;
             tracing::info!(node = %node, %role, zone = zone_name, "node enrolled");
             Ok(Json(EnrollResponse {
                 node_id: node,

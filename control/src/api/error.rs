@@ -34,7 +34,10 @@ impl Hop {
 
 /// A refusal or failure: what the user may read, and for the log what happened.
 #[derive(Debug)]
-pub struct ApiError {
+pub struct ApiError(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     status: StatusCode,
     code: &'static str,
     message: String,
@@ -47,7 +50,7 @@ pub struct ApiError {
 
 impl ApiError {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             status,
             code,
             message: message.into(),
@@ -56,42 +59,46 @@ impl ApiError {
             explanation: None,
             retry_after_s: None,
             cause: None,
-        }
+        }))
     }
 
     #[must_use]
     pub fn hop(mut self, hop: Hop) -> Self {
-        self.hop = Some(hop);
+        self.0.hop = Some(hop);
         self
     }
 
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     #[must_use]
     pub fn explanation(mut self, explanation: Vec<CandidateView>) -> Self {
-        self.explanation = Some(explanation);
+        self.0.explanation = Some(explanation);
         self
     }
 
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after_s = Some(seconds);
+        self.0.retry_after_s = Some(seconds);
         self
     }
 
     #[must_use]
     pub fn cause(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.cause = Some(cause.into());
+        self.0.cause = Some(cause.into());
         self
     }
 
     pub fn unauthenticated() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "You are not signed in, or your sign-in has expired")
-            .hint("Sign in again; your sessions go on meanwhile")
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "You are not signed in, or your sign-in has expired",
+        )
+        .hint("Sign in again; your sessions go on meanwhile")
     }
 
     pub fn forbidden() -> Self {
@@ -125,15 +132,19 @@ impl From<StoreError> for ApiError {
             StoreError::Unavailable(_) => {
                 unavailable("database_unavailable", "Meridian's database cannot be reached").cause(error)
             }
-            StoreError::Timeout => unavailable("database_slow", "Meridian's database did not answer in time").cause(error),
-            StoreError::Query(_) | StoreError::Shape(_) | StoreError::Migrate(_) | StoreError::Corrupt(_) => Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "Meridian could not do this because of an error of its own",
-            )
-            .hop(Hop::Web)
-            .hint("Tell an administrator the request id")
-            .cause(error),
+            StoreError::Timeout => {
+                unavailable("database_slow", "Meridian's database did not answer in time").cause(error)
+            }
+            StoreError::Query(_) | StoreError::Shape(_) | StoreError::Migrate(_) | StoreError::Corrupt(_) => {
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal",
+                    "Meridian could not do this because of an error of its own",
+                )
+                .hop(Hop::Web)
+                .hint("Tell an administrator the request id")
+                .cause(error)
+            }
         }
     }
 }
@@ -155,12 +166,22 @@ pub(super) struct Unframed(std::sync::Arc<ApiError>);
 impl Unframed {
     /// The answer with its body.
     pub(super) fn frame(self, request_id: &str) -> Response {
-        let error = &self.0;
+        let error = &self.0.0;
         let causes = error.cause.as_deref().map(chain);
         if error.status.is_server_error() {
-            tracing::warn!(code = error.code, status = error.status.as_u16(), cause = causes, "a request failed");
+            tracing::warn!(
+                code = error.code,
+                status = error.status.as_u16(),
+                cause = causes,
+                "a request failed"
+            );
         } else {
-            tracing::debug!(code = error.code, status = error.status.as_u16(), cause = causes, "a request was refused");
+            tracing::debug!(
+                code = error.code,
+                status = error.status.as_u16(),
+                cause = causes,
+                "a request was refused"
+            );
         }
         let body = ErrorView {
             error: ErrorBodyView {
@@ -182,7 +203,7 @@ impl Unframed {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.0.status.into_response();
         response.extensions_mut().insert(Unframed(std::sync::Arc::new(self)));
         response
     }

@@ -59,12 +59,15 @@ fn token_of(headers: &HeaderMap) -> Option<&str> {
     if let Some(value) = headers.get(AUTHORIZATION) {
         return value.to_str().ok()?.strip_prefix("Bearer ").map(str::trim);
     }
-    headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';')).find_map(
-        |pair| {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .find_map(|pair| {
             let (name, value) = pair.trim().split_once('=')?;
             (name == COOKIE_NAME).then_some(value)
-        },
-    )
+        })
 }
 
 impl FromRequestParts<AppState> for Token {
@@ -160,5 +163,6 @@ fn refuse(rejection: JsonRejection) -> ApiError {
         _ => "malformed",
     };
     // The text names the field and the place, and quotes at most the field's name.
-    ApiError::new(status, code, rejection.body_text()).hint("See /api/v1/openapi.json for the shape of the body")
+    ApiError::new(status, code, rejection.body_text())
+        .hint("See /api/v1/openapi.json for the shape of the body")
 }

@@ -14,7 +14,10 @@ use crate::state::AppState;
 /// 200 when this node serves and reaches the database.
 pub(super) async fn healthcheck(State(state): State<AppState>) -> (StatusCode, Json<Value>) {
     if state.tasks.stopping().is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ok": false, "error": "this node is stopping"})));
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(json!({"ok": false, "error": "this node is stopping"})),
+        );
     }
     match state.store.ping().await {
         Ok(()) => (StatusCode::OK, Json(json!({"ok": true}))),

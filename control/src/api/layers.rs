@@ -7,8 +7,8 @@ use axum::{
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-            X_FRAME_OPTIONS,
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN, REFERRER_POLICY,
+            X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
         },
     },
     middleware::Next,
@@ -30,7 +30,8 @@ const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src '
 pub(super) async fn frame(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let request_id = Uuid::now_v7().to_string();
     request.extensions_mut().insert(RequestId(request_id.clone()));
-    let span = tracing::info_span!("request", request_id, method = %request.method(), path = request.uri().path());
+    let span =
+        tracing::info_span!("request", request_id, method = %request.method(), path = request.uri().path());
     let api = request.uri().path().starts_with("/api/");
     let limit = Duration::from_secs(state.settings.request_wait_s);
     async move {
@@ -66,9 +67,13 @@ pub(super) async fn guard(State(state): State<AppState>, request: Request, next:
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let headers = request.headers();
     if !safe && headers.contains_key(COOKIE) && !same_site(&state, headers) {
-        return ApiError::new(StatusCode::FORBIDDEN, "cross_site", "This request came from another site's page")
-            .hint("Use Meridian's own console")
-            .into_response();
+        return ApiError::new(
+            StatusCode::FORBIDDEN,
+            "cross_site",
+            "This request came from another site's page",
+        )
+        .hint("Use Meridian's own console")
+        .into_response();
     }
     next.run(request).await
 }

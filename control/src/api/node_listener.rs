@@ -100,7 +100,8 @@ impl Watch {
                 return None;
             }
         };
-        let line = if self.fresh || update.version > self.since { line(&update) } else { Bytes::from_static(b"\n") };
+        let line =
+            if self.fresh || update.version > self.since { line(&update) } else { Bytes::from_static(b"\n") };
         self.since = update.version;
         self.fresh = false;
         Some((Ok(line), self))

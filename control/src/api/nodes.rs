@@ -24,7 +24,10 @@ const ENROLLMENT_S: u64 = 60 * 60;
 /// Every node, with what it reports.
 #[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes",
     responses((status = 200, body = Page<NodeView>), (status = 403, body = ErrorView)))]
-pub(super) async fn list_nodes(State(state): State<AppState>, _: Admin) -> Result<Json<Page<NodeView>>, ApiError> {
+pub(super) async fn list_nodes(
+    State(state): State<AppState>,
+    _: Admin,
+) -> Result<Json<Page<NodeView>>, ApiError> {
     Ok(Json(Page::whole(state.store.list_nodes().await?)))
 }
 
@@ -74,7 +77,9 @@ pub(super) async fn create_enrollment(
     Body(new): Body<NewEnrollment>,
 ) -> Result<(StatusCode, Json<EnrollmentView>), ApiError> {
     if new.role == NodeRole::Web {
-        return Err(ApiError::invalid("a Web App node needs no enrolment: it has the database and the master key"));
+        return Err(ApiError::invalid(
+            "a Web App node needs no enrolment: it has the database and the master key",
+        ));
     }
     let zone = state.store.find_zone(&new.zone).await?.ok_or_else(|| ApiError::not_found("zone"))?;
     let token = random_token();

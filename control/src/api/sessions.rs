@@ -52,7 +52,11 @@ pub(super) async fn launch_session(
     let key = match headers.get("idempotency-key").map(|key| key.to_str()) {
         None => None,
         Some(Ok(key)) if (1..=MAX_KEY_BYTES).contains(&key.len()) => Some(key),
-        Some(_) => return Err(ApiError::invalid(format!("Idempotency-Key must have 1 to {MAX_KEY_BYTES} characters"))),
+        Some(_) => {
+            return Err(ApiError::invalid(format!(
+                "Idempotency-Key must have 1 to {MAX_KEY_BYTES} characters"
+            )));
+        }
     };
     match state.store.launch(token, new.workspace_id, new.zone.as_deref(), key, &origin).await? {
         Launch::Ok { session, replayed, .. } => {
@@ -241,8 +245,14 @@ pub(super) async fn connect_session(
     }
     let (target, settings) = match state.store.connect(token, id).await? {
         Connect::Ok { user_id, zone_id, agent_id, epoch, generation, settings } => {
-            let target =
-                ConnectTarget { session: id, user: user_id, zone: zone_id, agent: agent_id, epoch, generation };
+            let target = ConnectTarget {
+                session: id,
+                user: user_id,
+                zone: zone_id,
+                agent: agent_id,
+                epoch,
+                generation,
+            };
             (target, settings)
         }
         Connect::Unauthenticated => return Err(ApiError::unauthenticated()),
@@ -257,7 +267,8 @@ pub(super) async fn connect_session(
             .hint("Launch the workspace again"));
         }
     };
-    let ticket = tickets::ticket(state.deployment.id, &target, transport, request.jkt, state.clock.control_now());
+    let ticket =
+        tickets::ticket(state.deployment.id, &target, transport, request.jkt, state.clock.control_now());
     let token = state.deployment.signing_key.sign_ticket(&ticket);
     Ok(Json(tickets::connect_view(&settings, &page, id, transport, &token)))
 }

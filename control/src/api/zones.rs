@@ -69,7 +69,11 @@ pub(crate) fn check_name(name: &str) -> Result<(), ApiError> {
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         && !name.starts_with('-')
         && !name.ends_with('-');
-    if fits { Ok(()) } else { Err(ApiError::invalid("a zone's name has 1 to 40 of a-z, 0-9 and - (not at its ends)")) }
+    if fits {
+        Ok(())
+    } else {
+        Err(ApiError::invalid("a zone's name has 1 to 40 of a-z, 0-9 and - (not at its ends)"))
+    }
 }
 
 fn view(zone: ZoneRow, role: Role) -> ZoneView {

@@ -48,7 +48,11 @@ impl Passwords {
     ///
     /// # Errors
     /// When too many wait already.
-    pub async fn verify(&self, password: Secret<String>, stored: Option<String>) -> Result<bool, PasswordError> {
+    pub async fn verify(
+        &self,
+        password: Secret<String>,
+        stored: Option<String>,
+    ) -> Result<bool, PasswordError> {
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.decoy.to_string());
         let fits = self
@@ -61,7 +65,10 @@ impl Passwords {
         Ok(known && fits)
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordError> {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PasswordError> {
         let wait = std::time::Duration::from_secs(10);
         let place = tokio::time::timeout(wait, self.places.clone().acquire_owned())
             .await
@@ -77,7 +84,10 @@ impl Passwords {
 }
 
 fn hash_now(password: &str) -> Result<String, PasswordError> {
-    Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()).map_err(|_| PasswordError::Hash)
+    Argon2::default()
+        .hash_password(password.as_bytes())
+        .map(|hash| hash.to_string())
+        .map_err(|_| PasswordError::Hash)
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ pub enum SealError {
     File { path: String, source: std::io::Error },
     #[error("the master key file {path} must hold 64 hex digits and nothing else")]
     Malformed { path: String },
-    #[error("the master key does not open what this database holds: it is another deployment's, or was replaced")]
+    #[error(
+        "the master key does not open what this database holds: it is another deployment's, or was replaced"
+    )]
     WrongKey,
 }
 
@@ -36,16 +38,22 @@ impl Sealer {
             Ok(text) => Secret::new(text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && may_create => {
                 let text = hex::encode(random_bytes::<32>());
-                let mut out =
-                    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(file)?;
+                let mut out = fs::OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(path)
+                    .map_err(file)?;
                 out.write_all(text.as_bytes()).map_err(file)?;
                 out.sync_all().map_err(file)?;
                 Secret::new(text)
             }
             Err(error) => return Err(file(error)),
         };
-        let bytes =
-            hex::decode(text.expose().trim()).ok().filter(|bytes| bytes.len() == 32).ok_or(SealError::Malformed { path: shown })?;
+        let bytes = hex::decode(text.expose().trim())
+            .ok()
+            .filter(|bytes| bytes.len() == 32)
+            .ok_or(SealError::Malformed { path: shown })?;
         Self::from_bytes(&bytes)
     }
 
@@ -79,8 +87,10 @@ impl Sealer {
         let (nonce, rest) = sealed.split_at(NONCE_LEN);
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::WrongKey)?;
         let mut rest = rest.to_vec();
-        let plain =
-            self.key.open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut rest).map_err(|_| SealError::WrongKey)?;
+        let plain = self
+            .key
+            .open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut rest)
+            .map_err(|_| SealError::WrongKey)?;
         Ok(Secret::new(plain.to_vec()))
     }
 }

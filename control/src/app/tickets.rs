@@ -122,6 +122,9 @@ mod tests {
         assert_eq!(url(&shared, &page), format!("ws://localhost:8080/desktop-london/{session}/stream"));
         let apart = ZoneSettings { proxy_hostname: "london.example.org".into(), proxy_port: 8443, ..shared };
         let page = RequestPage { secure: true, port: None, ..page };
-        assert_eq!(url(&apart, &page), format!("wss://london.example.org:8443/desktop-london/{session}/stream"));
+        assert_eq!(
+            url(&apart, &page),
+            format!("wss://london.example.org:8443/desktop-london/{session}/stream")
+        );
     }
 }

@@ -142,7 +142,8 @@ impl Store {
             .await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let role: &str = row.try_get(0)?;
-        let role = NodeRole::parse(role).ok_or_else(|| StoreError::Corrupt(format!("a node's role is {role}")))?;
+        let role =
+            NodeRole::parse(role).ok_or_else(|| StoreError::Corrupt(format!("a node's role is {role}")))?;
         let zone: Option<meridian_ids::Uuid> = row.try_get(1)?;
         Ok(Some(NodeCredentials { role, zone: zone.map(ZoneId), public_point: row.try_get(2)? }))
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
+};
 use meridian_runtime::{Clock, Tasks};
 use serde::de::DeserializeOwned;
 use tokio_postgres::{
@@ -31,7 +33,9 @@ impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         use tokio_postgres::error::SqlState;
         match error.code() {
-            Some(code) if *code == SqlState::QUERY_CANCELED || *code == SqlState::LOCK_NOT_AVAILABLE => Self::Timeout,
+            Some(code) if *code == SqlState::QUERY_CANCELED || *code == SqlState::LOCK_NOT_AVAILABLE => {
+                Self::Timeout
+            }
             // Shutting down, starting up, out of connections or disk: not the statement's fault.
             Some(code) if ["57P", "53", "08"].iter().any(|class| code.code().starts_with(class)) => {
                 Self::Unavailable(Box::new(error))
@@ -59,8 +63,12 @@ impl StoreError {
     #[must_use]
     pub fn violates(&self, constraint: &str) -> bool {
         match self {
-            Self::Query(error) => error.as_db_error().and_then(|error| error.constraint()) == Some(constraint),
-            Self::Unavailable(_) | Self::Timeout | Self::Shape(_) | Self::Migrate(_) | Self::Corrupt(_) => false,
+            Self::Query(error) => {
+                error.as_db_error().and_then(|error| error.constraint()) == Some(constraint)
+            }
+            Self::Unavailable(_) | Self::Timeout | Self::Shape(_) | Self::Migrate(_) | Self::Corrupt(_) => {
+                false
+            }
         }
     }
 }

@@ -120,15 +120,8 @@ impl Store {
     ) -> Result<Launch, StoreError> {
         let session = SessionId::generate();
         let token = token.0.as_slice();
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
-            &token,
-            &session.0,
-            &workspace.0,
-            &zone,
-            &idempotency_key,
-            &origin.address,
-            &origin.request_id,
-        ];
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
+            [&token, &session.0, &workspace.0, &zone, &idempotency_key, &origin.address, &origin.request_id];
         self.call(LAUNCH, &parameters).await
     }
 

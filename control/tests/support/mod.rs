@@ -15,7 +15,9 @@ use meridian_ids::{NodeId, SessionId};
 use meridian_model::{NodeRole, Resources, ZoneSettings};
 use meridian_runtime::{Clock, Health, Tasks};
 use meridian_settings::{FurnishEnrollment, FurnishSettings, FurnishZone, WebSettings};
-use meridian_wire::{AgentReport, EnrollRequest, EnrollResponse, Heartbeat, ImageReport, Observation, ObservedSession};
+use meridian_wire::{
+    AgentReport, EnrollRequest, EnrollResponse, Heartbeat, ImageReport, Observation, ObservedSession,
+};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -124,7 +126,11 @@ impl Site {
         ensure!(status == StatusCode::CREATED, "{made}");
         let token = made["token"].as_str().unwrap_or_default().to_owned();
         let node = enroll(&self.anonymous(), token, &format!("agent-{zone}")).await?.node_id;
-        let agent = FakeAgent { node, store: self.store().clone(), total: Resources { cpu_milli: cores * 1000, memory_mb: cores * 4096 } };
+        let agent = FakeAgent {
+            node,
+            store: self.store().clone(),
+            total: Resources { cpu_milli: cores * 1000, memory_mb: cores * 4096 },
+        };
         agent.report(Vec::new()).await?;
         Ok(agent)
     }
@@ -162,7 +168,8 @@ pub async fn enroll(client: &Client, token: String, name: &str) -> Result<Enroll
         address: "127.0.0.1:1".into(),
         version: "0.1.0".into(),
     };
-    let (status, body) = client.send(Method::POST, "/api/v1/nodes/enroll", Some(serde_json::to_value(request)?)).await?;
+    let (status, body) =
+        client.send(Method::POST, "/api/v1/nodes/enroll", Some(serde_json::to_value(request)?)).await?;
     ensure!(status == StatusCode::OK, "{status} {body}");
     Ok(serde_json::from_value(body)?)
 }
@@ -206,7 +213,14 @@ impl Client {
 
     pub async fn launch(&self, workspace: &str, zone: &str, key: &str) -> Result<(StatusCode, Value)> {
         let body = json!({"workspace_id": workspace, "zone": zone});
-        read(self.request(Method::POST, "/api/v1/sessions").header("idempotency-key", key).json(&body).send().await?).await
+        read(
+            self.request(Method::POST, "/api/v1/sessions")
+                .header("idempotency-key", key)
+                .json(&body)
+                .send()
+                .await?,
+        )
+        .await
     }
 
     pub async fn state_of(&self, session: &str) -> Result<String> {
@@ -218,7 +232,14 @@ impl Client {
 pub async fn read(response: Response) -> Result<(StatusCode, Value)> {
     let status = response.status();
     let text = response.text().await?;
-    Ok((status, if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) }))
+    Ok((
+        status,
+        if text.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&text).unwrap_or(Value::String(text))
+        },
+    ))
 }
 
 /// An agent that only reports.
@@ -231,7 +252,10 @@ pub struct FakeAgent {
 impl FakeAgent {
     /// One heartbeat; gives the update that answers it.
     pub async fn report(&self, sessions: Vec<ObservedSession>) -> Result<Value> {
-        let image = |name: &str| ImageReport { reference: format!("meridian/{name}:dev"), image_id: "sha256:0".into() };
+        let image = |name: &str| ImageReport {
+            reference: format!("meridian/{name}:dev"),
+            image_id: "sha256:0".into(),
+        };
         let beat = Heartbeat {
             since: 0,
             epoch: 0,

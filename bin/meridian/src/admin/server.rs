@@ -65,7 +65,10 @@ impl Server {
     /// With a name and a password; the password is asked for when nothing has it.
     pub async fn sign_in(access: &Access) -> Result<Self, Failure> {
         let url = access.url.clone().unwrap_or_else(|| "http://127.0.0.1:8080".into());
-        let username = access.username.clone().ok_or_else(|| Failure::new("no user is named").hint("Add --username NAME"))?;
+        let username = access
+            .username
+            .clone()
+            .ok_or_else(|| Failure::new("no user is named").hint("Add --username NAME"))?;
         let password = match &access.password {
             Some(password) => password.clone(),
             None => read_secret(&format!("Password of {username}: "))?,
@@ -101,7 +104,8 @@ impl Server {
 
     /// One call of the API; the error envelope becomes the failure.
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Failure> {
-        let mut request = self.http.request(method, format!("{}/api/v1{path}", self.profile.url)).timeout(LIMIT);
+        let mut request =
+            self.http.request(method, format!("{}/api/v1{path}", self.profile.url)).timeout(LIMIT);
         if !self.profile.token.is_empty() {
             request = request.bearer_auth(&self.profile.token);
         }
@@ -139,5 +143,7 @@ fn profile_path() -> Result<PathBuf, Failure> {
     let folder = std::env::var_os("XDG_CONFIG_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
-    folder.map(|folder| folder.join("meridian/profile.json")).ok_or_else(|| Failure::new("no home directory is known"))
+    folder
+        .map(|folder| folder.join("meridian/profile.json"))
+        .ok_or_else(|| Failure::new("no home directory is known"))
 }

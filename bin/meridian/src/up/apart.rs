@@ -146,7 +146,9 @@ impl One {
                 }
                 match self.spawn() {
                     Ok(child) => break child,
-                    Err(failure) => tracing::error!(process = self.name, ?failure, "it could not be started again"),
+                    Err(failure) => {
+                        tracing::error!(process = self.name, ?failure, "it could not be started again")
+                    }
                 }
             };
         }

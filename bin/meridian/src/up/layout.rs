@@ -1,10 +1,6 @@
 //! Who listens where, and what each role is told: the settings of every role on this machine.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::PathBuf,
-};
+use std::{fs, net::SocketAddr, path::PathBuf};
 
 use meridian_identity::NodeFiles;
 use meridian_model::{NodeRole, ZoneSettings};

@@ -26,7 +26,11 @@ pub async fn wait(database: &tokio_postgres::Config, layout: &Layout, tasks: &Ta
             return Ok(());
         }
         if Instant::now() > until {
-            tracing::warn!(ready, expected = layout.nodes(), "not every node has reported; see the console's Nodes page");
+            tracing::warn!(
+                ready,
+                expected = layout.nodes(),
+                "not every node has reported; see the console's Nodes page"
+            );
             return Ok(());
         }
     }

@@ -25,7 +25,8 @@ pub struct Welcome {
 
 impl Welcome {
     pub fn prepare(secrets: &Path, ca_file: Option<PathBuf>) -> Result<Self, Failure> {
-        let (password_file, made_file) = (secrets.join("first-password"), secrets.join("first-password-used"));
+        let (password_file, made_file) =
+            (secrets.join("first-password"), secrets.join("first-password-used"));
         let _ = fs::remove_file(&made_file);
         #[expect(clippy::disallowed_methods, reason = "the executable reads the environment")]
         let given = std::env::var("MERIDIAN_ADMIN_PASSWORD").ok().filter(|password| !password.is_empty());
@@ -43,7 +44,9 @@ impl Welcome {
                 writeln!(out, "  user                admin")?;
                 writeln!(out, "  password            {password}   (shown this once)")?;
             }
-            (true, None) => writeln!(out, "  user                admin, with the password in MERIDIAN_ADMIN_PASSWORD")?,
+            (true, None) => {
+                writeln!(out, "  user                admin, with the password in MERIDIAN_ADMIN_PASSWORD")?
+            }
             (false, _) => writeln!(out, "  user                admin, with the password of the first start")?,
         }
         if let Some(ca_file) = &self.ca_file {

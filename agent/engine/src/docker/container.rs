@@ -15,7 +15,7 @@ use super::home::HOME_DIRECTORY;
 const MIB: i64 = 1 << 20;
 /// Less is of no use to a program that needs any.
 const LEAST_TMP_MB: i64 = 16;
-/// Sockets, locks and pid files; nothing of a user's.
+/// What the system's own programs expect to be there; the workspace's user cannot write to it.
 const RUN_MB: i64 = 16;
 
 /// What was made for the container beforehand.
@@ -81,7 +81,7 @@ fn tmpfs(tmp_mb: i64) -> HashMap<String, String> {
         // Programs are unpacked and run from /tmp by installers and language tools.
         ("/tmp".into(), format!("rw,nosuid,nodev,exec,size={tmp_mb}m,mode=1777")),
         ("/var/tmp".into(), of(tmp_mb, "1777")),
-        ("/run".into(), of(RUN_MB, "1777")),
+        ("/run".into(), of(RUN_MB, "0755")),
     ])
 }
 

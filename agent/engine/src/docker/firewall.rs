@@ -2,11 +2,17 @@
 //!
 //! From such a bridge no packet reaches the host, another bridge of ours, or an address that is not public; towards it, nothing begins a
 //! conversation. The one exception is DNS to the host's own name servers where those are private, because the engine's embedded resolver asks
-//! them from inside the container's network. The table is replaced whole in one transaction, so it is never absent once it is there.
+//! them from inside the container's network. The table is replaced whole in one transaction, so it is never absent while a bridge is there; it goes with the
+//! last of them.
 
 use std::{fmt::Write, net::Ipv4Addr, process::Stdio, time::Duration};
 
-use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    process::Command,
+    sync::{RwLock, RwLockReadGuard},
+    time::timeout,
+};
 
 use crate::Owner;
 
@@ -18,46 +24,45 @@ const NOT_PUBLIC: &str = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169
 pub(super) struct Firewall {
     table: String,
     prefix: String,
+    /// Held for reading while a bridge is being made, so that the table is not removed between its making and the bridge's.
+    users: RwLock<()>,
 }
 
 impl Firewall {
     pub(super) fn new(owner: &Owner) -> Self {
-        Self { table: owner.nft_table(), prefix: owner.bridge_prefix() }
+        Self { table: owner.nft_table(), prefix: owner.bridge_prefix(), users: RwLock::new(()) }
     }
 
-    /// Puts the rules in place, whatever was there. The error is a reason for people.
-    pub(super) async fn install(&self) -> Result<(), String> {
-        if !rustix::process::geteuid().is_root() {
-            return Err("this agent is not root, so it cannot set packet filter rules".into());
-        }
-        let rules = self.rules(&name_servers());
-        let mut nft = Command::new("nft")
-            .args(["-f", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| format!("the program nft (package nftables) cannot be run: {error}"))?;
-        let run = async {
-            if let Some(mut input) = nft.stdin.take() {
-                input.write_all(rules.as_bytes()).await?;
+    /// Puts the rules in place, whatever was there; they stay at least as long as the guard. The error is a reason for people.
+    pub(super) async fn install(&self) -> Result<RwLockReadGuard<'_, ()>, String> {
+        let users = self.users.read().await;
+        nft(&["-f", "-"], &self.rules(&name_servers())).await?;
+        Ok(users)
+    }
+
+    /// Whether the rules could be put in place.
+    pub(super) async fn check(&self) -> Result<(), String> {
+        nft(&["-c", "-f", "-"], &self.rules(&name_servers())).await
+    }
+
+    /// Removes the rules, unless a bridge is being made, or `in_use` says that there is one.
+    pub(super) async fn remove_unless<E>(
+        &self,
+        in_use: impl Future<Output = Result<bool, E>>,
+    ) -> Result<(), E> {
+        let Ok(_alone) = self.users.try_write() else { return Ok(()) };
+        if !in_use.await? {
+            let table = &self.table;
+            let rules = format!("table inet {table} {{}}\ndelete table inet {table}\n");
+            if let Err(reason) = nft(&["-f", "-"], &rules).await {
+                tracing::debug!(reason, "rules that nothing needs stay");
             }
-            nft.wait_with_output().await
-        };
-        match timeout(NFT_LIMIT, run).await {
-            Ok(Ok(output)) if output.status.success() => Ok(()),
-            Ok(Ok(output)) => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                Err(format!("nft refused the rules: {}", said.lines().next().unwrap_or("no reason given")))
-            }
-            Ok(Err(error)) => Err(format!("nft could not be spoken with: {error}")),
-            Err(_) => Err("nft did not end in time".into()),
         }
+        Ok(())
     }
 
     fn rules(&self, name_servers: &[Ipv4Addr]) -> String {
-        let Self { table, prefix } = self;
+        let Self { table, prefix, .. } = self;
         let mut dns = String::new();
         for server in name_servers {
             let _ = writeln!(dns, "    ip daddr {server} meta l4proto {{ tcp, udp }} th dport 53 accept");
@@ -87,6 +92,35 @@ table inet {table} {{
 }}
 "#
         )
+    }
+}
+
+async fn nft(arguments: &[&str], rules: &str) -> Result<(), String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("this agent is not root, so it cannot set packet filter rules".into());
+    }
+    let mut nft = Command::new("nft")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("the program nft (package nftables) cannot be run: {error}"))?;
+    let run = async {
+        if let Some(mut input) = nft.stdin.take() {
+            input.write_all(rules.as_bytes()).await?;
+        }
+        nft.wait_with_output().await
+    };
+    match timeout(NFT_LIMIT, run).await {
+        Ok(Ok(output)) if output.status.success() => Ok(()),
+        Ok(Ok(output)) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Err(format!("nft refused the rules: {}", said.lines().next().unwrap_or("no reason given")))
+        }
+        Ok(Err(error)) => Err(format!("nft could not be spoken with: {error}")),
+        Err(_) => Err("nft did not end in time".into()),
     }
 }
 

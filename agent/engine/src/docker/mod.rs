@@ -79,7 +79,13 @@ impl DockerEngine {
         let info = self.client.call("its description", |docker| async move { docker.info().await }).await?;
         let mut problems = Vec::new();
         let mut networks = vec![Network::None, Network::Full];
-        match self.firewall.install().await {
+        // Rules that someone flushed under running workspaces are put back here.
+        let rules = if network::has_bridges(&self.client, &self.owner).await? {
+            self.firewall.install().await.map(drop)
+        } else {
+            self.firewall.check().await
+        };
+        match rules {
             Ok(()) => networks.push(Network::Internet),
             Err(reason) => problems.push(Problem { code: "network_rules", message: reason }),
         }
@@ -258,7 +264,7 @@ impl DockerEngine {
                 })
                 .await?;
         }
-        network::remove(&self.client, &self.owner, session).await?;
+        network::remove(&self.client, &self.owner, &self.firewall, session).await?;
         home::remove(&self.client, session).await?;
         self.places
             .remove(session)

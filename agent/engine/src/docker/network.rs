@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bollard::models::NetworkCreateRequest;
+use bollard::{models::NetworkCreateRequest, query_parameters::ListNetworksOptionsBuilder};
 use meridian_ids::SessionId;
 use meridian_model::Network;
 
@@ -22,7 +22,7 @@ pub(super) async fn create(
         Network::Full => Ok("bridge".into()),
         Network::Internet => {
             // Before each start: rules that someone flushed meanwhile are there again before the workspace is.
-            firewall.install().await.map_err(|reason| {
+            let _rules = firewall.install().await.map_err(|reason| {
                 EngineError::Refused(format!("this node cannot keep a workspace to the internet: {reason}"))
             })?;
             create_bridge(client, owner, session).await
@@ -33,7 +33,7 @@ pub(super) async fn create(
 async fn create_bridge(client: &Client, owner: &Owner, session: SessionId) -> Result<String, EngineError> {
     let name = session_name(session);
     // The engine allows two networks of one name: a start that was interrupted may have left its own.
-    remove(client, owner, session).await?;
+    remove_bridge(client, owner, session).await?;
     let options = HashMap::from([
         ("com.docker.network.bridge.name".into(), owner.bridge(session)),
         ("com.docker.network.bridge.enable_icc".into(), "false".into()),
@@ -52,16 +52,39 @@ async fn create_bridge(client: &Client, owner: &Owner, session: SessionId) -> Re
     Ok(name)
 }
 
-pub(super) async fn remove(client: &Client, owner: &Owner, session: SessionId) -> Result<(), EngineError> {
+/// Removes a session's bridge and, after the last one, the rules.
+pub(super) async fn remove(
+    client: &Client,
+    owner: &Owner,
+    firewall: &Firewall,
+    session: SessionId,
+) -> Result<(), EngineError> {
+    if remove_bridge(client, owner, session).await? {
+        firewall.remove_unless(has_bridges(client, owner)).await?;
+    }
+    Ok(())
+}
+
+/// Whether there is any bridge of this owner's.
+pub(super) async fn has_bridges(client: &Client, owner: &Owner) -> Result<bool, EngineError> {
+    let options = ListNetworksOptionsBuilder::new().filters(&owner.filter()).build();
+    let networks = client
+        .call("the list of networks", |docker| async move { docker.list_networks(Some(options)).await })
+        .await?;
+    Ok(!networks.is_empty())
+}
+
+async fn remove_bridge(client: &Client, owner: &Owner, session: SessionId) -> Result<bool, EngineError> {
     let name = session_name(session);
     let inspected = name.clone();
     let found = client
         .find("a network", |docker| async move { docker.inspect_network(&inspected, None).await })
         .await?;
-    if found.is_some_and(|network| network.labels.is_some_and(|labels| owner.owns(&labels))) {
+    let is_ours = found.is_some_and(|network| network.labels.is_some_and(|labels| owner.owns(&labels)));
+    if is_ours {
         client
             .find("the network's removal", |docker| async move { docker.remove_network(&name).await })
             .await?;
     }
-    Ok(())
+    Ok(is_ours)
 }

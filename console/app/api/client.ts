@@ -6,7 +6,7 @@
 import createClient from 'openapi-fetch';
 import { problemFromAnswer, problemFromSilence } from './problem';
 import type { paths } from './schema';
-import type { Connect, Explanation, Me, Node, Session, Workspace, Zone } from './types';
+import type { Connect, Explanation, Me, Node, Page, Session, Workspace, Zone } from './types';
 
 const ANSWER_WITHIN_MS = 15_000;
 
@@ -17,11 +17,6 @@ const api = createClient<paths>({
   headers: { 'Content-Type': 'application/json' },
   fetch: limitedFetch,
 });
-
-export interface Page<T> {
-  items: T[];
-  next?: string | null;
-}
 
 async function limitedFetch(request: Request): Promise<Response> {
   const limit = AbortSignal.timeout(ANSWER_WITHIN_MS);
@@ -57,16 +52,16 @@ export function getMe(): Promise<Me> {
   return unwrap(api.GET('/api/v1/auth/me'));
 }
 
-export function listWorkspaces(cursor?: string): Promise<Page<Workspace>> {
-  return unwrap(api.GET('/api/v1/workspaces', { params: { query: { cursor } } }));
+export async function listWorkspaces(): Promise<Workspace[]> {
+  return (await unwrap(api.GET('/api/v1/workspaces'))).items as Workspace[];
 }
 
-export function listZones(cursor?: string): Promise<Page<Zone>> {
-  return unwrap(api.GET('/api/v1/zones', { params: { query: { cursor } } }));
+export async function listZones(): Promise<Zone[]> {
+  return (await unwrap(api.GET('/api/v1/zones'))).items;
 }
 
-export function listNodes(cursor?: string): Promise<Page<Node>> {
-  return unwrap(api.GET('/api/v1/nodes', { params: { query: { cursor } } }));
+export async function listNodes(): Promise<Node[]> {
+  return (await unwrap(api.GET('/api/v1/nodes'))).items as Node[];
 }
 
 export interface SessionFilter {
@@ -74,30 +69,29 @@ export interface SessionFilter {
   ended?: boolean;
 }
 
-export function listSessions(filter: SessionFilter, cursor?: string): Promise<Page<Session>> {
-  return unwrap(api.GET('/api/v1/sessions', { params: { query: { ...filter, cursor } } }));
+export async function listSessions(filter: SessionFilter, cursor?: string): Promise<Page<Session>> {
+  return (await unwrap(api.GET('/api/v1/sessions', { params: { query: { ...filter, cursor } } }))) as Page<Session>;
 }
 
-export function getSession(id: string): Promise<Session> {
-  return unwrap(api.GET('/api/v1/sessions/{id}', { params: { path: { id } } }));
+export async function getSession(id: string): Promise<Session> {
+  return (await unwrap(api.GET('/api/v1/sessions/{id}', { params: { path: { id } } }))) as Session;
 }
 
-export function getExplanation(id: string): Promise<Explanation> {
-  return unwrap(api.GET('/api/v1/sessions/{id}/explanation', { params: { path: { id } } }));
+export async function getExplanation(id: string): Promise<Explanation> {
+  return (await unwrap(api.GET('/api/v1/sessions/{id}/explanation', { params: { path: { id } } }))) as Explanation;
 }
 
-export function endSession(id: string): Promise<Session> {
-  return unwrap(api.DELETE('/api/v1/sessions/{id}', { params: { path: { id } } }));
+export async function endSession(id: string): Promise<Session> {
+  return (await unwrap(api.DELETE('/api/v1/sessions/{id}', { params: { path: { id } } }))) as Session;
 }
 
 /** `key` makes the call safe to repeat: the server launches once for each. */
-export function launch(workspaceId: string, zone: string | null, key: string): Promise<Session> {
-  return unwrap(
-    api.POST('/api/v1/sessions', {
-      params: { header: { 'Idempotency-Key': key } },
-      body: zone === null ? { workspace_id: workspaceId } : { workspace_id: workspaceId, zone },
-    }),
-  );
+export async function launch(workspaceId: string, zone: string | null, key: string): Promise<Session> {
+  const call = api.POST('/api/v1/sessions', {
+    params: { header: { 'Idempotency-Key': key } },
+    body: { workspace_id: workspaceId, ...(zone === null ? {} : { zone }) },
+  });
+  return (await unwrap(call)) as Session;
 }
 
 export function connect(id: string, thumbprint: string | null): Promise<Connect> {

@@ -11,15 +11,14 @@ import {
   useQueryClient,
 } from '@tanstack/react-query';
 import * as api from './client';
-import type { Page } from './client';
 import { Problem, asProblem } from './problem';
-import type { Me, Session, SessionState } from './types';
+import type { Me, Page, Session, SessionState } from './types';
 
 const POLL_MS = 1_000;
 const LIVE_REFRESH_MS = 5_000;
 const PASSING_REFRESH_MS = 1_500;
 const ADMIN_REFRESH_MS = 10_000;
-/** Catalogues are read whole; this bounds what a server that never stops could make a browser fetch. */
+/** One's own live sessions are read whole; this bounds what a server that never stops could make a browser fetch. */
 const MAX_PAGES = 50;
 
 const keys = {
@@ -93,11 +92,11 @@ export function useSignOut() {
 }
 
 export function useWorkspaces() {
-  return useQuery({ queryKey: keys.workspaces, queryFn: () => everyPage(api.listWorkspaces), staleTime: 60_000 });
+  return useQuery({ queryKey: keys.workspaces, queryFn: api.listWorkspaces, staleTime: 60_000 });
 }
 
 export function useZones() {
-  return useQuery({ queryKey: keys.zones, queryFn: () => everyPage(api.listZones), staleTime: 30_000 });
+  return useQuery({ queryKey: keys.zones, queryFn: api.listZones, staleTime: 30_000 });
 }
 
 /** The caller's sessions that are not over. */
@@ -120,12 +119,7 @@ export function useSessions(filter: api.SessionFilter) {
 }
 
 export function useNodes() {
-  return useInfiniteQuery({
-    queryKey: keys.nodes,
-    queryFn: ({ pageParam }) => api.listNodes(pageParam),
-    ...pages,
-    refetchInterval: ADMIN_REFRESH_MS,
-  });
+  return useQuery({ queryKey: keys.nodes, queryFn: api.listNodes, refetchInterval: ADMIN_REFRESH_MS });
 }
 
 export function useExplanation(id: string | null) {

@@ -13,39 +13,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["Credentials"];
-                };
-            };
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["SignedIn"];
-                    };
-                };
-                /** @description error */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
+        /** Signs in. Two database round trips: the stored hash and the throttles; then, argon2 done, the outcome. */
+        post: operations["login"];
         delete?: never;
         options?: never;
         head?: never;
@@ -61,33 +30,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                204: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content?: never;
-                };
-                /** @description error */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
+        /** Signs out, at once and everywhere this login is used. */
+        post: operations["logout"];
         delete?: never;
         options?: never;
         head?: never;
@@ -101,35 +45,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Me"];
-                    };
-                };
-                /** @description error */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
+        /** The signed-in user. */
+        get: operations["me"];
         put?: never;
         post?: never;
         delete?: never;
@@ -138,44 +55,15 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/workspaces": {
+    "/api/v1/nodes": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: {
-                    cursor?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["WorkspaceList"];
-                    };
-                };
-                /** @description error */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
+        /** Every node, with what it reports. */
+        get: operations["list_nodes"];
         put?: never;
         post?: never;
         delete?: never;
@@ -184,46 +72,51 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/zones": {
+    "/api/v1/nodes/enrollments": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: {
-                    cursor?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ZoneList"];
-                    };
-                };
-                /** @description error */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
+        get?: never;
         put?: never;
-        post?: never;
+        /** A single-use token with which a new node joins. */
+        post: operations["create_enrollment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/drain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Nothing new is placed on the node; what runs goes on. */
+        post: operations["drain_node"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/undrain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The node takes new work again. */
+        post: operations["undrain_node"];
         delete?: never;
         options?: never;
         head?: never;
@@ -237,75 +130,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: {
-                    all?: boolean;
-                    ended?: boolean;
-                    cursor?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["SessionList"];
-                    };
-                };
-                /** @description error */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
+        /** The caller's sessions, newest first; everybody's for administrators who ask. */
+        get: operations["list_sessions"];
         put?: never;
-        post: {
-            parameters: {
-                query?: never;
-                header?: {
-                    "Idempotency-Key"?: string;
-                };
-                path?: never;
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["LaunchRequest"];
-                };
-            };
-            responses: {
-                /** @description ok */
-                201: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Session"];
-                    };
-                };
-                /** @description error */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
+        /** Launches a workspace. With an `Idempotency-Key` header, a repeated request gets the session that the first one made. */
+        post: operations["launch_session"];
         delete?: never;
         options?: never;
         head?: never;
@@ -319,116 +148,12 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Session"];
-                    };
-                };
-                /** @description error */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
+        /** One session. */
+        get: operations["get_session"];
         put?: never;
         post?: never;
-        delete: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                202: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Session"];
-                    };
-                };
-                /** @description error */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/sessions/{id}/explanation": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["Explanation"];
-                    };
-                };
-                /** @description error */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
-        put?: never;
-        post?: never;
-        delete?: never;
+        /** Ends a session: its workspace is stopped and everything in it is removed. */
+        delete: operations["end_session"];
         options?: never;
         head?: never;
         patch?: never;
@@ -443,85 +168,40 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post: {
-            parameters: {
-                query?: never;
-                header?: never;
-                path: {
-                    id: string;
-                };
-                cookie?: never;
-            };
-            requestBody: {
-                content: {
-                    "application/json": components["schemas"]["ConnectRequest"];
-                };
-            };
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ConnectAnswer"];
-                    };
-                };
-                /** @description error */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
-        };
+        /** A ticket for one stream of the caller's own session, and where to take it. */
+        post: operations["connect_session"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/v1/nodes": {
+    "/api/v1/sessions/{id}/events": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: {
-                    cursor?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["NodeList"];
-                    };
-                };
-                /** @description error */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
+        /** The session as it changes: server-sent events, each the session's JSON, until it is over or the login ends. */
+        get: operations["watch_session"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/{id}/explanation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
         };
+        /** Why the session is where it is. */
+        get: operations["explain_session"];
         put?: never;
         post?: never;
         delete?: never;
@@ -537,37 +217,61 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: {
-            parameters: {
-                query?: {
-                    cursor?: string;
-                };
-                header?: never;
-                path?: never;
-                cookie?: never;
-            };
-            requestBody?: never;
-            responses: {
-                /** @description ok */
-                200: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["UserList"];
-                    };
-                };
-                /** @description error */
-                default: {
-                    headers: {
-                        [name: string]: unknown;
-                    };
-                    content: {
-                        "application/json": components["schemas"]["ErrorBody"];
-                    };
-                };
-            };
+        /** Every account. */
+        get: operations["list_users"];
+        put?: never;
+        /** Makes an account. */
+        post: operations["create_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
         };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Disables an account (its logins end and its streams are cut at once; its sessions stay), enables it, or changes its limit. */
+        patch: operations["update_user"];
+        trace?: never;
+    };
+    "/api/v1/workspaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the caller can launch. */
+        get: operations["list_workspaces"];
+        put?: never;
+        /** Adds an entry to the catalogue. */
+        post: operations["create_workspace"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/zones": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where workspaces can run. */
+        get: operations["list_zones"];
         put?: never;
         post?: never;
         delete?: never;
@@ -576,180 +280,467 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/zones/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Changes any of a zone's settings; `id` is its id or its name. */
+        patch: operations["update_zone"];
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        Candidate: {
-            zone: string;
+        CandidateView: {
             agent: string;
+            /** @description In words: `chosen`, `fits`, `no image yet`, `0.500 core short`, `draining`. */
             verdict: string;
+            zone: string;
         };
-        ErrorBody: {
-            error: {
-                code: string;
-                message: string;
-                hop?: string;
-                hint?: string;
-                explanation?: components["schemas"]["Candidate"][];
-                request_id: string;
-            };
+        /** @description How the viewer wants to speak. Without a body: `meridian.v1` without a key. */
+        ConnectRequest: {
+            /**
+             * @description RFC 7638 thumbprint of the viewer's P-256 key for this stream; a stream without one cannot be resumed.
+             * @default null
+             */
+            jkt?: string | null;
+            /**
+             * @description `meridian.v1` or `binary`.
+             * @default null
+             */
+            transport?: string | null;
+        };
+        ConnectView: {
+            /** @description Further entries of the zone to try when `url` cannot be reached. */
+            alternates: string[];
+            /** @description The exact list of WebSocket subprotocols to offer; the ticket is one of them. */
+            protocols: string[];
+            /** @description Absolute `ws://` or `wss://` address to open. */
+            url: string;
         };
         Credentials: {
-            username: string;
+            /** Format: password */
             password: string;
+            username: string;
         };
-        /** @enum {string} */
-        Role: "admin" | "user";
-        Me: {
-            id: string;
-            name: string;
-            role: components["schemas"]["Role"];
-        };
-        SignedIn: {
+        /** @description A single-use token. It is shown once. */
+        EnrollmentView: {
+            /**
+             * Format: int64
+             * @description Seconds.
+             */
+            expires_in_s: number;
+            role: string;
             token: string;
-            user: components["schemas"]["Me"];
-        };
-        Workspace: {
-            id: string;
-            name: string;
-            description: string;
-            image: string;
-            cpu: number;
-            memory_mb: number;
-            gpu: number;
-            /** @enum {string} */
-            network: "none" | "internet" | "full";
-            icon: string;
-        };
-        WorkspaceList: {
-            items: components["schemas"]["Workspace"][];
-            next: string | null;
-        };
-        Zone: {
-            id: string;
-            name: string;
-            zone_name: string;
-            default: boolean;
-            proxy_hostname?: string;
-            proxy_path?: string;
-            proxy_port?: number;
-            /** @enum {string} */
-            load_strategy?: "least_load" | "most_load" | "least_sessions" | "most_sessions" | "round_robin";
-            search_alternate_zones?: boolean;
-            alternate_zones?: string[];
-            isolated?: boolean;
-            allow_origin_domain?: string;
-            upstream_auth_address?: string;
-            prioritize_static_agents?: boolean;
-            proxy_connections?: boolean;
-            outage_grace?: number;
-            private_balancer?: string | null;
-            nodes_ready?: number;
-        };
-        ZoneList: {
-            items: components["schemas"]["Zone"][];
-            next: string | null;
-        };
-        LaunchRequest: {
-            workspace_id: string;
-            zone?: string;
-        };
-        /** @enum {string} */
-        SessionState: "starting" | "running" | "paused" | "unreachable" | "ending" | "ended" | "failed" | "lost";
-        /** @enum {string} */
-        ProgressStep: "reserved" | "pushed" | "image" | "container" | "display" | "ready";
-        Progress: {
-            step: components["schemas"]["ProgressStep"];
-            message: string;
-            percent: number | null;
-        };
-        Session: {
-            id: string;
-            name: string;
-            workspace: {
-                id: string;
-                name: string;
-                icon: string;
-            };
-            user: {
-                id: string;
-                name: string;
-            };
             zone: string;
-            agent: string | null;
-            state: components["schemas"]["SessionState"];
-            progress: components["schemas"]["Progress"];
-            created_at: string;
-            started_at: string | null;
-            ended_at: string | null;
-            reason: string | null;
         };
-        SessionList: {
-            items: components["schemas"]["Session"][];
-            next: string | null;
+        ErrorBodyView: {
+            /** @description Stable, for programs. */
+            code: string;
+            explanation?: components["schemas"]["CandidateView"][] | null;
+            /** @description What to do next. */
+            hint?: string | null;
+            /** @description Which part failed. */
+            hop?: string | null;
+            /** @description For people. */
+            message: string;
+            request_id: string;
         };
-        Explanation: {
-            chosen: null | {
-                zone: string;
-                agent: string;
-            };
+        /** @description The error envelope of every answer that is not a success. */
+        ErrorView: {
+            error: components["schemas"]["ErrorBodyView"];
+        };
+        /** @description Why a session is where it is. */
+        ExplanationView: {
+            /** @description The first twenty candidates, in the order they were asked. */
+            candidates: components["schemas"]["CandidateView"][];
+            chosen?: components["schemas"]["PlaceView"] | null;
+            /** @description How many candidates had each verdict. */
             counts: {
                 [key: string]: number;
             };
-            candidates: components["schemas"]["Candidate"][];
         };
-        ConnectRequest: {
-            /** @enum {string} */
-            transport: "meridian.v1" | "binary";
-            jkt?: string;
-        };
-        ConnectAnswer: {
-            url: string;
-            protocols: string[];
-            alternates: string[];
-        };
-        NodeReports: {
-            home_storage: string | null;
-            network_modes: string[];
-            problems: string[];
-        };
-        NodeImage: {
+        ImageView: {
+            image_id: string;
             reference: string;
-            present: boolean;
         };
-        Node: {
+        /** @description A login. The token is for API clients, as `Authorization: Bearer`; browsers have the cookie. */
+        LoginView: {
+            token: string;
+            user: components["schemas"]["UserView"];
+        };
+        NewEnrollment: {
+            role: string;
+            /** @description A zone's name. */
+            zone: string;
+        };
+        NewSession: {
+            /** Format: uuid */
+            workspace_id: string;
+            /** @description A zone's name; left out: the default zone. */
+            zone?: string | null;
+        };
+        NewUser: {
+            /** Format: password */
+            password: string;
+            role?: components["schemas"]["Role"];
+            username: string;
+        };
+        NewWorkspace: {
+            /**
+             * Format: double
+             * @description Cores.
+             */
+            cpu?: number;
+            description?: string;
+            /** Format: int32 */
+            gpu?: number;
+            /** Format: int64 */
+            home_mb?: number;
+            icon?: string;
+            image: string;
+            /** Format: int64 */
+            memory_mb?: number;
+            name: string;
+            network?: string;
+            /** Format: int64 */
+            pids_limit?: number;
+            /** @description `default`, or `chromium` for images whose browser keeps its own sandbox. */
+            seccomp?: string;
+            /** Format: int64 */
+            shm_mb?: number;
+            /** Format: int64 */
+            tmp_mb?: number;
+        };
+        /** @description A node, as administrators see it. */
+        NodeView: {
+            address: string;
+            /**
+             * Format: double
+             * @description Cores.
+             */
+            cpu_total: number;
+            /** Format: double */
+            cpu_used: number;
+            /** @description How home volumes are bounded. */
+            home_storage?: string | null;
+            /** Format: uuid */
+            id: string;
+            images: components["schemas"]["ImageView"][];
+            /** Format: date-time */
+            last_seen_at?: string | null;
+            /** Format: int64 */
+            memory_mb_total: number;
+            /** Format: int64 */
+            memory_mb_used: number;
+            name: string;
+            network_modes: string[];
+            problems: components["schemas"]["ProblemView"][];
+            /** @description Sessions whose containers the agent found and the control plane does not know. */
+            quarantined: string[];
+            role: string;
+            /** Format: int64 */
+            sessions: number;
+            /** @description `enrolled` (never heard of yet), `ready`, `draining`, `unreachable`. */
+            state: string;
+            version: string;
+            zone?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_NodeView: {
+            items: {
+                address: string;
+                /**
+                 * Format: double
+                 * @description Cores.
+                 */
+                cpu_total: number;
+                /** Format: double */
+                cpu_used: number;
+                /** @description How home volumes are bounded. */
+                home_storage?: string | null;
+                /** Format: uuid */
+                id: string;
+                images: components["schemas"]["ImageView"][];
+                /** Format: date-time */
+                last_seen_at?: string | null;
+                /** Format: int64 */
+                memory_mb_total: number;
+                /** Format: int64 */
+                memory_mb_used: number;
+                name: string;
+                network_modes: string[];
+                problems: components["schemas"]["ProblemView"][];
+                /** @description Sessions whose containers the agent found and the control plane does not know. */
+                quarantined: string[];
+                role: string;
+                /** Format: int64 */
+                sessions: number;
+                /** @description `enrolled` (never heard of yet), `ready`, `draining`, `unreachable`. */
+                state: string;
+                version: string;
+                zone?: string | null;
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_SessionView: {
+            items: {
+                agent?: string | null;
+                /** Format: date-time */
+                created_at: string;
+                /** Format: date-time */
+                ended_at?: string | null;
+                /** Format: uuid */
+                id: string;
+                /** @description The workspace's name. */
+                name: string;
+                progress: components["schemas"]["ProgressView"];
+                /** @description Why it ended or failed. */
+                reason?: string | null;
+                /** Format: date-time */
+                started_at?: string | null;
+                state: string;
+                user: components["schemas"]["SessionUserView"];
+                workspace: components["schemas"]["SessionWorkspaceView"];
+                zone: string;
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_UserRowView: {
+            items: {
+                disabled: boolean;
+                /** Format: uuid */
+                id: string;
+                name: string;
+                role: components["schemas"]["Role"];
+                /**
+                 * Format: int64
+                 * @description Sessions the user may hold at once.
+                 */
+                session_limit: number;
+                /**
+                 * Format: int64
+                 * @description Sessions the user holds.
+                 */
+                sessions: number;
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_WorkspaceView: {
+            items: {
+                /**
+                 * Format: double
+                 * @description Cores.
+                 */
+                cpu: number;
+                description: string;
+                /** Format: int32 */
+                gpu: number;
+                /** @description `desktop`, `browser`, `terminal`, or a name the console shows a plain picture for. */
+                icon: string;
+                /** Format: uuid */
+                id: string;
+                image: string;
+                /** Format: int64 */
+                memory_mb: number;
+                name: string;
+                network: string;
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_ZoneView: {
+            items: ((components["schemas"]["ZoneSettingsView"] | null) & {
+                /** @description Whether launches that name no zone go here. */
+                default: boolean;
+                /** Format: uuid */
+                id: string;
+                name: string;
+                zone_name: string;
+            })[];
+            next?: string | null;
+        };
+        PlaceView: {
+            agent: string;
+            zone: string;
+        };
+        ProblemView: {
+            code: string;
+            message: string;
+        };
+        ProgressView: {
+            message: string;
+            /** Format: int32 */
+            percent?: number | null;
+            /** @description `reserved`, `pushed`, `image`, `container`, `display`, `ready`. */
+            step: string;
+        };
+        /** @enum {string} */
+        Role: "admin" | "user";
+        SessionUserView: {
+            /** Format: uuid */
             id: string;
             name: string;
-            /** @enum {string} */
-            role: "web" | "proxy" | "agent" | "balance" | "connect";
-            zone: string | null;
-            /** @enum {string} */
-            state: "ready" | "draining" | "unreachable" | "enrolled";
-            version: string | null;
-            last_seen_at: string | null;
-            address: string | null;
-            sessions: number;
-            cpu_total: number;
-            cpu_used: number;
-            memory_mb_total: number;
-            memory_mb_used: number;
-            images: components["schemas"]["NodeImage"][];
-            reports: components["schemas"]["NodeReports"];
         };
-        NodeList: {
-            items: components["schemas"]["Node"][];
-            next: string | null;
+        SessionView: {
+            agent?: string | null;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            ended_at?: string | null;
+            /** Format: uuid */
+            id: string;
+            /** @description The workspace's name. */
+            name: string;
+            progress: components["schemas"]["ProgressView"];
+            /** @description Why it ended or failed. */
+            reason?: string | null;
+            /** Format: date-time */
+            started_at?: string | null;
+            state: string;
+            user: components["schemas"]["SessionUserView"];
+            workspace: components["schemas"]["SessionWorkspaceView"];
+            zone: string;
         };
-        User: {
+        SessionWorkspaceView: {
+            icon: string;
+            /** Format: uuid */
+            id: string;
+            name: string;
+        };
+        UserPatch: {
+            disabled?: boolean | null;
+            /** Format: int32 */
+            session_limit?: number | null;
+        };
+        /** @description An account, as administrators see it. */
+        UserRowView: {
+            disabled: boolean;
+            /** Format: uuid */
             id: string;
             name: string;
             role: components["schemas"]["Role"];
-            disabled: boolean;
+            /**
+             * Format: int64
+             * @description Sessions the user may hold at once.
+             */
+            session_limit: number;
+            /**
+             * Format: int64
+             * @description Sessions the user holds.
+             */
+            sessions: number;
         };
-        UserList: {
-            items: components["schemas"]["User"][];
-            next: string | null;
+        UserView: {
+            /** Format: uuid */
+            id: string;
+            name: string;
+            role: components["schemas"]["Role"];
+        };
+        /** @description An entry of the catalogue. */
+        WorkspaceView: {
+            /**
+             * Format: double
+             * @description Cores.
+             */
+            cpu: number;
+            description: string;
+            /** Format: int32 */
+            gpu: number;
+            /** @description `desktop`, `browser`, `terminal`, or a name the console shows a plain picture for. */
+            icon: string;
+            /** Format: uuid */
+            id: string;
+            image: string;
+            /** Format: int64 */
+            memory_mb: number;
+            name: string;
+            network: string;
+        };
+        /** @description Any of a zone's settings; those left out stay. */
+        ZonePatch: {
+            /** @default null */
+            allow_origin_domain?: string | null;
+            /** @default null */
+            alternate_zones?: string[] | null;
+            /** @default null */
+            isolated?: boolean | null;
+            /** @default null */
+            load_strategy?: string | null;
+            /**
+             * Format: int32
+             * @description Seconds.
+             * @default null
+             */
+            outage_grace?: number | null;
+            /** @default null */
+            prioritize_static_agents?: boolean | null;
+            /** @default null */
+            private_balancer?: string | null;
+            /** @default null */
+            proxy_connections?: boolean | null;
+            /** @default null */
+            proxy_hostname?: string | null;
+            /** @default null */
+            proxy_path?: string | null;
+            /**
+             * Format: int32
+             * @default null
+             */
+            proxy_port?: number | null;
+            /** @default null */
+            search_alternate_zones?: boolean | null;
+            /** @default null */
+            upstream_auth_address?: string | null;
+            /** @default null */
+            zone_name?: string | null;
+        };
+        ZoneSettingsView: {
+            allow_origin_domain: string;
+            alternate_zones: string[];
+            isolated: boolean;
+            load_strategy: string;
+            /**
+             * Format: int64
+             * @description Nodes that can take work now.
+             */
+            nodes_ready: number;
+            /**
+             * Format: int32
+             * @description Seconds.
+             */
+            outage_grace: number;
+            prioritize_static_agents: boolean;
+            private_balancer: string;
+            proxy_connections: boolean;
+            proxy_hostname: string;
+            proxy_path: string;
+            /** Format: int32 */
+            proxy_port: number;
+            search_alternate_zones: boolean;
+            upstream_auth_address: string;
+        };
+        /** @description A zone. Its settings are shown to administrators only. */
+        ZoneView: (components["schemas"]["ZoneSettingsView"] | null) & {
+            /** @description Whether launches that name no zone go here. */
+            default: boolean;
+            /** Format: uuid */
+            id: string;
+            name: string;
+            zone_name: string;
         };
     };
     responses: never;
@@ -759,4 +750,814 @@ export interface components {
     pathItems: never;
 }
 export type $defs = Record<string, never>;
-export type operations = Record<string, never>;
+export interface operations {
+    login: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Credentials"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoginView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    logout: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    me: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_nodes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_NodeView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    create_enrollment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewEnrollment"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnrollmentView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    drain_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    undrain_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_sessions: {
+        parameters: {
+            query?: {
+                all?: boolean;
+                ended?: boolean;
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_SessionView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    launch_session: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSession"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    get_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    end_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    connect_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConnectRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConnectView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    watch_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    explain_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExplanationView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_users: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_UserRowView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    create_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewUser"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserRowView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    update_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserPatch"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserRowView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_workspaces: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_WorkspaceView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    create_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWorkspace"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_zones: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ZoneView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    update_zone: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ZonePatch"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ZoneView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+}

@@ -1,16 +1,40 @@
-/** Names for the parts of the API that the console speaks of. All of them come from the generated schema. */
+/**
+ * Names for the parts of the API that the console speaks of, all derived from the generated schema. Where the schema has a
+ * plain string for one of a few words, the words are given here; the server is of the console's own release, or of one next to
+ * it during an upgrade.
+ */
 
 import type { components } from './schema';
 
 type Schemas = components['schemas'];
 
-export type Candidate = Schemas['Candidate'];
-export type Connect = Schemas['ConnectAnswer'];
-export type Explanation = Schemas['Explanation'];
-export type Me = Schemas['Me'];
-export type Node = Schemas['Node'];
-export type ProgressStep = Schemas['ProgressStep'];
-export type Session = Schemas['Session'];
-export type SessionState = Schemas['SessionState'];
-export type Workspace = Schemas['Workspace'];
-export type Zone = Schemas['Zone'];
+/** The schema calls what may be null optional; the server always writes it, as null. */
+type Written<T> = { [K in keyof T]-?: Exclude<T[K], undefined> };
+
+export type Candidate = Schemas['CandidateView'];
+export type Connect = Schemas['ConnectView'];
+export type Explanation = Written<Schemas['ExplanationView']>;
+export type Me = Schemas['UserView'];
+
+export type Workspace = Omit<Schemas['WorkspaceView'], 'network'> & { network: 'none' | 'internet' | 'full' };
+
+export type SessionState = 'starting' | 'running' | 'paused' | 'unreachable' | 'ending' | 'ended' | 'failed' | 'lost';
+export type ProgressStep = 'reserved' | 'pushed' | 'image' | 'container' | 'display' | 'ready';
+export type Session = Omit<Written<Schemas['SessionView']>, 'state' | 'progress'> & {
+  state: SessionState;
+  progress: Omit<Written<Schemas['ProgressView']>, 'step'> & { step: ProgressStep };
+};
+
+/** Only administrators are shown a zone's settings. */
+export type Zone = { id: string; name: string; zone_name: string; default: boolean } & Partial<Schemas['ZoneSettingsView']>;
+
+export type Node = Omit<Written<Schemas['NodeView']>, 'role' | 'state'> & {
+  role: 'web' | 'proxy' | 'agent' | 'balance' | 'connect';
+  state: 'enrolled' | 'ready' | 'draining' | 'unreachable';
+};
+
+export interface Page<T> {
+  items: T[];
+  /** The cursor of the page after this one. */
+  next?: string | null;
+}

@@ -1,3 +1,4 @@
+import { useDocumentVisibility } from '@mantine/hooks';
 import { useEffect, useState } from 'react';
 import { sessionEventsUrl } from '../api/client';
 import { isFinal, useNoteSession, useSessionQuery } from '../api/queries';
@@ -8,14 +9,16 @@ export function useSession(id: string) {
   const [flowing, setFlowing] = useState(false);
   const query = useSessionQuery(id, !flowing);
   const note = useNoteSession();
+  // A browser holds few connections to one host; tabs that nobody looks at leave theirs to the others.
+  const visible = useDocumentVisibility() === 'visible';
   const over = query.data !== undefined && isFinal(query.data.state);
 
   useEffect(() => {
-    if (over) return;
+    if (over || !visible) return;
     const events = new EventSource(sessionEventsUrl(id));
     events.onmessage = (event: MessageEvent<string>) => {
       setFlowing(true);
-      note(JSON.parse(event.data) as Session);
+      note(JSON.parse(event.data));
     };
     // The browser reconnects by itself where it can; polling covers the time until then.
     events.onerror = () => setFlowing(false);
@@ -25,7 +28,7 @@ export function useSession(id: string) {
     };
     // `note` only writes to the cache and is the same in effect on every render.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [id, over]);
+  }, [id, over, visible]);
 
   return query;
 }

@@ -25,7 +25,7 @@ const places: Place[] = [
 const adminPlaces: Place[] = [
   { to: '/admin/zones', label: 'Zones' },
   { to: '/admin/nodes', label: 'Nodes' },
-  { to: '/admin/sessions', label: 'All sessions' },
+  { to: '/admin/sessions', label: 'Sessions' },
 ];
 
 export function Shell({ me }: { me: Me }) {

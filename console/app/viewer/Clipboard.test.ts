@@ -90,11 +90,36 @@ test('an old text here does not overwrite a newer one that could not be written 
   expect(sent).toEqual([]);
 });
 
-test('a text that could not be sent is offered again', () => {
-  const refusing = new SharedClipboard({ send: () => false, changed: () => undefined });
-  expect(refusing.offer('x')).toBe(false);
-  expect(clipboard.offer('x')).toBe(true);
-  expect(clipboard.offer('x')).toBe(false);
-  clipboard.forget();
-  expect(clipboard.offer('x')).toBe(true);
+test('nor does a paste of that old text; a text copied here since does', async () => {
+  clipboard.found('old');
+  mayWrite = false;
+  clipboard.received('new');
+  await settle();
+  expect(clipboard.found('old')).toBe(false);
+  expect(clipboard.found('newest')).toBe(true);
+  expect(sent).toEqual(['old', 'newest']);
+});
+
+test('what is put there by hand is here as well, so that the next paste does not undo it', async () => {
+  local = 'old';
+  expect(clipboard.put('by hand')).toBe(true);
+  await settle();
+  expect(local).toBe('by hand');
+  expect(clipboard.found(local)).toBe(false);
+  expect(sent).toEqual(['by hand']);
+});
+
+test('the same text may be put again', () => {
+  clipboard.put('x');
+  clipboard.put('x');
+  expect(sent).toEqual(['x', 'x']);
+});
+
+test('a text that could not be sent is tried again', () => {
+  let works = false;
+  const moody = new SharedClipboard({ send: () => works, changed: () => undefined });
+  expect(moody.found('x')).toBe(false);
+  works = true;
+  expect(moody.found('x')).toBe(true);
+  expect(moody.found('x')).toBe(false);
 });

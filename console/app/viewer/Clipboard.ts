@@ -16,6 +16,8 @@ export class SharedClipboard {
   private shared: string | null = null;
   /** Came from the workspace, not yet in the browser's clipboard. */
   private pending: string | null = null;
+  /** What the browser's clipboard was last seen to hold. */
+  private seenHere: string | null = null;
 
   constructor(private readonly events: ClipboardEvents) {}
 
@@ -40,19 +42,22 @@ export class SharedClipboard {
     void this.writePending();
   }
 
-  /** Gives `text` to the workspace; true when it did not have it already. */
-  offer(text: string): boolean {
-    if (text === '' || text === this.shared) return false;
-    if (!this.events.send(text)) return false;
-    this.shared = text;
-    this.pending = null;
-    this.events.changed(text);
-    return true;
+  /**
+   * Takes note of what the browser's clipboard holds, and gives it to the workspace if it is newer than what that has. True
+   * when it was sent. A text that was here before the workspace copied another is not newer.
+   */
+  found(text: string): boolean {
+    const changedHere = this.seenHere === null ? this.pending === null : text !== this.seenHere;
+    this.seenHere = text;
+    return changedHere && text !== '' && text !== this.shared && this.give(text);
   }
 
-  /** A display that starts over may have lost what it was given. */
-  forget(): void {
-    this.shared = null;
+  /** Makes `text` the clipboard of both sides, at the person's word. False when it could not be sent. */
+  put(text: string): boolean {
+    if (!this.give(text)) return false;
+    this.pending = text;
+    void this.writePending();
+    return true;
   }
 
   /** Sends the browser's clipboard, where reading it needs no question. */
@@ -63,11 +68,22 @@ export class SharedClipboard {
   /** Asks the browser for its clipboard, and thereby perhaps the person for leave. False when it was refused. */
   async read(): Promise<boolean> {
     try {
-      this.offer(await navigator.clipboard.readText());
+      this.found(await navigator.clipboard.readText());
       return true;
     } catch {
       return false;
     }
+  }
+
+  private give(text: string): boolean {
+    if (!this.events.send(text)) {
+      this.seenHere = null;
+      return false;
+    }
+    this.shared = text;
+    this.pending = null;
+    this.events.changed(text);
+    return true;
   }
 
   private readonly gesture = (): void => {
@@ -75,7 +91,7 @@ export class SharedClipboard {
   };
 
   private async readIfGranted(): Promise<void> {
-    if (this.pending === null && (await readPermission()) === 'granted') await this.read();
+    if ((await readPermission()) === 'granted') await this.read();
   }
 
   private async writePending(): Promise<void> {
@@ -83,6 +99,7 @@ export class SharedClipboard {
     if (text === null || !document.hasFocus()) return;
     try {
       await navigator.clipboard.writeText(text);
+      this.seenHere = text;
       if (this.pending === text) this.pending = null;
     } catch {
       // Not without a gesture, in some browsers: the next click or key tries again.

@@ -18,8 +18,7 @@ export function ClipboardPanel({ desktop }: { desktop: Desktop }) {
   useEffect(() => void readPermission().then(setPermission), []);
 
   const send = () => {
-    clipboard.current?.forget();
-    const sent = clipboard.current?.offer(draft) ?? false;
+    const sent = clipboard.current?.put(draft) ?? false;
     setNote(sent ? 'Sent. Paste it in the workspace.' : 'This text could not be sent; the limit is 256 KiB.');
   };
   const copy = () => {

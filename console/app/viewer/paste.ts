@@ -12,7 +12,7 @@ const SETTLE_MS = 60;
 
 export interface PasteTarget {
   hasFocus(): boolean;
-  /** Gives text to the workspace; true when that was news to it. */
+  /** Hands over what the browser pastes; true when it was news to the workspace. */
   offer(text: string): boolean;
   /** Reads the browser's clipboard and offers it, where a key press is no paste. */
   read(): Promise<boolean>;

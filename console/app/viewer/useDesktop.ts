@@ -41,10 +41,7 @@ export function useDesktop(session: Session, host: RefObject<HTMLDivElement | nu
           setState(next);
           picture.setInteractive(next.name === 'live');
         },
-        display: (channel) => {
-          shared.forget();
-          picture.show(channel);
-        },
+        display: (channel) => picture.show(channel),
         clipboard: (text) => shared.received(text),
         clipboardRefused: setClipboardRefusal,
         rates: setRates,
@@ -66,7 +63,7 @@ export function useDesktop(session: Session, host: RefObject<HTMLDivElement | nu
     });
     const paste = new PasteKey({
       hasFocus: () => picture.hasFocus,
-      offer: (text) => shared.offer(text),
+      offer: (text) => shared.found(text),
       read: () => shared.read(),
       key: (key, down) => picture.key(key, down),
     });

@@ -41,7 +41,7 @@ export const users = [
   { id: 'usr-ada', name: 'ada', role: 'user', disabled: false },
 ];
 
-const images = workspaces.map(({ image }, index) => ({ reference: image, present: index !== 1 }));
+const images = workspaces.map(({ image }, index) => ({ reference: image, image_id: `sha256:${String(index + 3).repeat(64)}` }));
 
 export function nodes() {
   const ago = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
@@ -60,14 +60,17 @@ export function nodes() {
     memory_mb_total: 0,
     memory_mb_used: 0,
     images: [],
-    reports: { home_storage: null, network_modes: [], problems: [] },
+    home_storage: null,
+    network_modes: [],
+    quarantined: [],
+    problems: [],
     ...extra,
   });
-  const reports = { home_storage: 'sized home volume', network_modes: ['none', 'internet'], problems: [] };
+  const reports = { home_storage: 'sized home volume', network_modes: ['none', 'internet'] };
   return [
     node('web-1', 'web', null),
     node('proxy-london-1', 'proxy', 'london'),
-    node('agent-london-1', 'agent', 'london', { sessions: 2, cpu_total: 8, cpu_used: 4.5, memory_mb_total: 16384, memory_mb_used: 5632, images, reports }),
+    node('agent-london-1', 'agent', 'london', { sessions: 2, cpu_total: 8, cpu_used: 4.5, memory_mb_total: 16384, memory_mb_used: 5632, images, ...reports }),
     node('proxy-virginia-1', 'proxy', 'virginia', { state: 'draining' }),
     node('agent-virginia-1', 'agent', 'virginia', {
       state: 'unreachable',
@@ -78,7 +81,9 @@ export function nodes() {
       memory_mb_total: 8192,
       memory_mb_used: 7680,
       images,
-      reports: { ...reports, problems: ['Docker Engine does not answer on its socket.'] },
+      ...reports,
+      quarantined: ['0192f0c1-5a7e-7c3b-9a51-3a8e2b1c4d5e'],
+      problems: [{ code: 'engine', message: 'Docker Engine does not answer on its socket.' }],
     }),
   ];
 }

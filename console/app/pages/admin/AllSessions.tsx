@@ -15,7 +15,7 @@ import { When } from '../../ui/When';
 import { useTitle } from '../../ui/useTitle';
 
 export default function AllSessions() {
-  useTitle('All sessions');
+  useTitle('Sessions');
   const [ended, setEnded] = useState(false);
   const sessions = useSessions({ all: true, ...(ended ? { ended: true } : {}) });
   const items = sessions.data?.pages.flatMap((page) => page.items) ?? [];
@@ -27,7 +27,7 @@ export default function AllSessions() {
   };
   return (
     <Stack>
-      <PageHead title="All sessions">
+      <PageHead title="Sessions">
         <Switch
           label="Show ended ones"
           checked={ended}

@@ -25,7 +25,7 @@ const roles: Record<Node['role'], string> = {
 export default function Nodes() {
   useTitle('Nodes');
   const nodes = useNodes();
-  const items = nodes.data?.pages.flatMap((page) => page.items) ?? [];
+  const items = nodes.data ?? [];
   const [shownId, setShownId] = useState<string | null>(null);
   const [open, setOpen] = useState(false);
   const shown = items.find((node) => node.id === shownId);
@@ -63,11 +63,6 @@ export default function Nodes() {
           ]}
         />
       )}
-      {nodes.hasNextPage && (
-        <Button variant="default" onClick={() => void nodes.fetchNextPage()} loading={nodes.isFetchingNextPage}>
-          Show more
-        </Button>
-      )}
       <SidePanel opened={open} onClose={() => setOpen(false)} title={shown?.name}>
         {shown && <NodeDetails node={shown} />}
       </SidePanel>
@@ -76,7 +71,7 @@ export default function Nodes() {
 }
 
 function State({ node }: { node: Node }) {
-  const problems = node.reports.problems.length;
+  const problems = node.problems.length;
   return (
     <>
       <NodeStateBadge state={node.state} />{' '}
@@ -100,45 +95,58 @@ function Load({ node }: { node: Node }) {
 }
 
 function NodeDetails({ node }: { node: Node }) {
-  const { reports } = node;
   return (
     <Stack>
-      {reports.problems.length > 0 && (
-        <section>
-          <h3>Problems</h3>
-          <ul>
-            {reports.problems.map((problem) => (
-              <li key={problem}>{problem}</li>
-            ))}
-          </ul>
-        </section>
+      {node.problems.length > 0 && (
+        <Listed title="Problems" items={node.problems.map((problem) => problem.message)} />
+      )}
+      {node.quarantined.length > 0 && (
+        <Listed title="Containers of sessions that nobody knows" items={node.quarantined} />
       )}
       <Facts
         facts={[
           { name: 'Id', value: node.id },
           { name: 'Role', value: roles[node.role] },
           { name: 'Zone', value: node.zone ?? '—' },
-          { name: 'Address', value: node.address ?? '—' },
-          { name: 'Version', value: node.version ?? '—' },
+          { name: 'Address', value: node.address || '—' },
+          { name: 'Version', value: node.version || '—' },
           { name: 'Heard from', value: <When at={node.last_seen_at} /> },
-          { name: 'Home storage', value: reports.home_storage ?? '—' },
-          { name: 'Network modes', value: reports.network_modes.join(', ') || '—' },
+          { name: 'Home storage', value: node.home_storage ?? '—' },
+          { name: 'Network modes', value: node.network_modes.join(', ') || '—' },
         ]}
       />
       {node.images.length > 0 && (
         <DataTable
           dense
-          caption="Images"
+          caption="Images on this host"
           rows={node.images}
           rowKey={(image) => image.reference}
           columns={[
             { label: 'Image', render: (image) => image.reference },
-            { label: 'On this host', render: (image) => (image.present ? 'yes' : 'not yet') },
+            { label: 'Id', render: (image) => <code>{shortId(image.image_id)}</code> },
           ]}
         />
       )}
     </Stack>
   );
+}
+
+function Listed({ title, items }: { title: string; items: string[] }) {
+  return (
+    <section>
+      <h3>{title}</h3>
+      <ul>
+        {items.map((item) => (
+          <li key={item}>{item}</li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+/** Enough of a digest to tell two apart. */
+function shortId(id: string): string {
+  return id.replace('sha256:', '').slice(0, 12);
 }
 
 function gigabytes(mb: number): number {

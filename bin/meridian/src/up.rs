@@ -67,53 +67,43 @@ pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
     check_zones(&arguments.zones)?;
     let data = DataDirectory::open(arguments.data.clone())?;
     check_port(arguments.listen)?;
-    let tasks = Tasks::new();
-    let embedded = match &arguments.database_url {
-        Some(_) => None,
-        None => Some(EmbeddedPostgres::start(data.path(), &tasks).await?),
-    };
-    let database = match (&embedded, &arguments.database_url) {
-        (Some(embedded), _) => (embedded.config(), embedded_address(embedded)),
-        (None, url) => {
-            let url = url.clone().unwrap_or_default();
-            (parse_database(&url)?, url)
+    // The database's keeper is not among the tasks that use it: it is the last to go.
+    let (tasks, keeper) = (Tasks::new(), Tasks::new());
+    let (embedded, database, url) = match &arguments.database_url {
+        Some(url) => (None, parse_database(url)?, url.clone()),
+        None => {
+            let embedded = EmbeddedPostgres::start(data.path(), &keeper).await?;
+            let (config, url) = (embedded.config(), embedded.url());
+            (Some(embedded), config, url)
         }
     };
     let outcome = tokio::select! {
-        outcome = serve(&arguments, &data, database, &tasks) => outcome,
+        outcome = serve(&arguments, &data, &database, &url, &tasks) => outcome,
         stopped = told_to_stop() => stopped.map(|why| tracing::info!(why, "stopping; the workspaces go on")),
     };
-    // The database is the last to go: its keeper is not among the tasks that wait here.
-    let stopped = tokio::time::timeout(STOP_WAIT, stop(&tasks, embedded)).await;
-    if stopped.is_err() {
-        tracing::warn!("not everything stopped in time");
+    if !tasks.stop(STOP_WAIT).await {
+        tracing::warn!("some tasks did not stop in time");
+    }
+    apart::wait_for_children().await;
+    if let Some(embedded) = embedded {
+        embedded.stop().await?;
     }
     outcome
-}
-
-async fn stop(tasks: &Tasks, embedded: Option<EmbeddedPostgres>) {
-    tasks.stopping().cancel();
-    apart::wait_for_children().await;
-    if let Some(embedded) = embedded
-        && let Err(error) = embedded.stop().await
-    {
-        tracing::error!(%error, "the database did not stop as it should");
-    }
-    tasks.stop(STOP_WAIT).await;
 }
 
 /// Starts everything, says so, and stays until a part of it fails for good.
 async fn serve(
     arguments: &UpArguments,
     data: &DataDirectory,
-    (database, database_text): (tokio_postgres::Config, String),
+    database: &tokio_postgres::Config,
+    database_url: &str,
     tasks: &Tasks,
 ) -> Result<(), Failure> {
-    let layout = Layout::make(arguments, data, &database_text)?;
+    let layout = Layout::make(arguments, data, database_url)?;
     let proxies = if arguments.separate {
         apart::start(&layout, tasks).await?
     } else {
-        together::start(&layout, &database, tasks).await?
+        together::start(&layout, database, tasks).await?
     };
     let settings = FrontSettings {
         listen: arguments.listen,
@@ -122,26 +112,13 @@ async fn serve(
         zones: layout.zones.iter().map(|zone| zone.path.clone()).zip(proxies).collect(),
     };
     let front = meridian_front::start(settings, &tasks.child()).await?;
-    ready::wait(&database, &layout, tasks).await?;
+    ready::wait(database, &layout, tasks).await?;
     let scheme = if layout.front_tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{}", front.local_addr);
     layout.welcome.say(&url)?;
     print(&format!("ready {url}"))?;
     tasks.stopping().cancelled().await;
     Ok(())
-}
-
-/// As `database_url` in a Web App node's settings.
-fn embedded_address(embedded: &EmbeddedPostgres) -> String {
-    let mut text = String::new();
-    let config = embedded.config();
-    text.push_str(&format!("host='{}'", embedded.socket_directory().display()));
-    text.push_str(&format!(
-        " user={} dbname={}",
-        config.get_user().unwrap_or_default(),
-        config.get_dbname().unwrap_or_default()
-    ));
-    text
 }
 
 fn check_zones(zones: &[String]) -> Result<(), Failure> {

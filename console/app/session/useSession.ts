@@ -18,7 +18,7 @@ export function useSession(id: string) {
     const events = new EventSource(sessionEventsUrl(id));
     events.onmessage = (event: MessageEvent<string>) => {
       setFlowing(true);
-      note(JSON.parse(event.data));
+      note(JSON.parse(event.data) as Session);
     };
     // The browser reconnects by itself where it can; polling covers the time until then.
     events.onerror = () => setFlowing(false);

@@ -68,7 +68,7 @@ beforeEach(() => {
     openSocket: (url, protocols) => {
       const socket = new FakeSocket(url, protocols);
       sockets.push(socket);
-      return socket;
+      return socket as unknown as WebSocket;
     },
     createKey: () => Promise.resolve(null),
     listener: {

@@ -172,6 +172,6 @@ async function toggleFullScreen(on: boolean): Promise<void> {
     return;
   }
   await document.documentElement.requestFullscreen({ navigationUI: 'hide' });
-  const { keyboard } = navigator;
+  const { keyboard } = navigator as Navigator & { keyboard?: { lock?: () => Promise<void> } };
   await keyboard?.lock?.().catch(() => undefined);
 }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use http::{Request, Response, header};
-use meridian_agent::{Agent, MakeEngine, start_with};
-use meridian_engine::{Daemon, SimulatedEngine};
+use meridian_agent::{Agent, AgentError, MakeEngine, start_with};
+use meridian_engine::{Daemon, Engine, Owner, SimulatedEngine};
 use meridian_identity::{NodeName, NodeTls, web_name};
 use meridian_ids::{GrantId, NodeId, SessionId, StreamId, UserId};
 use meridian_model::{Network, NodeRole, Policy, Resources, Seccomp, Transport, WorkspaceSpec};
@@ -29,6 +29,10 @@ use tokio_tungstenite::{WebSocketStream, client_async, tungstenite};
 pub(crate) const IMAGE: &str = "meridian/terminal:dev";
 pub(crate) type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
+/// As [`MakeEngine`], for each start of the agent.
+pub(crate) type Make =
+    Box<dyn Fn(Owner, &AgentSettings) -> Result<Arc<dyn Engine>, AgentError> + Send + Sync>;
+
 pub(crate) struct Bench {
     pub(crate) tasks: Tasks,
     pub(crate) control: Arc<Control>,
@@ -36,6 +40,7 @@ pub(crate) struct Bench {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) agent: Agent,
     agent_tasks: Tasks,
+    make: Arc<Make>,
     pub(crate) proxy: NodeName,
     pub(crate) proxy_tls: NodeTls,
 }
@@ -46,14 +51,33 @@ impl Bench {
     }
 
     pub(crate) async fn with_control_clock(clock: Clock) -> Self {
-        let (tasks, folder) = (Tasks::new(), tempfile::tempdir().unwrap());
-        let control = Control::start(&tasks, clock).await;
+        let tasks = Tasks::new();
         let daemon = Daemon::new(&[IMAGE], tasks.child());
+        let simulated = daemon.clone();
+        let make: Make = Box::new(move |owner, settings| {
+            let total = Resources { cpu_milli: settings.cpu_milli, memory_mb: settings.memory_mb };
+            let directory = &settings.run_directory;
+            Ok(Arc::new(SimulatedEngine::new(simulated.clone(), owner, directory, total).unwrap()))
+        });
+        Self::with(clock, tasks, daemon, make).await
+    }
+
+    /// Over another engine than the simulated one.
+    pub(crate) async fn with_engine(make: Make) -> Self {
+        let tasks = Tasks::new();
+        let daemon = Daemon::new(&[], tasks.child());
+        Self::with(Clock::system(), tasks, daemon, make).await
+    }
+
+    async fn with(clock: Clock, tasks: Tasks, daemon: Daemon, make: Make) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let control = Control::start(&tasks, clock).await;
+        let make = Arc::new(make);
         std::fs::write(folder.path().join("token"), control.token(NodeRole::Agent)).unwrap();
         let proxy = NodeName { node: NodeId::generate(), role: NodeRole::Proxy, zone: Some(control.zone) };
         let proxy_tls = control.identity(proxy, &[]);
-        let (agent, agent_tasks) = start_agent(folder.path(), &control, &daemon).await;
-        let bench = Self { tasks, control, daemon, folder, agent, agent_tasks, proxy, proxy_tls };
+        let (agent, agent_tasks) = start_agent(folder.path(), &control, &make).await;
+        let bench = Self { tasks, control, daemon, folder, agent, agent_tasks, make, proxy, proxy_tls };
         bench.heard().await;
         bench
     }
@@ -67,7 +91,7 @@ impl Bench {
     pub(crate) async fn restart(&mut self) {
         self.stop_agent().await;
         let folder = self.folder.path().to_owned();
-        (self.agent, self.agent_tasks) = start_agent(&folder, &self.control, &self.daemon).await;
+        (self.agent, self.agent_tasks) = start_agent(&folder, &self.control, &self.make).await;
     }
 
     pub(crate) async fn stop_agent(&self) {
@@ -179,8 +203,7 @@ impl Bench {
 
     /// The display directory of a session.
     pub(crate) fn leaf(&self, session: SessionId) -> PathBuf {
-        let owner =
-            meridian_engine::Owner { deployment: self.control.deployment, agent: self.agent.name.node };
+        let owner = Owner { deployment: self.control.deployment, agent: self.agent.name.node };
         self.folder.path().join("run").join(owner.short()).join(session.to_string()).join("stream")
     }
 }
@@ -189,7 +212,7 @@ fn protocol<B>(response: &Response<B>) -> Option<&str> {
     response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok())
 }
 
-async fn start_agent(folder: &Path, control: &Control, daemon: &Daemon) -> (Agent, Tasks) {
+async fn start_agent(folder: &Path, control: &Control, make: &Arc<Make>) -> (Agent, Tasks) {
     let settings = AgentSettings {
         node: NodeSection {
             name: "agent-1".into(),
@@ -203,22 +226,19 @@ async fn start_agent(folder: &Path, control: &Control, daemon: &Daemon) -> (Agen
         },
         listen: "127.0.0.1:0".parse().unwrap(),
         engine: "simulated".into(),
-        docker_socket: PathBuf::new(),
+        docker_socket: "/var/run/docker.sock".into(),
         run_directory: folder.join("run"),
         cpu_milli: 8000,
         memory_mb: 16_000,
         seccomp_directory: None,
         engine_wait_s: 5,
-        display_wait_s: 20,
+        display_wait_s: 60,
         attach_wait_s: 5,
         max_streams: 16,
         window_bytes: 1 << 20,
     };
-    let (tasks, daemon) = (Tasks::new(), daemon.clone());
-    let make: MakeEngine = Box::new(move |owner, settings| {
-        let total = Resources { cpu_milli: settings.cpu_milli, memory_mb: settings.memory_mb };
-        Ok(Arc::new(SimulatedEngine::new(daemon, owner, &settings.run_directory, total).unwrap()))
-    });
+    let (tasks, make) = (Tasks::new(), Arc::clone(make));
+    let make: MakeEngine = Box::new(move |owner, settings| make(owner, settings));
     let agent = start_with(settings, Clock::system(), tasks.clone(), Health::default(), make).await.unwrap();
     (agent, tasks)
 }

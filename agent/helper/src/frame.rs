@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::windows::Area;
+
 const VERSION: &[u8; 12] = b"RFB 003.008\n";
 const SECURITY_NONE: u8 = 1;
 const ENCODING_RAW: i32 = 0;
@@ -21,7 +23,7 @@ const MESSAGE_CUT_TEXT: u8 = 3;
 const CHUNK: usize = 16 << 10;
 
 /// A connection to the display server, past the handshake.
-pub(crate) struct Viewer {
+struct Viewer {
     stream: UnixStream,
     deadline: Instant,
     width: u16,
@@ -31,18 +33,17 @@ pub(crate) struct Viewer {
     colour: Option<Vec<u8>>,
 }
 
-/// What of the display to ask for.
+/// Which pixels of an area to ask for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Area {
-    Corner,
-    Whole,
-    /// Whatever changes from now on, answered when it does.
-    Changes,
+enum Pixels {
+    All,
+    /// Those that change, from now on; answered when some do.
+    Changed,
 }
 
 /// What one update held.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Picture {
+enum Picture {
     OneColour,
     Content,
 }
@@ -50,33 +51,28 @@ pub(crate) enum Picture {
 /// Completes a handshake and takes one pixel: the server is alive and serves.
 pub(crate) fn check_alive(socket: &Path, limit: Duration) -> io::Result<()> {
     let mut viewer = Viewer::connect(socket, limit)?;
-    viewer.request(Area::Corner)?;
+    viewer.request(Area { x: 0, y: 0, width: 1, height: 1 }, Pixels::All)?;
     viewer.next_update().map(drop)
 }
 
-/// Waits until the display holds more than one colour. A picture that stays blank for `patience` counts as one as
-/// well: a program may mean it.
-pub(crate) fn await_picture(socket: &Path, patience: Duration) -> io::Result<()> {
-    let mut viewer = Viewer::connect(socket, patience)?;
-    viewer.claim_pointer()?;
-    viewer.request(Area::Whole)?;
-    let mut picture = viewer.next_update()?;
-    while picture == Picture::OneColour {
-        viewer.request(Area::Changes)?;
-        picture = match viewer.next_update() {
-            Err(error) if is_timeout(&error) => Picture::Content,
-            other => other?,
-        };
+/// Waits until the display holds more than one colour in each of `areas`. What stays blank for `patience` counts as
+/// drawn as well: a program may mean it.
+pub(crate) fn await_picture(socket: &Path, areas: &[Area], patience: Duration) -> io::Result<()> {
+    for area in areas {
+        // A connection each: on a busy one, the rest of an earlier area's pixels would have to be read first.
+        let mut viewer = Viewer::connect(socket, patience)?;
+        viewer.claim_pointer()?;
+        viewer.await_content(viewer.visible(*area))?;
     }
     Ok(())
 }
 
-pub(crate) fn is_timeout(error: &io::Error) -> bool {
+fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 impl Viewer {
-    pub(crate) fn connect(socket: &Path, limit: Duration) -> io::Result<Self> {
+    fn connect(socket: &Path, limit: Duration) -> io::Result<Self> {
         let stream = UnixStream::connect(socket)?;
         stream.set_write_timeout(Some(limit))?;
         let deadline = Instant::now() + limit;
@@ -128,19 +124,34 @@ impl Viewer {
         self.stream.write_all(&message)
     }
 
-    pub(crate) fn request(&mut self, area: Area) -> io::Result<()> {
-        let (width, height) = match area {
-            Area::Corner => (1, 1),
-            Area::Whole | Area::Changes => (self.width, self.height),
-        };
-        let mut message = vec![3, u8::from(area == Area::Changes), 0, 0, 0, 0];
-        message.extend(width.to_be_bytes());
-        message.extend(height.to_be_bytes());
+    /// What of `area` is on the display.
+    fn visible(&self, area: Area) -> Area {
+        let (x, y) = (area.x.min(self.width), area.y.min(self.height));
+        Area { x, y, width: area.width.min(self.width - x), height: area.height.min(self.height - y) }
+    }
+
+    fn await_content(&mut self, area: Area) -> io::Result<()> {
+        self.request(area, Pixels::All)?;
+        let mut picture = self.next_update()?;
+        while picture == Picture::OneColour {
+            self.request(area, Pixels::Changed)?;
+            picture = match self.next_update() {
+                Err(error) if is_timeout(&error) => Picture::Content,
+                other => other?,
+            };
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, area: Area, pixels: Pixels) -> io::Result<()> {
+        let mut message = vec![3, u8::from(pixels == Pixels::Changed)];
+        let places = [area.x, area.y, area.width, area.height];
+        message.extend(places.iter().flat_map(|place| place.to_be_bytes()));
         self.stream.write_all(&message)
     }
 
     /// The next frame's content; what else the server says is passed over.
-    pub(crate) fn next_update(&mut self) -> io::Result<Picture> {
+    fn next_update(&mut self) -> io::Result<Picture> {
         loop {
             match self.read_array()? {
                 [MESSAGE_UPDATE] => return self.read_update(),
@@ -251,6 +262,7 @@ mod tests {
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(20);
+    const SCREEN: Area = Area { x: 0, y: 0, width: 2, height: 2 };
 
     /// A display of 2x2 pixels which answers each request with the next of `updates`, then stays silent.
     fn display(updates: Vec<Vec<u8>>) -> (tempfile::TempDir, std::path::PathBuf) {
@@ -312,20 +324,20 @@ mod tests {
         let bell_first = [vec![MESSAGE_BELL], update(&[(ENCODING_RAW, &drawn)])].concat();
         let blank = update(&[(ENCODING_CURSOR, &[7; 18]), (ENCODING_RAW, &[0; 16])]);
         let (_directory, path) = display(vec![blank, bell_first]);
-        await_picture(&path, LIMIT).unwrap();
+        await_picture(&path, &[SCREEN], LIMIT).unwrap();
     }
 
     #[test]
     fn a_change_from_one_colour_to_another_is_content() {
         let updates = vec![update(&[(ENCODING_RAW, &[0; 16])]), update(&[(ENCODING_RAW, &[9; 16])])];
         let (_directory, path) = display(updates);
-        await_picture(&path, LIMIT).unwrap();
+        await_picture(&path, &[SCREEN], LIMIT).unwrap();
     }
 
     #[test]
     fn a_picture_that_stays_blank_is_taken_for_meant() {
         let (_directory, path) = display(vec![update(&[(ENCODING_RAW, &[0; 16])])]);
-        await_picture(&path, Duration::from_millis(300)).unwrap();
+        await_picture(&path, &[SCREEN], Duration::from_millis(300)).unwrap();
     }
 
     #[test]

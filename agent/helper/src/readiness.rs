@@ -1,5 +1,5 @@
 //! Whether a person would see something now. Two witnesses must agree: the X server, that the workspace's windows
-//! are mapped, and the RFB side, that a viewer which connects gets a picture with something in it.
+//! are mapped, and the RFB side, that a viewer which connects gets a picture with something in each of them.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::agent_socket::{Hub, Readiness};
 use crate::frame;
 use crate::report;
+use crate::windows::{Area, Sight};
 
 /// How long a mapped window may take to be drawn. A picture that is still blank then is taken for what the program
 /// wants to show.
@@ -27,19 +28,18 @@ pub(crate) struct Watch {
 }
 
 struct State {
-    /// What the screen lacks; nothing once all windows are there.
-    missing: Option<String>,
+    windows: Sight,
     picture: bool,
 }
 
 impl Watch {
     pub(crate) fn new(hub: Arc<Hub>) -> Self {
-        let missing = Some("the display server is starting".into());
-        Self { hub, state: Mutex::new(State { missing, picture: false }), changed: Condvar::new() }
+        let windows = Sight::Missing("the display server is starting".into());
+        Self { hub, state: Mutex::new(State { windows, picture: false }), changed: Condvar::new() }
     }
 
-    pub(crate) fn set_windows(&self, missing: Option<String>) {
-        self.update(|state| state.missing = missing);
+    pub(crate) fn set_windows(&self, windows: Sight) {
+        self.update(|state| state.windows = windows);
     }
 
     fn update(&self, change: impl FnOnce(&mut State)) {
@@ -52,22 +52,30 @@ impl Watch {
     /// Waits for the first windows, then for a picture of them. Once is enough: from then on only windows that go
     /// away make the workspace unready.
     pub(crate) fn await_picture(&self, socket: &Path) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.changed.wait_while(state, |state| state.missing.is_some()));
-        while let Err(error) = frame::await_picture(socket, PICTURE_PATIENCE) {
+        while let Err(error) = frame::await_picture(socket, &self.await_windows(), PICTURE_PATIENCE) {
             report(&format_args!("the display gave no picture: {error}"));
             thread::sleep(RETRY_PAUSE);
         }
         self.update(|state| state.picture = true);
     }
+
+    fn await_windows(&self) -> Vec<Area> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Sight::Complete(areas) = &state.windows {
+                return areas.clone();
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 impl State {
     fn readiness(&self) -> Readiness {
-        match &self.missing {
-            Some(reason) => Readiness::Waiting(reason.clone()),
-            None if self.picture => Readiness::Ready,
-            None => Readiness::Waiting(NO_PICTURE.into()),
+        match &self.windows {
+            Sight::Missing(reason) => Readiness::Waiting(reason.clone()),
+            Sight::Complete(_) if self.picture => Readiness::Ready,
+            Sight::Complete(_) => Readiness::Waiting(NO_PICTURE.into()),
         }
     }
 }
@@ -78,12 +86,11 @@ mod tests {
 
     #[test]
     fn both_witnesses_are_needed() {
-        let ready = |missing: Option<&str>, picture| {
-            State { missing: missing.map(String::from), picture }.readiness()
-        };
-        assert_eq!(ready(Some("x"), false), Readiness::Waiting("x".into()));
-        assert_eq!(ready(Some("x"), true), Readiness::Waiting("x".into()));
-        assert_eq!(ready(None, false), Readiness::Waiting(NO_PICTURE.into()));
-        assert_eq!(ready(None, true), Readiness::Ready);
+        let ready = |windows: &Sight, picture| State { windows: windows.clone(), picture }.readiness();
+        let (missing, complete) = (Sight::Missing("x".into()), Sight::Complete(Vec::new()));
+        assert_eq!(ready(&missing, false), Readiness::Waiting("x".into()));
+        assert_eq!(ready(&missing, true), Readiness::Waiting("x".into()));
+        assert_eq!(ready(&complete, false), Readiness::Waiting(NO_PICTURE.into()));
+        assert_eq!(ready(&complete, true), Readiness::Ready);
     }
 }

@@ -81,7 +81,7 @@ const DISPLAY_OPTIONS: &[&str] = &[
     "0",
     "-noreset",
     "-Log",
-    "*:stderr:10",
+    "*:stderr:0",
 ];
 
 enum Event {

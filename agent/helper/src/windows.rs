@@ -3,8 +3,8 @@
 use x11rb::errors::ReplyError;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
-    AtomEnum, ChangeWindowAttributesAux, ConnectionExt, EventMask, GetGeometryReply,
-    GetWindowAttributesReply, MapState, Window, WindowClass,
+    AtomEnum, ChangeWindowAttributesAux, ConnectionExt, EventMask, GetWindowAttributesReply, MapState,
+    Window, WindowClass,
 };
 use x11rb::rust_connection::RustConnection;
 
@@ -24,12 +24,41 @@ const DEPTH: usize = 3;
 /// Longest window class that is read, in 32-bit units.
 const CLASS_LIMIT: u32 = 64;
 
+/// A part of the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Area {
+    pub(crate) x: u16,
+    pub(crate) y: u16,
+    pub(crate) width: u16,
+    pub(crate) height: u16,
+}
+
+/// What a look at the screen found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// What a person would still wait for.
+    Missing(String),
+    /// Everything is there, and this is where.
+    Complete(Vec<Area>),
+}
+
 pub(crate) struct Windows<'c> {
     connection: &'c RustConnection,
     root: Window,
     /// Classes of which a window must be seen; any window of some size will do when there are none.
     wanted: &'c [String],
+    /// Below these, too, windows are watched for, until all that are wanted were seen.
+    watched: Vec<Window>,
     changed: bool,
+}
+
+/// A window and where it is on the screen.
+struct Placed {
+    window: Window,
+    x: i32,
+    y: i32,
+    width: u16,
+    height: u16,
 }
 
 impl<'c> Windows<'c> {
@@ -38,8 +67,8 @@ impl<'c> Windows<'c> {
         root: Window,
         wanted: &'c [String],
     ) -> Result<Self, X11Error> {
-        let windows = Self { connection, root, wanted, changed: false };
-        windows.watch(root)?;
+        let windows = Self { connection, root, wanted, watched: Vec::new(), changed: false };
+        windows.select(root, EventMask::SUBSTRUCTURE_NOTIFY)?;
         Ok(windows)
     }
 
@@ -55,67 +84,84 @@ impl<'c> Windows<'c> {
         self.changed
     }
 
-    /// Looks at the screen: what a person would still wait for, or nothing.
-    pub(crate) fn missing(&mut self) -> Result<Option<String>, X11Error> {
+    pub(crate) fn look(&mut self) -> Result<Sight, X11Error> {
         self.changed = false;
         let mut missing: Vec<&str> = self.wanted.iter().map(String::as_str).collect();
-        let mut any = false;
-        let mut layer = vec![self.root];
+        let mut found = Vec::new();
+        let mut layer = vec![Placed { window: self.root, x: 0, y: 0, width: 0, height: 0 }];
         for _ in 0..DEPTH {
-            let mut seen = Vec::new();
-            for (window, geometry) in self.visible_children(&layer)? {
-                any |= geometry.width >= LEAST_WIDTH && geometry.height >= LEAST_HEIGHT;
-                if !missing.is_empty() {
-                    let class = self.class(window)?;
-                    missing.retain(|wanted| Some(*wanted) != class.as_deref());
+            layer = self.visible_children(&layer)?;
+            for window in &layer {
+                if self.wanted.is_empty() {
+                    found.extend(window.is_large().then(|| window.area()));
+                } else if let Some(class) = self.class(window.window)?
+                    && missing.contains(&class.as_str())
+                {
+                    missing.retain(|wanted| *wanted != class);
+                    found.push(window.area());
                 }
-                seen.push(window);
             }
-            if any && missing.is_empty() {
-                return Ok(None);
+            if missing.is_empty() && !found.is_empty() {
+                self.unwatch()?;
+                return Ok(Sight::Complete(found));
             }
             // A client may be mapped after its frame, which the root window does not report.
-            for frame in &seen {
-                self.watch(*frame)?;
+            for frame in &layer {
+                self.select(frame.window, EventMask::SUBSTRUCTURE_NOTIFY)?;
+                self.watched.push(frame.window);
             }
-            layer = seen;
         }
-        Ok(Some(match missing.first() {
+        Ok(Sight::Missing(match missing.first() {
             Some(class) => format!("no window of {class} is on the screen yet"),
             None => "no window is on the screen yet".into(),
         }))
     }
 
-    fn watch(&self, window: Window) -> Result<(), X11Error> {
-        let events = ChangeWindowAttributesAux::new().event_mask(EventMask::SUBSTRUCTURE_NOTIFY);
-        self.connection.change_window_attributes(window, &events)?;
+    /// What happens inside programs would wake the helper for nothing.
+    fn unwatch(&mut self) -> Result<(), X11Error> {
+        for window in std::mem::take(&mut self.watched) {
+            self.select(window, EventMask::NO_EVENT)?;
+        }
         Ok(())
     }
 
-    fn visible_children(&self, parents: &[Window]) -> Result<Vec<(Window, GetGeometryReply)>, X11Error> {
+    fn select(&self, window: Window, events: EventMask) -> Result<(), X11Error> {
+        let attributes = ChangeWindowAttributesAux::new().event_mask(events);
+        self.connection.change_window_attributes(window, &attributes)?;
+        Ok(())
+    }
+
+    fn visible_children(&self, parents: &[Placed]) -> Result<Vec<Placed>, X11Error> {
         let mut children = Vec::new();
         for parent in parents {
-            if let Some(tree) = present(self.connection.query_tree(*parent)?.reply())? {
+            if let Some(tree) = present(self.connection.query_tree(parent.window)?.reply())? {
                 // The topmost come last, and they are the likelier ones.
-                children.extend(tree.children.into_iter().rev());
+                children.extend(tree.children.into_iter().rev().map(|child| (child, parent.x, parent.y)));
             }
         }
         children.truncate(EXAMINED_LIMIT);
         // All are asked for before the first answer is awaited: one trip to the server, not two per window.
         let asked: Result<Vec<_>, X11Error> = children
             .into_iter()
-            .map(|window| {
+            .map(|(window, x, y)| {
                 let attributes = self.connection.get_window_attributes(window)?;
-                Ok((window, attributes, self.connection.get_geometry(window)?))
+                Ok((window, x, y, attributes, self.connection.get_geometry(window)?))
             })
             .collect();
         let mut visible = Vec::new();
-        for (window, attributes, geometry) in asked? {
+        for (window, x, y, attributes, geometry) in asked? {
             if let (Some(attributes), Some(geometry)) =
                 (present(attributes.reply())?, present(geometry.reply())?)
                 && is_visible(&attributes)
             {
-                visible.push((window, geometry));
+                let (width, height) = (geometry.width, geometry.height);
+                visible.push(Placed {
+                    window,
+                    x: x + i32::from(geometry.x),
+                    y: y + i32::from(geometry.y),
+                    width,
+                    height,
+                });
             }
         }
         Ok(visible)
@@ -139,6 +185,22 @@ impl<'c> Windows<'c> {
     }
 }
 
+impl Placed {
+    fn is_large(&self) -> bool {
+        self.width >= LEAST_WIDTH && self.height >= LEAST_HEIGHT
+    }
+
+    /// A window may stick out at the left or the top; what sticks out elsewhere is the display's to cut.
+    fn area(&self) -> Area {
+        let inside = |start: i32, length: u16| {
+            let hidden = u16::try_from(-start.min(0)).unwrap_or(u16::MAX);
+            (u16::try_from(start.max(0)).unwrap_or(u16::MAX), length.saturating_sub(hidden))
+        };
+        let ((x, width), (y, height)) = (inside(self.x, self.width), inside(self.y, self.height));
+        Area { x, y, width, height }
+    }
+}
+
 fn is_visible(attributes: &GetWindowAttributesReply) -> bool {
     attributes.map_state == MapState::VIEWABLE && attributes.class == WindowClass::INPUT_OUTPUT
 }
@@ -149,5 +211,18 @@ fn present<T>(reply: Result<T, ReplyError>) -> Result<Option<T>, X11Error> {
         Ok(reply) => Ok(Some(reply)),
         Err(ReplyError::X11Error(_)) => Ok(None),
         Err(error @ ReplyError::ConnectionError(_)) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sticks_out_of_the_screen_is_not_part_of_a_windows_area() {
+        let area = |x, y| Placed { window: 1, x, y, width: 300, height: 200 }.area();
+        assert_eq!(area(10, 20), Area { x: 10, y: 20, width: 300, height: 200 });
+        assert_eq!(area(-100, -250), Area { x: 0, y: 0, width: 200, height: 0 });
+        assert_eq!(area(-70_000, 70_000), Area { x: 0, y: u16::MAX, width: 0, height: 200 });
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn serve(
     let mut clipboard = Clipboard::new(&connection, atoms, root, offers)?;
     let mut windows = Windows::new(&connection, root, wanted)?;
     offers.connect(&connection, clipboard.window(), atoms.MERIDIAN_OFFER);
-    watch.set_windows(windows.missing()?);
+    watch.set_windows(windows.look()?);
     loop {
         connection.flush()?;
         // A burst of events is one look at the windows.
@@ -79,7 +79,7 @@ pub(crate) fn serve(
             next = connection.poll_for_event()?;
         }
         if windows.is_changed() {
-            watch.set_windows(windows.missing()?);
+            watch.set_windows(windows.look()?);
         }
     }
 }

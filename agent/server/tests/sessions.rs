@@ -172,6 +172,36 @@ async fn what_is_not_known_is_reported_and_left_alone_and_what_is_not_ours_is_no
 }
 
 #[tokio::test]
+async fn an_order_that_the_disk_refuses_is_not_carried_out_until_it_can_be_written_down() {
+    let bench = Bench::new().await;
+    let (ledger, away) = (bench.folder.path().join("data/sessions"), bench.folder.path().join("away"));
+    std::fs::rename(&ledger, &away).unwrap();
+    let session = SessionId::generate();
+    bench.run(session, 1);
+    wait_for("the problem", || {
+        let problems = bench.control.last_heartbeat()?.problems;
+        problems.into_iter().find(|problem| problem.code == "disk")
+    })
+    .await;
+    assert!(bench.daemon.names().is_empty());
+    std::fs::rename(&away, &ledger).unwrap();
+    bench.observed(session, |seen| *seen == Observation::Running).await;
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_slow_engine_holds_up_neither_heartbeats_nor_orders() {
+    let bench = Bench::new().await;
+    bench.daemon.set_faults(Faults { slow: Duration::from_secs(600), ..Faults::default() });
+    let session = SessionId::generate();
+    bench.run(session, 1);
+    bench.observed(session, |seen| matches!(seen, Observation::Starting { .. })).await;
+    bench.finish(session, 2);
+    wait_for("the end's arrival", || bench.control.observed(session).is_none().then_some(())).await;
+    bench.end().await;
+}
+
+#[tokio::test]
 async fn metrics_and_readiness_are_served() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let bench = Bench::new().await;

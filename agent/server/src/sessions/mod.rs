@@ -6,6 +6,8 @@
 mod ledger;
 mod owner;
 mod record;
+mod report;
+mod step;
 mod view;
 
 use std::{io, sync::Arc, time::Duration};

@@ -8,28 +8,29 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use meridian_engine::{ContainerState, Engine, EngineError, Found, Order, Step};
+use meridian_engine::{Engine, EngineError, Found, Step};
 use meridian_ids::SessionId;
 use meridian_model::ProgressStep;
 use meridian_runtime::{Backoff, Clock, Tasks};
-use meridian_wire::{Command, Observation, ObservedSession, ProblemReport, Update};
+use meridian_wire::{Command, Observation, Update};
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinHandle,
     time::{Instant, sleep, sleep_until},
 };
 
 use super::{
     ledger::{self, Ledger},
     record::{Record, Stage, Verdict, judge},
-    view::{Phase, Standing, View},
+    report::starting,
+    step::Work,
+    view::View,
 };
-use crate::{stream::Streams, workspace};
+use crate::stream::Streams;
 
 /// The guarantee: everything is looked at this often, whatever hints were lost.
 const PERIOD: Duration = Duration::from_secs(5);
-const FIRST_RETRY: Duration = Duration::from_millis(250);
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
+pub(super) const FIRST_RETRY: Duration = Duration::from_millis(250);
+pub(super) const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 /// What reaches the owner.
 pub(super) enum Event {
@@ -59,26 +60,6 @@ pub(super) enum Outcome {
     Removed(Result<(), EngineError>),
 }
 
-/// What is known of a session's container.
-enum Container {
-    /// No list is recent enough.
-    Unknown,
-    Absent,
-    Is(ContainerState),
-}
-
-/// A task that works on a session; it ends when it is dropped.
-struct Work {
-    number: u64,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 /// What the owner works with.
 pub(super) struct Parts {
     pub(super) engine: Arc<dyn Engine>,
@@ -92,23 +73,23 @@ pub(super) struct Parts {
 }
 
 pub(super) struct Owner {
-    parts: Parts,
-    ledger: Ledger,
-    publish: watch::Sender<Arc<View>>,
-    since: i64,
-    epoch: i64,
-    work: HashMap<SessionId, Work>,
-    begun: u64,
-    ended: u64,
-    listing: bool,
-    engine_backoff: Backoff,
+    pub(super) parts: Parts,
+    pub(super) ledger: Ledger,
+    pub(super) publish: watch::Sender<Arc<View>>,
+    pub(super) since: i64,
+    pub(super) epoch: i64,
+    pub(super) work: HashMap<SessionId, Work>,
+    pub(super) begun: u64,
+    pub(super) ended: u64,
+    pub(super) listing: bool,
+    pub(super) engine_backoff: Backoff,
     /// Where a start stands.
-    steps: HashMap<SessionId, Observation>,
+    pub(super) steps: HashMap<SessionId, Observation>,
     /// Sessions whose last try the engine did not answer, and when the next is due.
-    retries: HashMap<SessionId, (Backoff, Instant)>,
+    pub(super) retries: HashMap<SessionId, (Backoff, Instant)>,
     /// The engine's own list, once it was heard, and how much work had ended when it was asked for.
-    found: Option<(u64, Vec<Found>)>,
-    problems: HashMap<&'static str, String>,
+    pub(super) found: Option<(u64, Vec<Found>)>,
+    pub(super) problems: HashMap<&'static str, String>,
 }
 
 impl Owner {
@@ -217,7 +198,7 @@ impl Owner {
         self.tell();
     }
 
-    fn list(&mut self) {
+    pub(super) fn list(&mut self) {
         if self.listing {
             return;
         }
@@ -342,150 +323,8 @@ impl Owner {
         }
     }
 
-    async fn step_all(&mut self) {
-        let sessions: Vec<SessionId> = self.ledger.records().map(Record::session).collect();
-        for session in sessions {
-            self.step(session).await;
-        }
-        self.publish();
-    }
-
-    /// One step for one session, if it needs one and none is under way.
-    async fn step(&mut self, session: SessionId) {
-        self.stop_waiting_for_the_dead(session);
-        if self.work.contains_key(&session)
-            || self.retries.get(&session).is_some_and(|(_, due)| *due > Instant::now())
-        {
-            return;
-        }
-        let Some(record) = self.ledger.get(session).cloned() else { return };
-        match (record.stage, self.container(session)) {
-            // Both are idempotent, so they need not wait for a list.
-            (
-                Stage::Ordered,
-                Container::Unknown | Container::Absent | Container::Is(ContainerState::Created),
-            ) => {
-                self.start(session);
-            }
-            (Stage::Ending, _) => self.remove(session),
-            (Stage::Ordered, Container::Is(ContainerState::Running)) => {
-                // A start whose end this process, or its predecessor, did not see.
-                self.move_on(session, Stage::Ordered, Stage::Started).await;
-                self.await_picture(session);
-            }
-            (Stage::Started, Container::Unknown | Container::Is(ContainerState::Running)) => {
-                self.await_picture(session);
-            }
-            (Stage::Ordered | Stage::Started, Container::Is(ContainerState::Exited { reason })) => {
-                let reason = format!("it ended before it showed anything: {reason}");
-                self.fail(session, reason).await;
-            }
-            (Stage::Started | Stage::Ready, Container::Absent | Container::Is(ContainerState::Created)) => {
-                self.exit(session, "its container was removed by someone else".into()).await;
-            }
-            (Stage::Ready, Container::Is(ContainerState::Exited { reason })) => {
-                self.exit(session, reason).await
-            }
-            (Stage::Failed { .. }, Container::Is(_)) => self.remove(session),
-            (Stage::Gone { .. }, Container::Is(_)) => {
-                // It came back by no order of ours: a start that the engine finished late.
-                tracing::warn!(session.id = %session, "a container of an ended session is removed");
-                self.remove(session);
-            }
-            (Stage::Ready, Container::Unknown | Container::Is(ContainerState::Running))
-            | (Stage::Failed { .. } | Stage::Gone { .. }, Container::Unknown | Container::Absent)
-            | (Stage::Exited { .. }, _) => {}
-        }
-    }
-
-    /// Nothing will be seen of a workspace that has ended.
-    fn stop_waiting_for_the_dead(&mut self, session: SessionId) {
-        let is_started = self.ledger.get(session).is_some_and(|record| record.stage == Stage::Started);
-        if is_started
-            && !matches!(self.container(session), Container::Unknown | Container::Is(ContainerState::Running))
-        {
-            self.work.remove(&session);
-        }
-    }
-
-    fn container(&self, session: SessionId) -> Container {
-        match &self.found {
-            Some((ended, found)) if *ended == self.ended => found
-                .iter()
-                .find(|found| found.session == session)
-                .map_or(Container::Absent, |found| Container::Is(found.state.clone())),
-            Some(_) | None => Container::Unknown,
-        }
-    }
-
-    fn start(&mut self, session: SessionId) {
-        let Some(Record { desired, .. }) = self.ledger.get(session) else { return };
-        let Command::Run { spec } = &desired.command else { return };
-        let order =
-            Order { session, epoch: desired.epoch, generation: desired.generation, spec: spec.clone() };
-        let (engine, inbox) = (Arc::clone(&self.parts.engine), self.parts.inbox.clone());
-        self.work_on(session, "start", async move {
-            // A step that finds no room is not worth waiting for: the next one says more.
-            let report = move |step| drop(inbox.try_send(Event::Stepped { session, step }));
-            Outcome::Started(engine.start(&order, &report).await)
-        });
-    }
-
-    fn await_picture(&mut self, session: SessionId) {
-        self.steps.insert(session, starting(ProgressStep::Display, String::new()));
-        let directory = self.parts.engine.display_directory(session);
-        let (uid, limit) = (self.parts.engine.workspace_uid(), self.parts.display_wait);
-        self.work_on(session, "await picture", async move {
-            Outcome::Showed(workspace::await_picture(&directory, uid, limit).await)
-        });
-    }
-
-    fn remove(&mut self, session: SessionId) {
-        let engine = Arc::clone(&self.parts.engine);
-        self.work_on(session, "remove", async move { Outcome::Removed(engine.remove(session).await) });
-    }
-
-    fn work_on(
-        &mut self,
-        session: SessionId,
-        name: &'static str,
-        work: impl Future<Output = Outcome> + Send + 'static,
-    ) {
-        self.begun += 1;
-        let (number, inbox) = (self.begun, self.parts.inbox.clone());
-        let task = self.parts.tasks.spawn_until_stop(name, async move {
-            let outcome = work.await;
-            // A closed inbox means that the agent stops; the next one finds the container by its labels.
-            let _ = inbox.send(Event::Worked { session, number, outcome }).await;
-        });
-        self.work.insert(session, Work { number, task });
-    }
-
-    async fn fail(&mut self, session: SessionId, reason: String) {
-        let Some(stage) = self.ledger.get(session).map(|record| record.stage.clone()) else { return };
-        tracing::warn!(session.id = %session, reason, "the workspace failed");
-        self.move_on(session, stage, Stage::Failed { reason }).await;
-        self.tell();
-    }
-
-    async fn exit(&mut self, session: SessionId, reason: String) {
-        let Some(stage) = self.ledger.get(session).map(|record| record.stage.clone()) else { return };
-        tracing::info!(session.id = %session, reason, "the workspace ended");
-        self.parts.streams.end(session, &reason);
-        self.move_on(session, stage, Stage::Exited { reason }).await;
-        self.tell();
-    }
-
-    fn retry_later(&mut self, session: SessionId) {
-        let (backoff, due) = self
-            .retries
-            .entry(session)
-            .or_insert_with(|| (Backoff::new(FIRST_RETRY, LONGEST_RETRY), Instant::now()));
-        *due = Instant::now() + backoff.next_wait();
-    }
-
     /// Moves a session from the stage in which its work began; an order that came meanwhile wins.
-    async fn move_on(&mut self, session: SessionId, from: Stage, to: Stage) {
+    pub(super) async fn move_on(&mut self, session: SessionId, from: Stage, to: Stage) {
         let Some(record) = self.ledger.get(session).filter(|record| record.stage == from) else { return };
         let moved = Record { stage: to, ..record.clone() };
         self.write(vec![moved]).await;
@@ -515,68 +354,4 @@ impl Owner {
             Err(_) => false,
         }
     }
-
-    fn tell(&self) {
-        self.publish();
-        (self.parts.news)();
-    }
-
-    fn publish(&self) {
-        let observed = self.ledger.records().filter_map(|record| self.observe(record));
-        let quarantined = self.found.iter().flat_map(|(_, found)| found);
-        let quarantined = quarantined.filter(|found| self.ledger.get(found.session).is_none());
-        let quarantined = quarantined.map(|found| ObservedSession {
-            session_id: found.session,
-            epoch: found.epoch,
-            generation: found.generation,
-            observation: Observation::Quarantined,
-            streams: 0,
-        });
-        let problems = self
-            .problems
-            .iter()
-            .map(|(code, message)| ProblemReport { code: (*code).into(), message: message.clone() });
-        let view = View {
-            since: self.since,
-            observed: observed.chain(quarantined).collect(),
-            problems: problems.collect(),
-            standings: self.ledger.records().map(|record| (record.session(), standing(record))).collect(),
-        };
-        self.publish.send_replace(Arc::new(view));
-    }
-
-    /// What is said of a session; nothing while its end is under way, because nothing is certain then.
-    fn observe(&self, record: &Record) -> Option<ObservedSession> {
-        let session = record.session();
-        let observation = match &record.stage {
-            Stage::Ordered | Stage::Started => {
-                let step = self.steps.get(&session).cloned();
-                step.unwrap_or_else(|| starting(ProgressStep::Pushed, String::new()))
-            }
-            Stage::Ready => Observation::Running,
-            Stage::Failed { reason } => Observation::Failed { reason: reason.clone() },
-            Stage::Exited { reason } => Observation::Exited { reason: reason.clone() },
-            Stage::Ending => return None,
-            Stage::Gone { .. } => Observation::Gone,
-        };
-        let (epoch, generation) = record.pair();
-        Some(ObservedSession { session_id: session, epoch, generation, observation, streams: 0 })
-    }
-}
-
-fn starting(step: ProgressStep, message: String) -> Observation {
-    Observation::Starting { step, message, percent: None }
-}
-
-fn standing(record: &Record) -> Standing {
-    let phase = match (&record.stage, &record.desired.command) {
-        (_, Command::End { reason }) => Phase::Ended(reason.clone()),
-        (Stage::Ordered | Stage::Started, Command::Run { .. }) => Phase::Starting,
-        (Stage::Ready, Command::Run { .. }) => Phase::Up,
-        (Stage::Failed { reason }, Command::Run { .. }) => Phase::Failed(reason.clone()),
-        (Stage::Exited { reason }, Command::Run { .. }) => Phase::Ended(reason.clone()),
-        (Stage::Ending | Stage::Gone { .. }, Command::Run { .. }) => Phase::Ended("it was ended".into()),
-    };
-    let (epoch, generation) = record.pair();
-    Standing { epoch, generation, phase }
 }

@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "an executable has no API: pub is for its own modules")]
 
 mod admin;
+mod bench;
 mod check;
 mod data;
 mod exit;
@@ -48,6 +49,8 @@ enum Command {
     CheckConfig(check::CheckArguments),
     /// Operate a deployment over its API.
     Admin(admin::AdminArguments),
+    /// Measure: launches, and relays beside nginx and HAProxy.
+    Bench(bench::BenchArguments),
     /// Print the API's OpenAPI 3.1 document.
     Openapi,
     /// Print a completion script for a shell.
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         }
         Command::CheckConfig(arguments) => check::run(&arguments),
         Command::Admin(arguments) => block_on(admin::run(arguments)),
+        Command::Bench(bench) => block_on(bench::run(bench)),
         Command::Up(up) => with_logging(&arguments.log, up::run(up)),
         Command::Web(role) => with_logging(&arguments.log, role::run_web(role.config)),
         Command::Proxy(role) => with_logging(&arguments.log, role::run_proxy(role.config)),

@@ -4,6 +4,7 @@
 //! All traffic is on loopback, and every run is bounded in streams and time.
 
 mod host;
+mod launch;
 mod process;
 mod relay;
 mod report;
@@ -11,5 +12,6 @@ mod stand_in;
 mod viewers;
 
 pub use host::Host;
+pub use launch::{LaunchBench, MAX_RUNS};
 pub use relay::{MAX_STREAMS, RelayBench};
 pub use report::{Figures, Report};

@@ -1,7 +1,10 @@
 //! The node as its role sees it.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -63,6 +66,7 @@ pub(crate) struct Inner {
     remembered: Mutex<Known>,
     settings: watch::Sender<Option<Arc<NodeSettings>>>,
     pub(crate) wake: Notify,
+    pub(crate) answered: AtomicU64,
 }
 
 struct Known {
@@ -99,6 +103,7 @@ impl NodeClient {
                 remembered: Mutex::new(known),
                 settings,
                 wake: Notify::new(),
+                answered: AtomicU64::new(0),
             }),
         })
     }
@@ -160,6 +165,12 @@ impl NodeClient {
     #[must_use]
     pub fn epoch(&self) -> i64 {
         self.known().state.epoch
+    }
+
+    /// How many heartbeats were answered since the node started.
+    #[must_use]
+    pub fn heartbeats_answered(&self) -> u64 {
+        self.inner.answered.load(Ordering::Relaxed)
     }
 
     /// Sends a heartbeat soon: something changed that the control plane should know. Many calls make one heartbeat.

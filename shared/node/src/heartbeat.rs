@@ -1,6 +1,6 @@
 //! The heartbeat: every two seconds, and at once when the role says that something changed. It makes everything else certain.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use meridian_runtime::{Backoff, VERSION};
 use meridian_wire::{Heartbeat, Update, node_paths};
@@ -29,6 +29,7 @@ pub(crate) async fn run(client: NodeClient, source: Source, updates: mpsc::Sende
         let started = Instant::now();
         match beat(&client, &mut link, &source).await {
             Ok(update) => {
+                client.inner.answered.fetch_add(1, Ordering::Relaxed);
                 if failed {
                     tracing::info!("the control plane is reached again");
                 }

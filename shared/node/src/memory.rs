@@ -5,6 +5,7 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use jiff::Timestamp;
@@ -27,11 +28,13 @@ pub(crate) struct Remembered {
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
     path: PathBuf,
+    /// What was written last: heartbeat and watch may learn something at once, and the older of the two must not stay.
+    latest: Arc<Mutex<Option<Timestamp>>>,
 }
 
 impl Memory {
     pub(crate) fn new(folder: &Path) -> Self {
-        Self { path: folder.join("control.json") }
+        Self { path: folder.join("control.json"), latest: Arc::default() }
     }
 
     /// What was remembered; nothing when there is no file yet or it cannot be understood, because the control plane says all of it again.
@@ -43,8 +46,12 @@ impl Memory {
         })
     }
 
-    /// Replaces the file, whole or not at all.
+    /// Replaces the file, whole or not at all, unless something later was written meanwhile.
     pub(crate) fn save(&self, remembered: &Remembered) -> std::io::Result<()> {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if *latest > remembered.contact_at {
+            return Ok(());
+        }
         let text = serde_json::to_vec(remembered)?;
         let temporary = self.path.with_extension("new");
         let mut file =
@@ -55,6 +62,7 @@ impl Memory {
         if let Some(folder) = self.path.parent() {
             fs::File::open(folder)?.sync_all()?;
         }
+        *latest = remembered.contact_at;
         Ok(())
     }
 }

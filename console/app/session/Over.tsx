@@ -5,6 +5,7 @@ import { idempotencyKey } from '../api/client';
 import { useLaunch } from '../api/queries';
 import type { Session } from '../api/types';
 import { ProblemNote } from '../ui/ProblemNote';
+import { sentence } from '../ui/text';
 import { When } from '../ui/When';
 import { ExplanationView } from './ExplanationView';
 import { LaunchSteps } from './Launching';
@@ -34,7 +35,7 @@ export function Over({ session, state }: { session: Session; state: keyof typeof
         <p style={{ margin: 0 }}>{neverStarted ? 'This session could not be started.' : lead[state]}</p>
         {session.reason && (
           <p style={{ margin: '8px 0 0' }}>
-            <strong>Why:</strong> {session.reason}
+            <strong>Why:</strong> {sentence(session.reason)}
           </p>
         )}
         <p style={{ margin: '8px 0 0', color: 'var(--m-muted)' }}>

@@ -42,10 +42,17 @@ function OneSession({ id }: { id: string }) {
       </SessionFrame>
     );
   }
-  return <SessionView session={session} seen={seen} />;
+  return <SessionView session={session} seen={seen} reachable={query.failureCount === 0} />;
 }
 
-function SessionView({ session, seen }: { session: Session; seen: boolean }) {
+interface ViewProps {
+  session: Session;
+  seen: boolean;
+  /** The Web App answered when it was last asked. */
+  reachable: boolean;
+}
+
+function SessionView({ session, seen, reachable }: ViewProps) {
   switch (session.state) {
     case 'ended':
     case 'failed':
@@ -76,7 +83,7 @@ function SessionView({ session, seen }: { session: Session; seen: boolean }) {
             </Center>
           }
         >
-          <Viewer session={session} />
+          <Viewer session={session} reachable={reachable} />
         </Suspense>
       ) : (
         <Before session={session} />

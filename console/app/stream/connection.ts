@@ -133,6 +133,13 @@ export class StreamConnection {
     void this.begin();
   }
 
+  /** The network or the server is back: do not sit the backoff out. */
+  readonly hurry = (): void => {
+    if (this.retryAt === null) return;
+    this.retryAt = performance.now();
+    this.rearm();
+  };
+
   /** False when the text is too long or nothing is attached. */
   sendClipboard(text: string): boolean {
     if (!this.core.attached) return false;
@@ -407,13 +414,6 @@ export class StreamConnection {
     this.closeSockets();
     this.channel?.retire();
   }
-
-  /** The network is back: do not sit the backoff out. */
-  private readonly hurry = (): void => {
-    if (this.retryAt === null) return;
-    this.retryAt = performance.now();
-    this.rearm();
-  };
 
   private reportRates(now: number): void {
     const seconds = (now - this.ratesAt) / 1000;

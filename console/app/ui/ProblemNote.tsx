@@ -3,16 +3,17 @@ import type { ReactNode } from 'react';
 import { asProblem } from '../api/problem';
 import { CandidateTable } from './CandidateTable';
 import { WarningIcon } from './icons';
+import { sentence } from './text';
 import classes from './ProblemNote.module.css';
 
 /** An error as a person needs it: what, where, what now, and how placement decided. Announced when it appears. */
 export function ProblemNote({ error, onRetry, children }: { error: unknown; onRetry?: () => void; children?: ReactNode }) {
   const { details } = asProblem(error);
   return (
-    <Alert role="alert" color="red" variant="light" icon={<WarningIcon />} title={details.message}>
+    <Alert role="alert" color="red" variant="light" icon={<WarningIcon />} title={sentence(details.message)}>
       <dl className={classes.facts}>
         {details.hop !== null && <Fact name="Where" value={details.hop} />}
-        {details.hint !== null && <Fact name="What to do" value={details.hint} />}
+        {details.hint !== null && <Fact name="What to do" value={sentence(details.hint)} />}
       </dl>
       {details.explanation.length > 0 && (
         <CandidateTable caption="What each place said" candidates={details.explanation} />
@@ -23,7 +24,7 @@ export function ProblemNote({ error, onRetry, children }: { error: unknown; onRe
         </Anchor>
       )}
       {children}
-      {details.requestId !== null && (
+      {details.requestId !== null && details.status >= 500 && (
         <Text size="xs" c="dimmed" mt={6}>
           For your administrator: {details.code}, request {details.requestId}
         </Text>

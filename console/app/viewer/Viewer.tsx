@@ -6,13 +6,18 @@ import { Link } from 'react-router';
 import type { Session } from '../api/types';
 import { useEndDialog } from '../session/EndDialog';
 import type { StreamState } from '../stream/connection';
+import { sentence } from '../ui/text';
 import { Toolbar } from './Toolbar';
 import { useDesktop } from './useDesktop';
 import classes from './Viewer.module.css';
 
-export default function Viewer({ session }: { session: Session }) {
+export default function Viewer({ session, reachable }: { session: Session; reachable: boolean }) {
   const host = useRef<HTMLDivElement>(null);
   const desktop = useDesktop(session, host);
+  const { connection } = desktop;
+  useEffect(() => {
+    if (reachable) connection.current?.hurry();
+  }, [connection, reachable]);
   const end = useEndDialog();
   const toolbar = useRef<HTMLElement>(null);
   useToolbarChord(toolbar);
@@ -39,7 +44,7 @@ function Opening({ session, state }: { session: Session; state: StreamState }) {
     <div className={classes.cover} role="status">
       <Loader color="gray" />
       <p>{state.name === 'live' ? 'Waiting for the first picture…' : `Connecting to ${session.name} in ${session.zone}…`}</p>
-      {trouble && <p className={classes.trouble}>{trouble} Trying again.</p>}
+      {trouble && <p className={classes.trouble}>{sentence(trouble)} Trying again.</p>}
     </div>
   );
 }
@@ -86,7 +91,7 @@ function Stopped({
     <div className={classes.cover} role="alert">
       <h1>{stopped[state.reason]}</h1>
       <p>
-        {state.reason === 'superseded' ? `Another window or device shows ${session.name} now.` : state.message}
+        {state.reason === 'superseded' ? `Another window or device shows ${session.name} now.` : sentence(state.message)}
       </p>
       <Group justify="center">
         {state.reason !== 'ended' && state.reason !== 'revoked' && (

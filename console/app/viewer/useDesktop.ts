@@ -5,6 +5,7 @@ import * as api from '../api/client';
 import { asProblem } from '../api/problem';
 import type { Session } from '../api/types';
 import { NoTicket, type Rates, StreamConnection, type StreamState, type Ticket } from '../stream/connection';
+import { sentence } from '../ui/text';
 import { SharedClipboard } from './Clipboard';
 import { Screen } from './Screen';
 import { PasteKey } from './paste';
@@ -92,6 +93,6 @@ async function askTicket(id: string, thumbprint: string | null): Promise<Ticket>
     const { status, message, hint } = asProblem(error).details;
     if (status === 401 || status === 403) throw new NoTicket('revoked', message);
     if (status === 404 || status === 410) throw new NoTicket('ended', message);
-    throw new Error([message, hint].filter(Boolean).join(' '), { cause: error });
+    throw new Error([message, hint].filter((text) => text !== null).map(sentence).join(' '), { cause: error });
   }
 }

@@ -17,13 +17,18 @@ export function zoneSettings(zone: Zone): Fact[] {
     { name: 'proxy_hostname', value: text(zone.proxy_hostname) },
     { name: 'proxy_path', value: text(zone.proxy_path) },
     { name: 'proxy_port', value: zone.proxy_port === 0 ? '0 (the port of the page)' : text(zone.proxy_port) },
-    { name: 'outage_grace', value: zone.outage_grace === 0 ? '0 (no resume during an outage)' : text(zone.outage_grace) },
+    { name: 'outage_grace', value: grace(zone.outage_grace) },
     { name: 'private_balancer', value: text(zone.private_balancer) },
   ];
 }
 
 function text(value: string | number | null | undefined): string {
   return value === null || value === undefined || value === '' ? '—' : String(value);
+}
+
+function grace(seconds: number | undefined): string {
+  if (seconds === undefined) return '—';
+  return seconds === 0 ? '0 (no resume during an outage)' : `${seconds} s (${Number((seconds / 3600).toFixed(1))} h)`;
 }
 
 function yesNo(value: boolean | undefined): string {

@@ -201,3 +201,21 @@ fn heartbeat_source(
         HeartbeatParts { since: view.since, agent: Some(report), problems }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_configuration_is_understood_and_complete() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/agent.toml");
+        let settings: AgentSettings = meridian_settings::read_file(&path).unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        let table = serde_json::to_value(&settings).unwrap();
+        let (node, rest) = (table["node"].as_object().unwrap(), table.as_object().unwrap());
+        for (name, value) in rest.iter().chain(node) {
+            let is_left_out = value.is_null() || name == "node";
+            assert!(is_left_out || text.contains(&format!("\n{name} = ")), "{name} is not in the sample");
+        }
+    }
+}

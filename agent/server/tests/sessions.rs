@@ -190,6 +190,18 @@ async fn an_order_that_the_disk_refuses_is_not_carried_out_until_it_can_be_writt
 }
 
 #[tokio::test]
+async fn a_tombstone_is_told_until_it_was_heard_and_again_when_it_is_asked_for_again() {
+    let bench = Bench::new().await;
+    let session = bench.running().await;
+    bench.finish(session, 2);
+    bench.observed(session, |seen| *seen == Observation::Gone).await;
+    wait_for("silence about it", || bench.control.observed(session).is_none().then_some(())).await;
+    bench.finish(session, 2);
+    bench.observed(session, |seen| *seen == Observation::Gone).await;
+    bench.end().await;
+}
+
+#[tokio::test]
 async fn a_slow_engine_holds_up_neither_heartbeats_nor_orders() {
     let bench = Bench::new().await;
     bench.daemon.set_faults(Faults { slow: Duration::from_secs(600), ..Faults::default() });

@@ -54,10 +54,7 @@ impl Sessions {
             clock: clock.clone(),
             inbox: inbox.clone(),
             display_wait: Duration::from_secs(settings.display_wait_s.max(1)),
-            news: {
-                let client = client.clone();
-                Arc::new(move || client.wake())
-            },
+            client: client.clone(),
         };
         tasks.spawn_until_stop("sessions", Owner::new(parts, ledger, publish).run(events));
         Ok(Self { view, inbox })

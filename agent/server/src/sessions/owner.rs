@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use meridian_engine::{Engine, EngineError, Found, Step};
 use meridian_ids::SessionId;
 use meridian_model::ProgressStep;
+use meridian_node::NodeClient;
 use meridian_runtime::{Backoff, Clock, Tasks};
 use meridian_wire::{Command, Observation, Update};
 use tokio::{
@@ -68,8 +69,7 @@ pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) inbox: mpsc::Sender<Event>,
     pub(super) display_wait: Duration,
-    /// Tells the control plane soon.
-    pub(super) news: Arc<dyn Fn() + Send + Sync>,
+    pub(super) client: NodeClient,
 }
 
 pub(super) struct Owner {
@@ -90,7 +90,13 @@ pub(super) struct Owner {
     /// The engine's own list, once it was heard, and how much work had ended when it was asked for.
     pub(super) found: Option<(u64, Vec<Found>)>,
     pub(super) problems: HashMap<&'static str, String>,
+    /// Tombstones that were carried out and are still to be told, and after how many answered heartbeats they are not any more: a month's
+    /// tombstones are not said every two seconds.
+    pub(super) gone: HashMap<SessionId, u64>,
 }
+
+/// The first answered heartbeat may have been on its way already.
+const TELL_GONE: u64 = 3;
 
 impl Owner {
     pub(super) fn new(parts: Parts, ledger: Ledger, publish: watch::Sender<Arc<View>>) -> Self {
@@ -110,6 +116,7 @@ impl Owner {
             retries: HashMap::new(),
             found: None,
             problems: HashMap::new(),
+            gone: HashMap::new(),
         };
         owner.publish();
         owner
@@ -223,6 +230,8 @@ impl Owner {
                     tracing::info!("the container engine answers again");
                 }
                 self.found = Some((ended, found));
+                let answered = self.parts.client.heartbeats_answered();
+                self.gone.retain(|_, until| *until >= answered);
                 self.step_all().await;
                 None
             }
@@ -242,7 +251,8 @@ impl Owner {
         for order in &update.sessions {
             match judge(self.ledger.get(order.session_id), order) {
                 Verdict::Take(record) => news.push(*record),
-                Verdict::Known => {}
+                // Asked again: the control plane has not heard how it stands.
+                Verdict::Known => self.tell_if_gone(order.session_id),
                 Verdict::Lower => tracing::info!(
                     session.id = %order.session_id,
                     epoch = order.epoch,
@@ -263,6 +273,7 @@ impl Owner {
         for record in news {
             let session = record.session();
             self.retries.remove(&session);
+            self.tell_if_gone(session);
             if let Command::End { reason } = &record.desired.command {
                 tracing::info!(session.id = %session, reason, "the session is to end");
                 self.parts.streams.end(session, reason);
@@ -314,12 +325,19 @@ impl Owner {
                 self.steps.remove(&session);
                 let at = self.parts.clock.now();
                 self.move_on(session, Stage::Ending, Stage::Gone { at }).await;
+                self.tell_if_gone(session);
                 self.ledger.forget_old(at);
             }
             Err(error) => {
                 tracing::warn!(hop = "engine", session.id = %session, %error, "a session could not be removed yet");
                 self.retry_later(session);
             }
+        }
+    }
+
+    fn tell_if_gone(&mut self, session: SessionId) {
+        if matches!(self.ledger.get(session), Some(Record { stage: Stage::Gone { .. }, .. })) {
+            self.gone.insert(session, self.parts.client.heartbeats_answered() + TELL_GONE);
         }
     }
 

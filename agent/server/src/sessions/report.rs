@@ -14,7 +14,7 @@ use super::{
 impl Owner {
     pub(super) fn tell(&self) {
         self.publish();
-        (self.parts.news)();
+        self.parts.client.wake();
     }
 
     pub(super) fn publish(&self) {
@@ -41,7 +41,8 @@ impl Owner {
         self.publish.send_replace(Arc::new(view));
     }
 
-    /// What is said of a session; nothing while its end is under way, because nothing is certain then.
+    /// What is said of a session; nothing while its end is under way, because nothing is certain then, and nothing more
+    /// once its end was told.
     fn observe(&self, record: &Record) -> Option<ObservedSession> {
         let session = record.session();
         let observation = match &record.stage {
@@ -53,7 +54,8 @@ impl Owner {
             Stage::Failed { reason } => Observation::Failed { reason: reason.clone() },
             Stage::Exited { reason } => Observation::Exited { reason: reason.clone() },
             Stage::Ending => return None,
-            Stage::Gone { .. } => Observation::Gone,
+            Stage::Gone { .. } if self.gone.contains_key(&session) => Observation::Gone,
+            Stage::Gone { .. } => return None,
         };
         let (epoch, generation) = record.pair();
         Some(ObservedSession { session_id: session, epoch, generation, observation, streams: 0 })

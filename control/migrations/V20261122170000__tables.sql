@@ -168,6 +168,11 @@ CREATE UNIQUE INDEX sessions_idempotency ON sessions (user_id, idempotency_key);
 CREATE INDEX sessions_of_user ON sessions (user_id, id) WHERE state NOT IN ('ended', 'failed', 'lost');
 CREATE INDEX sessions_of_node ON sessions (node_id, desired_version);
 CREATE INDEX sessions_live ON sessions (id) WHERE state NOT IN ('ended', 'failed', 'lost');
+-- What the counter columns stand for: few rows, however long the history is.
+CREATE INDEX sessions_reserved ON sessions (node_id) WHERE reserved;
+-- Every heartbeat is answered with the zone's revocations: these two find them without the history.
+CREATE INDEX sessions_cut ON sessions (zone_id) WHERE cut_before IS NOT NULL AND state NOT IN ('ended', 'failed', 'lost');
+CREATE INDEX sessions_over ON sessions (zone_id, ended_at) WHERE state IN ('ended', 'failed', 'lost');
 
 CREATE TABLE ticket_uses (
     ticket_id   uuid PRIMARY KEY,

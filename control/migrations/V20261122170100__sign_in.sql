@@ -33,6 +33,12 @@ BEGIN
 END
 $$;
 
+-- The throttle's key of an address. Whoever has one IPv6 address has its /64.
+CREATE FUNCTION address_key_v1(p_address text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT 'address:' || CASE WHEN p_address LIKE '%:%'
+        THEN text(network(set_masklen(p_address::inet, 64))) ELSE p_address END
+$$;
+
 -- First round trip: the stored hash, if the throttles let the attempt pass.
 CREATE FUNCTION login_begin_v1(p_name text, p_address text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
@@ -40,7 +46,7 @@ DECLARE
     v_user users;
 BEGIN
     -- Always address before account: one lock order.
-    v_wait := throttle_v1('address:' || p_address, 60, 300);
+    v_wait := throttle_v1(address_key_v1(p_address), 60, 300);
     IF v_wait = 0 THEN
         v_wait := throttle_v1('account:' || lower(p_name), 6, 60);
     END IF;
@@ -65,7 +71,8 @@ BEGIN
             VALUES (p_user, 'sign_in', left(p_name, 128), 'refused', p_address, p_request);
         RETURN jsonb_build_object('outcome', 'refused');
     END IF;
-    UPDATE throttles SET attempts = greatest(attempts - 1, 0), blocked_until = NULL WHERE key = 'address:' || p_address;
+    UPDATE throttles SET attempts = greatest(attempts - 1, 0), blocked_until = NULL
+        WHERE key = address_key_v1(p_address);
     DELETE FROM throttles WHERE key = 'account:' || lower(p_name);
     INSERT INTO logins (token_hash, user_id, expires_at)
         VALUES (p_token, v_user.id, now() + make_interval(secs => p_lifetime_s));

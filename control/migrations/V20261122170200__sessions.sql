@@ -80,6 +80,9 @@ BEGIN
     END IF;
     -- From here on this user's launches are one after the other, so a key is never used twice.
     SELECT * INTO v_user FROM users WHERE id = v_user.id FOR NO KEY UPDATE;
+    IF v_user.disabled_at IS NOT NULL THEN
+        RETURN jsonb_build_object('outcome', 'unauthenticated'); -- Disabled while this waited.
+    END IF;
     SELECT * INTO v_known FROM sessions WHERE user_id = v_user.id AND idempotency_key = p_key;
     IF FOUND THEN
         IF v_known.workspace_id <> p_workspace THEN
@@ -294,9 +297,13 @@ BEGIN
     IF NOT FOUND THEN
         RETURN jsonb_build_object('outcome', 'not_found');
     END IF;
+    IF v_session.state IN ('ending', 'ended', 'failed', 'lost') THEN
+        RETURN jsonb_build_object('outcome', 'ok', 'node_id', v_session.node_id, 'session', session_view_v1(v_session));
+    END IF;
     UPDATE nodes SET desired_version = desired_version + 1 WHERE id = v_session.node_id
         RETURNING desired_version INTO v_desired;
     UPDATE sessions SET state = 'ending', desired = 'end', generation = generation + 1, desired_version = v_desired,
+        cut_before = now(),
         reason = CASE WHEN user_id = v_user.id THEN 'ended by its user' ELSE 'ended by an administrator' END
         WHERE id = p_session AND state NOT IN ('ending', 'ended', 'failed', 'lost')
         RETURNING * INTO v_session;

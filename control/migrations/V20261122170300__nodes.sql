@@ -39,7 +39,7 @@ BEGIN
 END
 $$;
 
--- What the node shall do and know, newer than p_since.
+-- What the node shall do and know, newer than p_since. The same state gives the same text: nodes write it down when it changes.
 CREATE FUNCTION update_view_v1(p_node uuid, p_since bigint) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT jsonb_build_object(
         'deployment_id', d.id, 'epoch', d.control_epoch, 'version', n.desired_version, 'control_time', now(),
@@ -50,21 +50,26 @@ CREATE FUNCTION update_view_v1(p_node uuid, p_since bigint) RETURNS jsonb LANGUA
                         ELSE jsonb_build_object('command', 'end', 'reason', coalesce(s.reason, 'ended')) END
                 ORDER BY s.desired_version), '[]')
             FROM sessions s
-            WHERE s.node_id = n.id AND s.desired_version > p_since
+            -- A node that knows more than this database, which was restored then, is told everything.
+            WHERE s.node_id = n.id AND s.desired_version > CASE WHEN p_since > n.desired_version THEN 0 ELSE p_since END
               -- A tombstone that was carried out is only repeated to a node that asks for everything, for a day.
               AND (s.gone_at IS NULL OR s.gone_at > now() - interval '1 day')) END,
         'settings', jsonb_build_object(
             'zone_id', z.id, 'zone_name', z.name, 'zone', z.settings,
             'jwks', (SELECT jsonb_build_object('keys', coalesce(jsonb_agg(jsonb_build_object('kty', 'OKP', 'crv', 'Ed25519',
-                'alg', 'EdDSA', 'use', 'sig', 'kid', k.id, 'x', k.public_x)), '[]')) FROM signing_keys k WHERE k.retired_at IS NULL),
-            'revocations', (SELECT coalesce(jsonb_agg(jsonb_build_object('session_id', s.id, 'issued_before', s.cut)), '[]')
-                FROM (SELECT id, coalesce(cut_before, ended_at, now()) AS cut FROM sessions
-                      WHERE zone_id = n.zone_id
-                        AND (cut_before > now() - interval '10 minutes' OR state = 'ending'
-                             OR (state IN ('ended', 'failed', 'lost') AND ended_at > now() - interval '10 minutes'))
-                      ORDER BY id DESC LIMIT 10000) s),
+                'alg', 'EdDSA', 'use', 'sig', 'kid', k.id, 'x', k.public_x) ORDER BY k.id), '[]'))
+                FROM signing_keys k WHERE k.retired_at IS NULL),
+            -- As long as the session lives, so that a zone that was cut off for hours hears of them too; then ten minutes more.
+            'revocations', (SELECT coalesce(jsonb_agg(jsonb_build_object('session_id', s.id, 'issued_before', s.cut)
+                    ORDER BY s.id), '[]')
+                FROM (SELECT id, cut_before AS cut FROM sessions
+                      WHERE zone_id = n.zone_id AND cut_before IS NOT NULL AND state NOT IN ('ended', 'failed', 'lost')
+                      UNION ALL
+                      SELECT id, greatest(cut_before, ended_at) FROM sessions
+                      WHERE zone_id = n.zone_id AND state IN ('ended', 'failed', 'lost')
+                        AND ended_at > now() - interval '10 minutes') s),
             'agents', CASE WHEN n.role IN ('proxy', 'balance') THEN (
-                SELECT coalesce(jsonb_agg(jsonb_build_object('node_id', a.id, 'address', a.address)), '[]')
+                SELECT coalesce(jsonb_agg(jsonb_build_object('node_id', a.id, 'address', a.address) ORDER BY a.id), '[]')
                 FROM nodes a WHERE a.zone_id = n.zone_id AND a.role = 'agent' AND a.removed_at IS NULL AND a.address <> '')
                 ELSE '[]'::jsonb END))
     FROM deployment d, nodes n LEFT JOIN zones z ON z.id = n.zone_id
@@ -77,12 +82,16 @@ CREATE FUNCTION heartbeat_v1(
 DECLARE
     o record;
     s sessions;
+    v_role text;
     v_desired bigint;
     v_changed boolean;
 BEGIN
-    PERFORM 1 FROM nodes WHERE id = p_node AND removed_at IS NULL;
+    SELECT role INTO v_role FROM nodes WHERE id = p_node AND removed_at IS NULL;
     IF NOT FOUND THEN
         RETURN jsonb_build_object('outcome', 'unknown_node');
+    END IF;
+    IF v_role <> 'agent' THEN
+        p_agent := NULL; -- Nobody else has workspaces to report.
     END IF;
     -- Lock order: the users whose sessions may be released, then the node, then sessions.
     PERFORM 1 FROM users WHERE id IN (
@@ -150,38 +159,66 @@ $$;
 CREATE FUNCTION mark_unreachable_v1() RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     v record;
+    v_node uuid;
     v_count integer := 0;
 BEGIN
-    FOR v IN UPDATE sessions x SET state = 'unreachable'
-        FROM nodes n
-        WHERE n.id = x.node_id AND NOT node_is_reachable_v1(n.last_seen_at) AND x.state IN ('starting', 'running')
+    FOR v_node IN SELECT n.id FROM nodes n
+        WHERE n.role = 'agent' AND NOT node_is_reachable_v1(n.last_seen_at)
           AND (n.last_seen_at IS NOT NULL OR n.enrolled_at < now() - interval '10 seconds')
-        RETURNING x.id, x.node_id LOOP
-        PERFORM announce_v1(v.node_id, v.id);
-        v_count := v_count + 1;
+          AND EXISTS (SELECT 1 FROM sessions x WHERE x.node_id = n.id AND x.reserved AND x.state IN ('starting', 'running'))
+        ORDER BY n.id LOOP
+        -- Under the node's lock: its heartbeat may come in this very moment, and holds it while it changes sessions.
+        PERFORM 1 FROM nodes WHERE id = v_node AND NOT node_is_reachable_v1(last_seen_at) FOR NO KEY UPDATE;
+        CONTINUE WHEN NOT FOUND;
+        FOR v IN UPDATE sessions SET state = 'unreachable'
+            WHERE node_id = v_node AND reserved AND state IN ('starting', 'running') RETURNING id LOOP
+            PERFORM announce_v1(v_node, v.id);
+            v_count := v_count + 1;
+        END LOOP;
     END LOOP;
     RETURN v_count;
 END
 $$;
 
--- Compares the counter columns with the reservations they stand for, puts them right, and says what was wrong.
+-- Compares the counter columns with the reservations they stand for, puts them right, and says what was wrong. Suspects are found
+-- without a lock; each is then looked at again under its own, which every change of its reservations holds, too.
 CREATE FUNCTION audit_counters_v1() RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
-    v_users integer;
-    v_nodes integer;
+    v_id uuid;
+    v_used bigint;
+    v_cpu bigint;
+    v_memory bigint;
+    v_users integer := 0;
+    v_nodes integer := 0;
 BEGIN
-    -- Both tables are held still for the comparison, in the usual order.
-    LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE;
-    LOCK TABLE nodes IN SHARE ROW EXCLUSIVE MODE;
-    UPDATE users u SET sessions_used = c.used FROM (
-        SELECT x.id, count(s.id) AS used FROM users x LEFT JOIN sessions s ON s.user_id = x.id AND s.reserved GROUP BY x.id) c
-        WHERE c.id = u.id AND u.sessions_used <> c.used;
-    GET DIAGNOSTICS v_users = ROW_COUNT;
-    UPDATE nodes n SET cpu_used = c.cpu, memory_used = c.memory, sessions_used = c.used FROM (
-        SELECT x.id, count(s.id) AS used, coalesce(sum(s.cpu_milli), 0) AS cpu, coalesce(sum(s.memory_mb), 0) AS memory
-        FROM nodes x LEFT JOIN sessions s ON s.node_id = x.id AND s.reserved GROUP BY x.id) c
-        WHERE c.id = n.id AND (n.cpu_used, n.memory_used, n.sessions_used) <> (c.cpu, c.memory, c.used);
-    GET DIAGNOSTICS v_nodes = ROW_COUNT;
+    FOR v_id IN
+        SELECT u.id FROM users u
+        LEFT JOIN (SELECT s.user_id, count(*) AS used FROM sessions s WHERE s.reserved GROUP BY s.user_id) c ON c.user_id = u.id
+        WHERE u.sessions_used <> coalesce(c.used, 0) ORDER BY u.id
+    LOOP
+        PERFORM 1 FROM users WHERE id = v_id FOR NO KEY UPDATE;
+        SELECT count(*) INTO v_used FROM sessions WHERE user_id = v_id AND reserved;
+        UPDATE users SET sessions_used = v_used WHERE id = v_id AND sessions_used <> v_used;
+        IF FOUND THEN
+            v_users := v_users + 1;
+        END IF;
+    END LOOP;
+    FOR v_id IN
+        SELECT n.id FROM nodes n
+        LEFT JOIN (SELECT s.node_id, count(*) AS used, sum(s.cpu_milli) AS cpu, sum(s.memory_mb) AS memory
+            FROM sessions s WHERE s.reserved GROUP BY s.node_id) c ON c.node_id = n.id
+        WHERE (n.cpu_used, n.memory_used, n.sessions_used) <> (coalesce(c.cpu, 0), coalesce(c.memory, 0), coalesce(c.used, 0))
+        ORDER BY n.id
+    LOOP
+        PERFORM 1 FROM nodes WHERE id = v_id FOR NO KEY UPDATE;
+        SELECT count(*), coalesce(sum(cpu_milli), 0), coalesce(sum(memory_mb), 0) INTO v_used, v_cpu, v_memory
+            FROM sessions WHERE node_id = v_id AND reserved;
+        UPDATE nodes SET cpu_used = v_cpu, memory_used = v_memory, sessions_used = v_used
+            WHERE id = v_id AND (cpu_used, memory_used, sessions_used) <> (v_cpu, v_memory, v_used);
+        IF FOUND THEN
+            v_nodes := v_nodes + 1;
+        END IF;
+    END LOOP;
     IF v_users + v_nodes > 0 THEN
         INSERT INTO audit (action, outcome, detail) VALUES ('audit_counters', 'corrected',
             jsonb_build_object('users', v_users, 'nodes', v_nodes));

@@ -8,6 +8,7 @@
 pub mod api;
 pub mod app;
 mod bootstrap;
+mod metrics;
 mod serve;
 mod state;
 pub mod store;

@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use meridian_identity::{IdentityError, NodeKey, NodeTls, web_name};
 use meridian_ids::NodeId;
 use meridian_model::NodeRole;
-use meridian_runtime::{Clock, Health, Tasks, VERSION};
+use meridian_runtime::{Clock, Health, Tasks, VERSION, serve_ops};
 use meridian_settings::WebSettings;
 use meridian_wire::WEB_SERVER_NAME;
 use rustls::{
@@ -32,6 +32,7 @@ use crate::{
         passwords::{PasswordError, Passwords},
     },
     bootstrap::{self, BootstrapError},
+    metrics::Metrics,
     state::{App, AppState, TrustedRange},
     store::{Store, StoreError},
     tasks,
@@ -125,6 +126,7 @@ impl Web {
             clock,
             tasks: tasks.clone(),
             health,
+            metrics: Metrics::default(),
             nodes: tokio::sync::RwLock::default(),
             settings,
         });
@@ -132,6 +134,10 @@ impl Web {
             bootstrap::furnish(&state, furnish).await?;
         }
         tasks::start(&state, node);
+        if let Some(address) = state.settings.ops_listen {
+            let metrics = Arc::new(state.metrics.register());
+            serve_ops(&tasks, listen(address).await?, state.health.clone(), metrics);
+        }
         accept(
             &tasks,
             "public listener",

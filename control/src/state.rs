@@ -10,6 +10,7 @@ use tokio::sync::RwLock;
 
 use crate::{
     app::{bus::Bus, identity::Deployment, passwords::Passwords},
+    metrics::Metrics,
     store::{Store, StoreError, nodes::NodeCredentials},
 };
 
@@ -31,6 +32,7 @@ pub struct App {
     pub tasks: Tasks,
     pub health: Health,
     pub bus: Bus,
+    pub metrics: Metrics,
     pub nodes: RwLock<HashMap<NodeId, (NodeCredentials, Timestamp)>>,
 }
 

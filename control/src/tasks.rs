@@ -10,7 +10,8 @@ use crate::{state::AppState, store::StoreError};
 pub(crate) fn start(state: &AppState, web_node: meridian_ids::NodeId) {
     every(state, "mark_unreachable", Duration::from_secs(2), |state| async move {
         let marked = state.store.mark_unreachable().await?;
-        if marked > 0 {
+        if let Ok(marked @ 1..) = u64::try_from(marked) {
+            state.metrics.unreachable.inc_by(marked);
             tracing::warn!(
                 sessions = marked,
                 "agents fell silent; their sessions are unreachable and keep their places"
@@ -59,6 +60,10 @@ where
                 }
                 (Ok(()), true) => tracing::info!(job = name, "the job works again"),
                 (Err(_), true) | (Ok(()), false) => {}
+            }
+            match &outcome {
+                Err(error) => shared.health.degrade("database", error.to_string()),
+                Ok(()) => shared.health.restore("database"),
             }
             failing = outcome.is_err();
         }

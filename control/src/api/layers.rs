@@ -44,6 +44,7 @@ pub(super) async fn frame(State(state): State<AppState>, mut request: Request, n
         if let Some(unframed) = response.extensions_mut().remove::<Unframed>() {
             response = unframed.frame(&request_id);
         }
+        state.metrics.count_request(response.status());
         let headers = response.headers_mut();
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));

@@ -60,6 +60,9 @@ pub(super) async fn launch_session(
     };
     match state.store.launch(token, new.workspace_id, new.zone.as_deref(), key, &origin).await? {
         Launch::Ok { session, replayed, .. } => {
+            if !replayed {
+                state.metrics.launches.inc();
+            }
             tracing::info!(session.id = %session.id, zone = session.zone, agent = session.agent, replayed, "session launched");
             Ok((StatusCode::CREATED, Json(*session)))
         }

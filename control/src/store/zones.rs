@@ -15,6 +15,8 @@ pub struct ZoneRow {
     pub name: String,
     pub default: bool,
     pub nodes_ready: i64,
+    /// Rises with each change.
+    pub version: i64,
     pub settings: ZoneSettings,
 }
 
@@ -53,7 +55,7 @@ impl Store {
         self.call(statement, &[&id.0, &name, &Json(settings)]).await
     }
 
-    /// Replaces a zone's name and settings, if its settings are still what the caller read.
+    /// Replaces a zone's name and settings, if nobody changed it since the caller read it.
     ///
     /// # Errors
     /// When the database does not answer; `violates("zones_name_key")` when the name is taken.
@@ -68,10 +70,10 @@ impl Store {
         let changed = self
             .execute(
                 "WITH changed AS (UPDATE zones SET name = $2, settings = $3, version = version + 1
-                     WHERE id = $1 AND settings = $4 RETURNING id)
+                     WHERE id = $1 AND version = $4 RETURNING id)
                  INSERT INTO audit (user_id, action, target, outcome, detail)
                  SELECT $5, 'update_zone', $2, 'ok', $3 FROM changed",
-                &[&zone.id.0, &name, &Json(settings), &Json(&zone.settings), &by],
+                &[&zone.id.0, &name, &Json(settings), &zone.version, &by],
             )
             .await?;
         Ok(changed == 1)

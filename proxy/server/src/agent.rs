@@ -5,19 +5,21 @@ use std::{sync::Arc, time::Duration};
 use http::{Response, header};
 use meridian_proxy_core::{Authorized, Connected, Passed, Refusal, UpstreamKey, parse_response};
 use meridian_runtime::{random_bytes, tune};
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{ClientConfig, client::UnbufferedClientConnection, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::quiet_tls::QuietTls;
+
+/// The proxy's end of a connection to an agent.
+pub(crate) type AgentStream = QuietTls<UnbufferedClientConnection>;
 
 /// An agent's answer is a few headers; its refusals a short envelope.
 const MAX_ANSWER_BYTES: usize = 8 * 1024;
 const PIECE_BYTES: usize = 1024;
-/// Plaintext that rustls may hold for an agent that does not read.
-const TLS_BUFFER_BYTES: usize = 32 * 1024;
 
 /// How agents are dialled.
 pub(crate) struct Dialler {
@@ -29,25 +31,24 @@ pub(crate) struct Dialler {
 /// A stream to an agent, upgraded, and what it said already.
 pub(crate) struct Upstream {
     pub(crate) connected: Connected,
-    pub(crate) stream: Box<TlsStream<TcpStream>>,
+    pub(crate) stream: Box<AgentStream>,
     pub(crate) early: Vec<u8>,
 }
 
 impl Dialler {
     /// Dials `address` and proves that `name` is there.
-    pub(crate) async fn dial(&self, address: &str, name: &str) -> Result<Box<TlsStream<TcpStream>>, Refusal> {
+    pub(crate) async fn dial(&self, address: &str, name: &str) -> Result<Box<AgentStream>, Refusal> {
         let server_name =
             ServerName::try_from(name.to_owned()).map_err(|_| Refusal::AgentAnswer("it has no name"))?;
         let dialling = async {
             let socket = TcpStream::connect(address).await?;
             tune(&socket)?;
-            TlsConnector::from(self.tls.clone()).connect(server_name, socket).await
+            let session = UnbufferedClientConnection::new(self.tls.clone(), server_name)
+                .map_err(std::io::Error::other)?;
+            QuietTls::handshake(socket, session).await
         };
         match timeout(self.wait, Box::pin(dialling)).await {
-            Ok(Ok(mut stream)) => {
-                stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_BYTES));
-                Ok(Box::new(stream))
-            }
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
             Ok(Err(error)) => {
                 tracing::warn!(hop = "agent", address, name, %error, "the agent could not be reached");
                 Err(Refusal::AgentUnreachable)
@@ -60,7 +61,7 @@ impl Dialler {
     pub(crate) async fn upgrade(
         &self,
         authorized: Authorized,
-        mut stream: Box<TlsStream<TcpStream>>,
+        mut stream: Box<AgentStream>,
         name: &str,
     ) -> Result<Upstream, Refusal> {
         let key = UpstreamKey::new(random_bytes());
@@ -77,7 +78,7 @@ impl Dialler {
 }
 
 /// The head of an answer that upgrades, and the bytes after it. Any other answer is read to its end and is a refusal.
-async fn read_answer(stream: &mut TlsStream<TcpStream>) -> Result<(Response<()>, Vec<u8>), Refusal> {
+async fn read_answer(stream: &mut AgentStream) -> Result<(Response<()>, Vec<u8>), Refusal> {
     let mut bytes = Vec::with_capacity(PIECE_BYTES);
     loop {
         if let Some(head) = parse_response(&bytes)? {
@@ -96,7 +97,7 @@ async fn read_answer(stream: &mut TlsStream<TcpStream>) -> Result<(Response<()>,
     }
 }
 
-async fn refused(answer: &Response<()>, mut body: Vec<u8>, stream: &mut TlsStream<TcpStream>) -> Refusal {
+async fn refused(answer: &Response<()>, mut body: Vec<u8>, stream: &mut AgentStream) -> Refusal {
     let length = answer.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
     let length = length.unwrap_or(MAX_ANSWER_BYTES).min(MAX_ANSWER_BYTES);

@@ -20,6 +20,7 @@ mod listener;
 mod live_stream;
 mod metrics;
 mod question;
+mod quiet_tls;
 mod streams;
 mod zone;
 
@@ -41,7 +42,6 @@ use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc},
 };
-use tokio_rustls::TlsAcceptor;
 
 pub use metrics::{Cut, Metrics};
 
@@ -96,7 +96,7 @@ pub async fn start(
     check(&settings)?;
     let trusted = Trusted::read(&settings.trusted_proxies).map_err(ProxyError::Trusted)?;
     let tls = match (&settings.tls_certificate_file, &settings.tls_key_file) {
-        (Some(certificate), Some(key)) => Some(TlsAcceptor::from(public_server_config(certificate, key)?)),
+        (Some(certificate), Some(key)) => Some(public_server_config(certificate, key)?),
         (None, None) => None,
         (Some(_), None) | (None, Some(_)) => return Err(ProxyError::HalfTls),
     };

@@ -4,24 +4,25 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use meridian_runtime::{is_disconnect, tune};
 use prometheus_client::metrics::gauge::Gauge;
+use rustls::{ServerConfig, server::UnbufferedServerConnection};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
 };
-use tokio_rustls::TlsAcceptor;
 
-use crate::connection::{Shared, serve};
+use crate::{
+    connection::{Shared, serve},
+    quiet_tls::QuietTls,
+};
 
-/// Plaintext that rustls may hold for a browser that does not read.
-const TLS_BUFFER_BYTES: usize = 32 * 1024;
 /// How long to leave the listener alone when the system has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Entrance {
     pub(crate) listener: TcpListener,
     /// None: plain HTTP.
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
     /// Places for connections that are no streams yet. When there is none, new ones wait in the kernel.
     pub(crate) pending: Arc<Semaphore>,
     pub(crate) head_wait: Duration,
@@ -73,23 +74,24 @@ async fn next(entrance: &Entrance) -> (OwnedSemaphorePermit, std::io::Result<(Tc
 async fn greet(
     socket: TcpStream,
     peer: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<ServerConfig>>,
     deadline: Instant,
     shared: Arc<Shared>,
 ) {
     if tune(&socket).is_err() {
         return;
     }
-    let Some(acceptor) = tls else { return serve(Box::new(socket), peer, deadline, shared).await };
+    let Some(config) = tls else { return serve(Box::new(socket), peer, deadline, shared).await };
+    let session = match UnbufferedServerConnection::new(config) {
+        Ok(session) => session,
+        Err(error) => return tracing::error!(%error, "TLS cannot begin"),
+    };
     let handshake = tokio::select! {
         () = shared.stopping.cancelled() => return,
-        handshake = timeout_at(deadline, acceptor.accept(socket)) => handshake,
+        handshake = timeout_at(deadline, QuietTls::handshake(socket, session)) => handshake,
     };
     match handshake {
-        Ok(Ok(mut stream)) => {
-            stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER_BYTES));
-            serve(Box::new(stream), peer, deadline, shared).await;
-        }
+        Ok(Ok(stream)) => serve(Box::new(stream), peer, deadline, shared).await,
         Ok(Err(error)) => {
             shared.metrics.left.inc();
             if !is_disconnect(&error) {

@@ -156,6 +156,24 @@ async fn a_profile_that_is_missing_refuses_the_start_in_words() {
 }
 
 #[tokio::test]
+async fn the_browsers_profile_adds_user_namespaces_and_nothing_that_leaves_the_container() {
+    let node = Node::new();
+    let mut order = order(IMAGE, Network::None);
+    order.spec.seccomp = Seccomp::Chromium;
+    let engine = node.with_profiles();
+    engine.start(&order, &|_| {}).await.unwrap();
+    let (worked, said) = inside(order.session, "unshare -U true");
+    assert!(worked, "a namespace of its own, which a browser's sandbox needs: {said}");
+    let (_, status) = inside(order.session, "cat /proc/self/status");
+    assert!(status.contains("CapEff:\t0000000000000000") && status.contains("NoNewPrivs:\t1"), "{status}");
+    let (mounted, _) =
+        inside(order.session, "unshare -Urm mount --bind /home/user /etc && touch /etc/x && cat /etc/x");
+    let (_, outside) = inside(order.session, "ls /etc/x 2>/dev/null");
+    assert_eq!(outside, "", "what is mounted in there (it worked: {mounted}) stays in there");
+    engine.remove(order.session).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_workspace_that_ends_or_is_killed_is_found_with_the_reason() {
     let node = Node::new();
     let session = node.start(Network::None).await;

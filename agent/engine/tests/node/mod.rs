@@ -1,6 +1,7 @@
 //! A node with a real container engine, which leaves nothing behind.
 
 use std::{
+    path::{Path, PathBuf},
     process::Command,
     sync::Arc,
     time::{Duration, Instant},
@@ -24,17 +25,23 @@ impl Node {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let owner = Owner { deployment: DeploymentId::generate(), agent: NodeId::generate() };
-        Self { engine: open(folder.path(), owner), owner, folder }
+        Self { engine: open(folder.path(), owner, None), owner, folder }
     }
 
     /// The same node after its agent was restarted.
     pub(crate) fn again(&self) -> Arc<DockerEngine> {
-        open(self.folder.path(), self.owner)
+        open(self.folder.path(), self.owner, None)
+    }
+
+    /// The same node with the profiles that the images come with.
+    pub(crate) fn with_profiles(&self) -> Arc<DockerEngine> {
+        let profiles = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images/seccomp");
+        open(self.folder.path(), self.owner, Some(profiles))
     }
 
     /// Another agent on the same container engine.
     pub(crate) fn neighbour(&self) -> Arc<DockerEngine> {
-        open(self.folder.path(), Owner { agent: NodeId::generate(), ..self.owner })
+        open(self.folder.path(), Owner { agent: NodeId::generate(), ..self.owner }, None)
     }
 
     pub(crate) async fn start(&self, network: Network) -> SessionId {
@@ -44,11 +51,11 @@ impl Node {
     }
 }
 
-fn open(folder: &std::path::Path, owner: Owner) -> Arc<DockerEngine> {
+fn open(folder: &Path, owner: Owner, seccomp_directory: Option<PathBuf>) -> Arc<DockerEngine> {
     let settings = DockerSettings {
         socket: "/var/run/docker.sock".into(),
         run_directory: folder.join("run"),
-        seccomp_directory: None,
+        seccomp_directory,
         wait: LIMIT,
         total: Resources::default(),
     };

@@ -9,7 +9,7 @@ export default defineConfig({
   build: {
     outDir: 'dist',
     // noVNC's feature probe awaits at module level.
-    target: ['chrome111', 'edge111', 'firefox114', 'safari16.4'],
+    target: ['chrome111', 'edge111', 'firefox115', 'safari16.4'],
     // Everything is a file of its own: the content security policy allows no data: scripts or fonts.
     assetsInlineLimit: 0,
     chunkSizeWarningLimit: 600,

@@ -204,7 +204,7 @@ async function scenario(name, { resume = false, clipboard = false }, run) {
   } catch (error) {
     process.exitCode = 1;
     process.stdout.write(`FAIL  ${name}\n      ${error.stack.replaceAll('\n', '\n      ')}\n      ${faults.join('\n      ')}\n`);
-    await page.screenshot({ path: `${process.env.DRIVE_SHOTS ?? '/tmp'}/drive-failure.png` }).catch(() => undefined);
+    await page.screenshot({ path: '../test-results/console-drive.png' }).catch(() => undefined);
   } finally {
     await context.close();
     mock.stop();

@@ -97,13 +97,20 @@ export class SharedClipboard {
   private async writePending(): Promise<void> {
     const text = this.pending;
     if (text === null || !document.hasFocus()) return;
-    try {
-      await navigator.clipboard.writeText(text);
-      this.seenHere = text;
-      if (this.pending === text) this.pending = null;
-    } catch {
-      // Not without a gesture, in some browsers: the next click or key tries again.
-    }
+    // Not without a gesture, in some browsers: the next click or key tries again.
+    if (!(await writeText(text))) return;
+    this.seenHere = text;
+    if (this.pending === text) this.pending = null;
+  }
+}
+
+/** Writes the browser's clipboard, where there is one (secure contexts only) and the browser allows it. */
+export async function writeText(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
   }
 }
 

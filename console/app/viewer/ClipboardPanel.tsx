@@ -1,6 +1,6 @@
 import { Alert, Button, Group, Stack, Text, Textarea } from '@mantine/core';
 import { useEffect, useState } from 'react';
-import { readPermission } from './Clipboard';
+import { readPermission, writeText } from './Clipboard';
 import type { Desktop } from './useDesktop';
 
 /** The shared clipboard as text, for reading, editing, and for browsers that share theirs with nobody. */
@@ -22,10 +22,9 @@ export function ClipboardPanel({ desktop }: { desktop: Desktop }) {
     setNote(sent ? 'Sent. Paste it in the workspace.' : 'This text could not be sent; the limit is 256 KiB.');
   };
   const copy = () => {
-    navigator.clipboard.writeText(draft).then(
-      () => setNote('Copied to this computer.'),
-      () => setNote('The browser did not allow that. Select the text and copy it.'),
-    );
+    void writeText(draft).then((written) => {
+      setNote(written ? 'Copied to this computer.' : 'The browser did not allow that. Select the text and copy it.');
+    });
   };
   const allow = () => {
     void clipboard.current?.read().then(async (allowed) => {

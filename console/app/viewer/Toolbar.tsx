@@ -132,10 +132,10 @@ function ClipboardButton({ desktop }: { desktop: Desktop }) {
       <Popover.Target>
         <ActionIcon
           variant="subtle"
-          color="gray"
+          color={desktop.clipboardRefusal === null ? 'gray' : 'orange'}
           size="md"
           aria-label="Clipboard"
-          title="Clipboard"
+          title={desktop.clipboardRefusal ?? 'Clipboard'}
           aria-expanded={open}
           onClick={() => setOpen((before) => !before)}
         >

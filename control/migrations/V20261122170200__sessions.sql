@@ -53,6 +53,23 @@ CREATE FUNCTION announce_v1(p_node uuid, p_session uuid) RETURNS void LANGUAGE s
     SELECT pg_notify('meridian', p_node || ' ' || p_session)
 $$;
 
+-- What its agent shall do about a session.
+CREATE FUNCTION desired_view_v1(s sessions) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_build_object('session_id', s.id, 'epoch', s.epoch, 'generation', s.generation)
+        || CASE WHEN s.desired = 'run' THEN jsonb_build_object('command', 'run', 'spec', s.spec)
+                ELSE jsonb_build_object('command', 'end', 'reason', coalesce(s.reason, 'ended')) END
+$$;
+
+-- What is pushed to a session's agent after a change, and where to: the zone's private balancer, or the agent itself. Its version is 0:
+-- a hint, which the numbered watch and heartbeat make certain.
+CREATE FUNCTION push_view_v1(s sessions) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_object('node_id', n.id, 'zone_id', z.id,
+        'address', coalesce(nullif(z.settings->>'private_balancer', ''), n.address),
+        'update', jsonb_build_object('deployment_id', d.id, 'epoch', d.control_epoch, 'version', 0, 'control_time', now(),
+            'sessions', jsonb_build_array(desired_view_v1(s))))
+    FROM deployment d, nodes n, zones z WHERE n.id = s.node_id AND z.id = n.zone_id
+$$;
+
 CREATE FUNCTION launch_v1(
     p_token bytea, p_session uuid, p_workspace uuid, p_zone text, p_key text, p_address text, p_request text
 ) RETURNS jsonb LANGUAGE plpgsql AS $$
@@ -88,7 +105,7 @@ BEGIN
         IF v_known.workspace_id <> p_workspace THEN
             RETURN jsonb_build_object('outcome', 'key_reused');
         END IF;
-        RETURN jsonb_build_object('outcome', 'ok', 'replayed', true, 'node_id', v_known.node_id,
+        RETURN jsonb_build_object('outcome', 'ok', 'replayed', true, 'push', push_view_v1(v_known),
             'session', session_view_v1(v_known));
     END IF;
     SELECT * INTO v_workspace FROM workspaces WHERE id = p_workspace;
@@ -191,7 +208,8 @@ BEGIN
             jsonb_build_object('workspace', v_workspace.name, 'zone', v_chosen_zone.name, 'agent', v_node_name),
             p_address, p_request);
     PERFORM announce_v1(v_node, p_session);
-    RETURN jsonb_build_object('outcome', 'ok', 'replayed', false, 'node_id', v_node, 'session', session_view_v1(v_session));
+    RETURN jsonb_build_object('outcome', 'ok', 'replayed', false, 'push', push_view_v1(v_session),
+        'session', session_view_v1(v_session));
 END
 $$;
 
@@ -298,7 +316,7 @@ BEGIN
         RETURN jsonb_build_object('outcome', 'not_found');
     END IF;
     IF v_session.state IN ('ending', 'ended', 'failed', 'lost') THEN
-        RETURN jsonb_build_object('outcome', 'ok', 'node_id', v_session.node_id, 'session', session_view_v1(v_session));
+        RETURN jsonb_build_object('outcome', 'ok', 'push', push_view_v1(v_session), 'session', session_view_v1(v_session));
     END IF;
     UPDATE nodes SET desired_version = desired_version + 1 WHERE id = v_session.node_id
         RETURNING desired_version INTO v_desired;
@@ -314,6 +332,6 @@ BEGIN
     ELSE
         SELECT * INTO v_session FROM sessions WHERE id = p_session;
     END IF;
-    RETURN jsonb_build_object('outcome', 'ok', 'node_id', v_session.node_id, 'session', session_view_v1(v_session));
+    RETURN jsonb_build_object('outcome', 'ok', 'push', push_view_v1(v_session), 'session', session_view_v1(v_session));
 END
 $$;

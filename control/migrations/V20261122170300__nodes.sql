@@ -44,11 +44,7 @@ CREATE FUNCTION update_view_v1(p_node uuid, p_since bigint) RETURNS jsonb LANGUA
     SELECT jsonb_build_object(
         'deployment_id', d.id, 'epoch', d.control_epoch, 'version', n.desired_version, 'control_time', now(),
         'sessions', CASE WHEN n.role <> 'agent' THEN '[]'::jsonb ELSE (
-            SELECT coalesce(jsonb_agg(
-                jsonb_build_object('session_id', s.id, 'epoch', s.epoch, 'generation', s.generation)
-                || CASE WHEN s.desired = 'run' THEN jsonb_build_object('command', 'run', 'spec', s.spec)
-                        ELSE jsonb_build_object('command', 'end', 'reason', coalesce(s.reason, 'ended')) END
-                ORDER BY s.desired_version), '[]')
+            SELECT coalesce(jsonb_agg(desired_view_v1(s) ORDER BY s.desired_version), '[]')
             FROM sessions s
             -- A node that knows more than this database, which was restored then, is told everything.
             WHERE s.node_id = n.id AND s.desired_version > CASE WHEN p_since > n.desired_version THEN 0 ELSE p_since END

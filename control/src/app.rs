@@ -3,5 +3,6 @@
 pub mod bus;
 pub mod identity;
 pub mod passwords;
+pub mod push;
 pub mod seal;
 pub mod tickets;

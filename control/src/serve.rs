@@ -30,6 +30,7 @@ use crate::{
         bus::Bus,
         identity::{Deployment, FoundingError},
         passwords::{PasswordError, Passwords},
+        push::Pusher,
     },
     bootstrap::{self, BootstrapError},
     metrics::Metrics,
@@ -127,6 +128,7 @@ impl Web {
             tasks: tasks.clone(),
             health,
             metrics: Metrics::default(),
+            pusher: Pusher::new(node_tls.clone(), tasks.clone()),
             nodes: tokio::sync::RwLock::default(),
             settings,
         });

@@ -9,7 +9,7 @@ use meridian_settings::WebSettings;
 use tokio::sync::RwLock;
 
 use crate::{
-    app::{bus::Bus, identity::Deployment, passwords::Passwords},
+    app::{bus::Bus, identity::Deployment, passwords::Passwords, push::Pusher},
     metrics::Metrics,
     store::{Store, StoreError, nodes::NodeCredentials},
 };
@@ -33,6 +33,7 @@ pub struct App {
     pub health: Health,
     pub bus: Bus,
     pub metrics: Metrics,
+    pub pusher: Pusher,
     pub nodes: RwLock<HashMap<NodeId, (NodeCredentials, Timestamp)>>,
 }
 

@@ -289,3 +289,134 @@ async fn a_workspace_that_exits_or_fails_gives_its_place_back_and_says_why() -> 
     assert_eq!(site.store().audit_counters().await?, 0);
     Ok(())
 }
+
+/// The zone's revocations as an update tells them.
+fn revocations(update: &Value) -> Value {
+    update["settings"]["revocations"].clone()
+}
+
+#[tokio::test]
+async fn a_cut_is_told_in_the_same_words_as_long_as_the_session_lives() -> Result<()> {
+    let site = Site::start().await?;
+    let agent = site.agent("london", 4).await?;
+    let (user, admin) = (site.user("ada").await?, site.admin().await?);
+    let desktop = site.workspace(&user, "Desktop").await?;
+    let session = id(&user.launch(&desktop, "london", "one").await?.1);
+    let update = agent.say(&session, 1, Observation::Running).await?;
+    assert_eq!(revocations(&update), json!([]));
+    let (_, me) = user.send(Method::GET, "/api/v1/auth/me", None).await?;
+    let account = format!("/api/v1/users/{}", id(&me));
+    admin.send(Method::PATCH, &account, Some(json!({"disabled": true}))).await?;
+    // A zone that was cut off meanwhile comes back hours later.
+    let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
+    let connection = site.tasks.spawn("test connection", async move { drop(connection.await) });
+    client.execute("UPDATE sessions SET cut_before = cut_before - interval '5 hours'", &[]).await?;
+    drop(client);
+    connection.await?;
+    let first = revocations(&agent.report(Vec::new()).await?);
+    assert_eq!(first[0]["session_id"], session.as_str(), "{first}");
+    assert_eq!(revocations(&agent.report(Vec::new()).await?), first);
+
+    // Streams opened since are cut by the end, which is told in the same words until it is carried out, too.
+    admin.send(Method::DELETE, &format!("/api/v1/sessions/{session}"), None).await?;
+    let ending = revocations(&agent.report(Vec::new()).await?);
+    let time = |told: &Value| {
+        told[0]["issued_before"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok())
+    };
+    assert!(time(&ending) > time(&first), "{first} {ending}");
+    assert_eq!(revocations(&agent.report(Vec::new()).await?), ending);
+    let ended = revocations(&agent.say(&session, 2, Observation::Gone).await?);
+    assert!(time(&ended) >= time(&ending), "{ending} {ended}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn counters_are_put_right_and_nobody_waits_for_it() -> Result<()> {
+    let site = Site::start().await?;
+    let agent = site.agent("london", 4).await?;
+    let user = site.user("ada").await?;
+    let desktop = site.workspace(&user, "Desktop").await?;
+    user.launch(&desktop, "london", "one").await?;
+    let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
+    let connection = site.tasks.spawn("test connection", async move { drop(connection.await) });
+    // Somebody launches: the user is locked, a place is taken, and the user's count is still to be written.
+    client
+        .batch_execute(
+            "BEGIN; SELECT 1 FROM users WHERE name = 'ada' FOR NO KEY UPDATE; UPDATE nodes SET last_placed = last_placed",
+        )
+        .await?;
+    assert_eq!(site.store().audit_counters().await?, 0);
+    client.batch_execute("UPDATE users SET sessions_used = sessions_used; COMMIT").await?;
+
+    client
+        .batch_execute(
+            "UPDATE users SET sessions_used = 7; UPDATE nodes SET cpu_used = 7 WHERE role = 'agent'",
+        )
+        .await?;
+    assert_eq!(site.store().audit_counters().await?, 3, "ada, the administrator, and the agent");
+    assert_eq!(site.store().audit_counters().await?, 0);
+    let row = client
+        .query_one(
+            "SELECT u.sessions_used, n.cpu_used FROM users u, nodes n WHERE u.name = 'ada' AND n.id = $1",
+            &[&agent.node.0],
+        )
+        .await?;
+    assert_eq!((row.get::<_, i32>(0), row.get::<_, i64>(1)), (1, 500));
+    drop(client);
+    connection.await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hostile_workspaces_words_do_not_silence_its_agent() -> Result<()> {
+    let site = Site::start().await?;
+    let agent = site.agent("london", 4).await?;
+    let user = site.user("ada").await?;
+    let desktop = site.workspace(&user, "Desktop").await?;
+    let session = id(&user.launch(&desktop, "london", "one").await?.1);
+    agent.say(&session, 1, Observation::Failed { reason: "no\0display".into() }).await?;
+    let (_, body) = user.send(Method::GET, &format!("/api/v1/sessions/{session}"), None).await?;
+    assert_eq!(
+        (body["state"].as_str(), body["reason"].as_str()),
+        (Some("failed"), Some("no\u{fffd}display"))
+    );
+    let (status, body) = user.launch(&desktop, "lon\0don", "two").await?;
+    assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::UNPROCESSABLE_ENTITY, Some("invalid")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_an_agent_has_workspaces_to_report() -> Result<()> {
+    let site = Site::start().await?;
+    let token = std::fs::read_to_string(site.folder.path().join("proxy-london.token"))?;
+    let proxy = support::enroll(&site.anonymous(), token, "proxy").await?.node_id;
+    let beat = meridian_wire::Heartbeat {
+        since: 0,
+        epoch: 0,
+        version: "0.1.0".into(),
+        address: String::new(),
+        agent: Some(meridian_wire::AgentReport {
+            total: meridian_model::Resources { cpu_milli: 64_000, memory_mb: 64_000 },
+            images: vec![meridian_wire::ImageReport { reference: "x".into(), image_id: "y".into() }],
+            ..meridian_wire::AgentReport::default()
+        }),
+        problems: Vec::new(),
+    };
+    site.store().heartbeat(proxy, &beat).await?;
+    let nodes = site.store().list_nodes().await?;
+    let node = nodes.iter().find(|node| node.id == proxy).map(|node| (node.cpu_total, node.images.len()));
+    assert_eq!(node, Some((0.0, 0)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_that_knows_more_than_a_restored_database_is_told_everything() -> Result<()> {
+    let site = Site::start().await?;
+    let agent = site.agent("london", 4).await?;
+    let user = site.user("ada").await?;
+    let desktop = site.workspace(&user, "Desktop").await?;
+    user.launch(&desktop, "london", "one").await?;
+    assert_eq!(site.store().update_for(agent.node, 1).await?.sessions.len(), 0, "nothing is new");
+    assert_eq!(site.store().update_for(agent.node, 1000).await?.sessions.len(), 1);
+    Ok(())
+}

@@ -141,3 +141,28 @@ async fn disabling_a_user_ends_their_logins() -> Result<()> {
     assert_eq!(site.anonymous().try_sign_in("mallory", PASSWORD).await?.0, StatusCode::UNAUTHORIZED);
     Ok(())
 }
+
+#[tokio::test]
+async fn who_has_one_ipv6_address_has_its_network() -> Result<()> {
+    let database = support::database().await?;
+    let (client, connection) = database.config().connect(tokio_postgres::NoTls).await?;
+    let tasks = meridian_runtime::Tasks::new();
+    let connection = tasks.spawn("test connection", async move { drop(connection.await) });
+    let mut keys = Vec::new();
+    for address in ["2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1", "192.0.2.1", ""] {
+        keys.push(client.query_one("SELECT address_key_v1($1)", &[&address]).await?.get::<_, String>(0));
+    }
+    assert_eq!(
+        keys,
+        [
+            "address:2001:db8::/64",
+            "address:2001:db8::/64",
+            "address:2001:db8:0:1::/64",
+            "address:192.0.2.1",
+            "address:"
+        ]
+    );
+    drop(client);
+    connection.await?;
+    Ok(())
+}

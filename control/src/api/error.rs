@@ -135,6 +135,9 @@ impl From<StoreError> for ApiError {
             StoreError::Timeout => {
                 unavailable("database_slow", "Meridian's database did not answer in time").cause(error)
             }
+            StoreError::Text(_) => {
+                Self::invalid("A text has a character that cannot be stored, such as U+0000").cause(error)
+            }
             StoreError::Query(_) | StoreError::Shape(_) | StoreError::Migrate(_) | StoreError::Corrupt(_) => {
                 Self::new(
                     StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,6 +1,6 @@
 //! What handlers take from a request. These only parse; nothing here asks the database but [`Admin`].
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use aws_lc_rs::digest;
 use axum::{
@@ -97,15 +97,30 @@ impl FromRequestParts<AppState> for From {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Self::Rejection> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        let forwarded = peer.filter(|peer| state.trusts(*peer)).and_then(|_| {
-            let text = parts.headers.get("x-forwarded-for")?.to_str().ok()?;
-            // The last entry is the one that the proxy we trust wrote itself.
-            text.rsplit(',').next()?.trim().parse().ok()
-        });
-        let address = forwarded.or(peer).map(|address| address.to_string()).unwrap_or_default();
+        let address = peer.map(|peer| client_address(peer, &parts.headers, |address| state.trusts(address)));
+        let address = address.map(|address| address.to_string()).unwrap_or_default();
         let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
         Ok(Self(Origin { address, request_id }))
     }
+}
+
+/// The last address on the way that is not trusted. A proxy adds itself at the end of a line, or a line of its own at the end; whatever is
+/// before that, anybody may have written.
+fn client_address(peer: IpAddr, headers: &HeaderMap, trusts: impl Fn(IpAddr) -> bool) -> IpAddr {
+    let mut nearest = peer.to_canonical();
+    if !trusts(nearest) {
+        return nearest;
+    }
+    let lines: Vec<&str> =
+        headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
+    for text in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        let Ok(address) = text.trim().parse::<IpAddr>() else { return nearest };
+        nearest = address.to_canonical();
+        if !trusts(nearest) {
+            return nearest;
+        }
+    }
+    nearest
 }
 
 impl FromRequestParts<AppState> for Page {
@@ -165,4 +180,29 @@ fn refuse(rejection: JsonRejection) -> ApiError {
     // The text names the field and the place, and quotes at most the field's name.
     ApiError::new(status, code, rejection.body_text())
         .hint("See /api/v1/openapi.json for the shape of the body")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::TrustedRange;
+
+    #[test]
+    fn only_what_a_trusted_proxy_wrote_says_where_a_request_comes_from() {
+        let address = |peer: &str, lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-forwarded-for", line.parse().unwrap());
+            }
+            let trusted = TrustedRange::parse("10.0.0.0/8").unwrap();
+            client_address(peer.parse().unwrap(), &headers, |address| trusted.contains(address)).to_string()
+        };
+        assert_eq!(address("192.0.2.1", &["203.0.113.9"]), "192.0.2.1");
+        assert_eq!(address("::ffff:192.0.2.1", &[]), "192.0.2.1");
+        assert_eq!(address("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(address("10.0.0.1", &["6.6.6.6, 203.0.113.9"]), "203.0.113.9");
+        assert_eq!(address("10.0.0.1", &["6.6.6.6", "203.0.113.9"]), "203.0.113.9", "a line of its own");
+        assert_eq!(address("10.0.0.1", &["6.6.6.6, 203.0.113.9, 10.9.9.9"]), "203.0.113.9");
+        assert_eq!(address("10.0.0.1", &["6.6.6.6, rubbish"]), "10.0.0.1");
+    }
 }

@@ -59,7 +59,8 @@ pub(super) async fn launch_session(
         }
     };
     match state.store.launch(token, new.workspace_id, new.zone.as_deref(), key, &origin).await? {
-        Launch::Ok { session, replayed, .. } => {
+        Launch::Ok { session, replayed, push } => {
+            state.pusher.push(push);
             if !replayed {
                 state.metrics.launches.inc();
             }
@@ -220,7 +221,8 @@ pub(super) async fn end_session(
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<SessionView>), ApiError> {
     match state.store.end_session(token, parse(&id)?, &origin).await? {
-        EndSession::Ok { session, .. } => {
+        EndSession::Ok { session, push } => {
+            state.pusher.push(push);
             tracing::info!(session.id = %session.id, zone = session.zone, "session is ending");
             Ok((StatusCode::ACCEPTED, Json(*session)))
         }

@@ -38,14 +38,7 @@ impl Sealer {
             Ok(text) => Secret::new(text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && may_create => {
                 let text = hex::encode(random_bytes::<32>());
-                let mut out = fs::OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .mode(0o600)
-                    .open(path)
-                    .map_err(file)?;
-                out.write_all(text.as_bytes()).map_err(file)?;
-                out.sync_all().map_err(file)?;
+                write_new(path, &text).map_err(file)?;
                 Secret::new(text)
             }
             Err(error) => return Err(file(error)),
@@ -95,9 +88,43 @@ impl Sealer {
     }
 }
 
+/// Writes a file that was not there, for its owner alone, whole or not at all: half a key would stand in the way of every later start, and
+/// one that a loss of power takes back leaves a database that nothing opens.
+fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    let temporary = path.with_extension("new");
+    let _ = fs::remove_file(&temporary);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    // Unlike a rename, a link takes nobody else's place.
+    let linked = fs::hard_link(&temporary, path);
+    fs::remove_file(&temporary)?;
+    linked?;
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn a_key_file_is_made_once_whole_and_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        assert!(Sealer::open(&path, false).is_err(), "the database is not new, and its key is missing");
+        // What is left of a try that a full disk or a loss of power ended.
+        fs::write(path.with_extension("new"), "half").unwrap();
+        let sealed = Sealer::open(&path, true).unwrap().seal("check", b"x");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(Sealer::open(&path, false).unwrap().open_sealed("check", &sealed).is_ok());
+        assert!(write_new(&path, "another").is_err());
+    }
 
     #[test]
     fn a_sealed_value_opens_with_its_key_and_purpose_alone() {

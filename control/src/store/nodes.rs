@@ -3,7 +3,8 @@
 use meridian_ids::{NodeId, UserId, ZoneId};
 use meridian_model::NodeRole;
 use meridian_wire::{EnrollRequest, Heartbeat, Update};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio_postgres::types::Json;
 
 use super::{Store, StoreError};
@@ -18,7 +19,7 @@ pub(super) const HOT: &[&str] = &[HEARTBEAT, UPDATE];
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum HeartbeatOutcome {
     UnknownNode,
-    Ok { update: serde_json::Value },
+    Ok { update: Value },
 }
 
 #[derive(Debug, Deserialize)]
@@ -36,12 +37,29 @@ pub struct NodeCredentials {
     pub public_point: Vec<u8>,
 }
 
+/// A report as JSON without U+0000, which the database refuses: its words may come from a hostile workspace, and one session's must not
+/// silence its agent.
+fn storable(report: &impl Serialize) -> Result<Json<Value>, StoreError> {
+    let mut value = serde_json::to_value(report).map_err(StoreError::Shape)?;
+    replace_nul(&mut value);
+    Ok(Json(value))
+}
+
+fn replace_nul(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
+        Value::Array(items) => items.iter_mut().for_each(replace_nul),
+        Value::Object(fields) => fields.values_mut().for_each(replace_nul),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn heartbeat(&self, node: NodeId, beat: &Heartbeat) -> Result<HeartbeatOutcome, StoreError> {
-        let agent = beat.agent.as_ref().map(Json);
-        let problems = Json(&beat.problems);
+        let agent = beat.agent.as_ref().map(storable).transpose()?;
+        let problems = storable(&beat.problems)?;
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
             [&node.0, &beat.since, &beat.version, &beat.address, &agent, &problems];
         self.call(HEARTBEAT, &parameters).await
@@ -53,7 +71,7 @@ impl Store {
     /// When the database does not answer or the node is unknown.
     pub async fn update_for(&self, node: NodeId, since: i64) -> Result<Update, StoreError> {
         // The key set inside is a RawValue, which only reads from text.
-        let value: serde_json::Value = self.call(UPDATE, &[&node.0, &since]).await?;
+        let value: Value = self.call(UPDATE, &[&node.0, &since]).await?;
         serde_json::from_str(&value.to_string()).map_err(StoreError::Shape)
     }
 

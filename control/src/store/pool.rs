@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
 };
 use meridian_runtime::{Clock, Tasks};
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{
-    Config, NoTls, Row,
+    Config, NoTls, Row, Statement,
     types::{Json, ToSql},
 };
 
@@ -19,6 +20,8 @@ pub enum StoreError {
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the database did not answer in time")]
     Timeout,
+    #[error("a text has a character that the database cannot store")]
+    Text(#[source] tokio_postgres::Error),
     #[error("the database refused a statement")]
     Query(#[source] tokio_postgres::Error),
     #[error("a row is not what this release expects")]
@@ -35,6 +38,13 @@ impl From<tokio_postgres::Error> for StoreError {
         match error.code() {
             Some(code) if *code == SqlState::QUERY_CANCELED || *code == SqlState::LOCK_NOT_AVAILABLE => {
                 Self::Timeout
+            }
+            // U+0000, in a text or within JSON.
+            Some(code)
+                if *code == SqlState::CHARACTER_NOT_IN_REPERTOIRE
+                    || *code == SqlState::UNTRANSLATABLE_CHARACTER =>
+            {
+                Self::Text(error)
             }
             // Shutting down, starting up, out of connections or disk: not the statement's fault.
             Some(code) if ["57P", "53", "08"].iter().any(|class| code.code().starts_with(class)) => {
@@ -66,9 +76,12 @@ impl StoreError {
             Self::Query(error) => {
                 error.as_db_error().and_then(|error| error.constraint()) == Some(constraint)
             }
-            Self::Unavailable(_) | Self::Timeout | Self::Shape(_) | Self::Migrate(_) | Self::Corrupt(_) => {
-                false
-            }
+            Self::Unavailable(_)
+            | Self::Timeout
+            | Self::Text(_)
+            | Self::Shape(_)
+            | Self::Migrate(_)
+            | Self::Corrupt(_) => false,
         }
     }
 }
@@ -78,6 +91,9 @@ fn hot_statements() -> Vec<&'static str> {
     use super::{logins, nodes, sessions, workspaces, zones};
     [logins::HOT, nodes::HOT, sessions::HOT, workspaces::HOT, zones::HOT].concat()
 }
+
+/// How long a connection over TCP may be silent before it is asked whether it lives.
+const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// The database, as the rest of the control plane sees it. Clones share the pool.
 #[derive(Clone)]
@@ -95,6 +111,9 @@ impl Store {
     pub fn new(mut config: Config, connections: usize, wait: Duration) -> Result<Self, StoreError> {
         let limit_ms = wait.as_millis();
         config.connect_timeout(wait);
+        // A host that vanished is noticed on connections that only listen, too.
+        config.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE).keepalives_retries(3);
+        config.tcp_user_timeout(KEEPALIVE * 3);
         config.application_name("meridian-web");
         let plain = config.clone();
         config.options(format!("-c statement_timeout={limit_ms} -c lock_timeout={limit_ms}"));
@@ -157,15 +176,7 @@ impl Store {
         statement: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
-        // The server's own limits answer first; this one is for a server that does not answer at all.
-        let limit = self.wait * 2;
-        tokio::time::timeout(limit, async {
-            let client = self.pool.get().await?;
-            let statement = client.prepare_cached(statement).await?;
-            Ok(client.query(&statement, parameters).await?)
-        })
-        .await
-        .unwrap_or(Err(StoreError::Timeout))
+        self.run(statement, async |client, statement| client.query(statement, parameters).await).await
     }
 
     /// Runs one prepared statement and says how many rows it touched.
@@ -174,14 +185,30 @@ impl Store {
         statement: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<u64, StoreError> {
-        let limit = self.wait * 2;
-        tokio::time::timeout(limit, async {
-            let client = self.pool.get().await?;
+        self.run(statement, async |client, statement| client.execute(statement, parameters).await).await
+    }
+
+    /// The server's own limits answer first; this one is for a server that does not answer at all. Its connection is given up then: whoever
+    /// came next on it would wait as long, until TCP gives up.
+    async fn run<T>(
+        &self,
+        statement: &str,
+        work: impl AsyncFnOnce(&Object, &Statement) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, StoreError> {
+        let deadline = Instant::now() + self.wait * 2;
+        let client = timeout_at(deadline, self.pool.get()).await.map_err(|_| StoreError::Timeout)??;
+        let answered = timeout_at(deadline, async {
             let statement = client.prepare_cached(statement).await?;
-            Ok(client.execute(&statement, parameters).await?)
+            work(&client, &statement).await
         })
-        .await
-        .unwrap_or(Err(StoreError::Timeout))
+        .await;
+        match answered {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => {
+                drop(Object::take(client));
+                Err(StoreError::Timeout)
+            }
+        }
     }
 
     /// Whether the database answers now; the time it says.

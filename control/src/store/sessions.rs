@@ -19,6 +19,17 @@ const AUTHORIZE: &str = "SELECT authorize_v1($1, $2, $3, $4, $5, $6, $7, $8, $9,
 const END: &str = "SELECT end_session_v1($1, $2, $3, $4)";
 pub(super) const HOT: &[&str] = &[LAUNCH, GET, LIST, CONNECT, AUTHORIZE, END];
 
+/// What to push, and to which agent by which address.
+#[derive(Debug, Deserialize)]
+pub struct Push {
+    pub node_id: NodeId,
+    pub zone_id: ZoneId,
+    /// `host:port` of the zone's private balancer, or of the agent itself.
+    pub address: String,
+    /// An [`meridian_wire::Update`], as it is sent.
+    pub update: serde_json::Value,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Launch {
@@ -38,7 +49,7 @@ pub enum Launch {
     },
     Ok {
         replayed: bool,
-        node_id: NodeId,
+        push: Push,
         session: Box<SessionView>,
     },
 }
@@ -92,7 +103,7 @@ pub enum Authorize {
 pub enum EndSession {
     Unauthenticated,
     NotFound,
-    Ok { node_id: NodeId, session: Box<SessionView> },
+    Ok { push: Push, session: Box<SessionView> },
 }
 
 /// Which sessions a list shall have.

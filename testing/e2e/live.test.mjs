@@ -205,10 +205,10 @@ step('End session asks once, and nothing is left of the workspace', { timeout: 1
 });
 
 step('the administrator sees zones, nodes and sessions', { timeout: 60_000 }, async () => {
-  for (const name of ['Zones', 'Nodes', 'All sessions']) {
+  for (const name of ['Zones', 'Nodes', 'Sessions']) {
     await page.goto(meridian.url);
     await page.getByRole('link', { name, exact: true }).first().click();
-    await page.getByText(name === 'All sessions' ? 'Show ended ones' : 'london').first().waitFor();
+    await page.getByText(name === 'Sessions' ? 'Show ended ones' : 'london').first().waitFor();
     await shot(name.toLowerCase().replace(' ', '-'));
   }
 });

@@ -249,7 +249,7 @@ async fn without_its_database_the_web_app_says_so_and_recovers_by_itself() -> Re
 async fn a_connection_that_went_silent_is_given_up() -> Result<()> {
     let database = support::database().await?;
     let wire = WireProxy::on_unix(&database.config(), &Tasks::new()).await?;
-    let store = meridian_control::store::Store::new(wire.config(), 1, Duration::from_millis(500))?;
+    let store = meridian_control::store::Store::new(wire.config(), 1, Duration::from_secs(2))?;
     store.ping().await?;
     let before = wire.counts().connections;
     wire.stall();

@@ -5,6 +5,7 @@
 
 mod apart;
 mod layout;
+mod ports;
 mod ready;
 mod together;
 mod welcome;
@@ -100,6 +101,7 @@ async fn serve(
     tasks: &Tasks,
 ) -> Result<(), Failure> {
     let layout = Layout::make(arguments, data, database_url)?;
+    let before = ready::Before::look(database).await;
     let proxies = if arguments.separate {
         apart::start(&layout, tasks).await?
     } else {
@@ -112,7 +114,7 @@ async fn serve(
         zones: layout.zones.iter().map(|zone| zone.path.clone()).zip(proxies).collect(),
     };
     let front = meridian_front::start(settings, &tasks.child()).await?;
-    ready::wait(database, &layout, tasks).await?;
+    ready::wait(database, &before, &layout, tasks).await?;
     let scheme = if layout.front_tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{}", front.local_addr);
     layout.welcome.say(&url)?;

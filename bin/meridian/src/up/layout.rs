@@ -11,7 +11,8 @@ use meridian_settings::{
 
 use super::{
     UpArguments,
-    welcome::{Welcome, free_port, write_private},
+    ports::Ports,
+    welcome::{Welcome, write_private},
 };
 use crate::{data::DataDirectory, exit::Failure};
 
@@ -52,7 +53,8 @@ impl Layout {
         fs::write(seccomp.join("chromium.json"), CHROMIUM_PROFILE)?;
         let database_file = secrets.join("database");
         write_private(&database_file, database)?;
-        let (web_listen, node_listen) = (free_port()?, free_port()?);
+        let ports = Ports::open(config_directory.join("ports.toml"));
+        let (web_listen, node_listen) = (ports.give("web-primary-1")?, ports.give("web-primary-1-nodes")?);
         let upstream = format!("http://{web_listen}");
         let wants_tls =
             arguments.tls || !arguments.listen.ip().is_loopback() || arguments.tls_certificate.is_some();
@@ -64,8 +66,9 @@ impl Layout {
             ca_file: data.path().join("ca.pem"),
         });
         let welcome = Welcome::prepare(&secrets, own.as_ref().map(|own| own.ca_file.clone()))?;
-        let place = Place { upstream: &upstream, node_listen, nodes, secrets, seccomp, arguments };
+        let place = Place { upstream: &upstream, node_listen, nodes, secrets, seccomp, arguments, ports };
         let zones = arguments.zones.iter().map(|name| place.zone(name)).collect::<Result<Vec<_>, _>>()?;
+        place.ports.save()?;
         let furnish = FurnishSettings {
             admin_password_file: Some(welcome.password_file.clone()),
             admin_made_file: Some(welcome.made_file.clone()),
@@ -129,12 +132,14 @@ struct Place<'a> {
     secrets: PathBuf,
     seccomp: PathBuf,
     arguments: &'a UpArguments,
+    ports: Ports,
 }
 
 impl Place<'_> {
     fn zone(&self, name: &str) -> Result<ZoneLayout, Failure> {
         let apart = self.arguments.separate;
-        let (agent_listen, private) = (free_port()?, free_port()?);
+        let agent_listen = self.ports.give(&format!("agent-{name}-1"))?;
+        let private = self.ports.give(&format!("balance-{name}-1"))?;
         let via = if apart { private } else { self.node_listen };
         let agent = self.agent(name, agent_listen, via)?;
         let count = if apart { PROXIES_APART } else { 1 };
@@ -147,7 +152,8 @@ impl Place<'_> {
             let routes = rules.map(|(sni, address)| route(Some(sni), &[address]));
             private_balancer = Some(balancer(private, routes.into())?);
             let entries: Vec<_> = proxies.iter().map(|proxy| proxy.listen).collect();
-            entry_balancer = Some(balancer(free_port()?, vec![route(None, &entries)])?);
+            let entry = self.ports.give(&format!("balance-{name}-2"))?;
+            entry_balancer = Some(balancer(entry, vec![route(None, &entries)])?);
         }
         let path = format!("desktop-{name}");
         Ok(ZoneLayout { name: name.to_owned(), path, agent, proxies, private_balancer, entry_balancer })
@@ -168,8 +174,9 @@ impl Place<'_> {
 
     fn proxy(&self, zone: &str, number: usize, via: SocketAddr) -> Result<ProxySettings, Failure> {
         let node = self.node(NodeRole::Proxy, zone, number, None, via)?;
+        let listen = self.ports.give(&node.name)?;
         let trusted_proxies = vec!["127.0.0.1".into()];
-        Ok(ProxySettings { node, trusted_proxies, ..toml::from_str(&bare_node(free_port()?))? })
+        Ok(ProxySettings { node, trusted_proxies, ..toml::from_str(&bare_node(listen))? })
     }
 
     fn node(

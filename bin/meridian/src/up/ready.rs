@@ -1,6 +1,6 @@
-//! Waiting until a user can sign in and launch: every node was heard of.
+//! Waiting until a user can sign in and launch: every node was heard of since this start.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use meridian_control::store::Store;
 use meridian_model::NodeRole;
@@ -12,16 +12,40 @@ use crate::exit::Failure;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// Returns when all nodes of the layout are ready, or after the limit with a warning: people can sign in all the same.
-pub async fn wait(database: &tokio_postgres::Config, layout: &Layout, tasks: &Tasks) -> Result<(), Failure> {
-    let store = Store::new(database.clone(), 1, Duration::from_secs(5))?;
+/// When each node was heard of last, before this start: the database still says that all is well, and their addresses may be others.
+pub struct Before(HashMap<String, Option<String>>);
+
+impl Before {
+    /// To be called while no node runs. A database that is new knows none.
+    pub async fn look(database: &tokio_postgres::Config) -> Self {
+        let nodes = match Store::new(database.clone(), 1, ANSWER_LIMIT) {
+            Ok(store) => store.list_nodes().await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        Self(nodes.into_iter().map(|node| (node.id.to_string(), node.last_seen_at)).collect())
+    }
+}
+
+/// Returns when all nodes of the layout were heard of, or after the limit with a warning: people can sign in all the same.
+pub async fn wait(
+    database: &tokio_postgres::Config,
+    before: &Before,
+    layout: &Layout,
+    tasks: &Tasks,
+) -> Result<(), Failure> {
+    let store = Store::new(database.clone(), 1, ANSWER_LIMIT)?;
     let until = Instant::now() + LIMIT;
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         look.tick().await;
         let nodes = store.list_nodes().await?;
-        let ready = nodes.iter().filter(|node| node.role != NodeRole::Web && node.state == "ready").count();
+        let ready = nodes
+            .iter()
+            .filter(|node| node.role != NodeRole::Web && ["ready", "draining"].contains(&node.state.as_str()))
+            .filter(|node| before.0.get(&node.id.to_string()) != Some(&node.last_seen_at))
+            .count();
         if ready >= layout.nodes() || tasks.stopping().is_cancelled() {
             return Ok(());
         }

@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::Write,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -58,11 +57,6 @@ impl Welcome {
         let _ = fs::remove_file(&self.password_file);
         Ok(())
     }
-}
-
-/// A port that is free now. Another program may take it before its role binds it; the role then says so.
-pub fn free_port() -> Result<SocketAddr, Failure> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 /// Writes a file that only its owner can read.

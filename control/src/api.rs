@@ -83,6 +83,8 @@ pub fn public_router(state: AppState) -> Router {
             }),
         )
         .route("/api/__healthcheck", get(health::healthcheck))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
         .route("/.well-known/jwks.json", get(health::jwks))
         .route("/api/{*rest}", axum::routing::any(health::no_such_route))
         .fallback(assets::console)

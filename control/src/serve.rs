@@ -5,12 +5,11 @@ use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use axum::{Extension, Router, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use meridian_identity::{IdentityError, NodeKey, NodeTls, web_name};
+use meridian_identity::{IdentityError, NodeTls};
 use meridian_ids::NodeId;
 use meridian_model::NodeRole;
 use meridian_runtime::{Clock, Health, Tasks, VERSION, serve_ops};
 use meridian_settings::WebSettings;
-use meridian_wire::WEB_SERVER_NAME;
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -29,6 +28,7 @@ use crate::{
     app::{
         bus::Bus,
         identity::{Deployment, FoundingError},
+        own_certificate::OwnCertificate,
         passwords::{PasswordError, Passwords},
         push::Pusher,
     },
@@ -111,7 +111,11 @@ impl Web {
             settings.master_key_file.clone().unwrap_or_else(|| settings.data.join("master.key"));
         let deployment = Deployment::open(&store, &master_key_file, &clock).await?;
         let node = web_node_id(&settings.data.join("web-node-id"))?;
-        let node_tls = identity(&deployment, node, &store, &settings, &clock).await?;
+        let own = OwnCertificate::issue(&deployment.authority, node, clock.control_now())?;
+        store
+            .register_web_node(node, &settings.name, &settings.node_advertise, VERSION, own.public_point())
+            .await?;
+        let node_tls = own.tls();
         let public_tls = public_tls(&settings)?;
         let trusted = settings
             .trusted_proxies
@@ -136,6 +140,7 @@ impl Web {
             bootstrap::furnish(&state, furnish).await?;
         }
         tasks::start(&state, node);
+        own.keep(&state);
         if let Some(address) = state.settings.ops_listen {
             let metrics = Arc::new(state.metrics.register());
             serve_ops(&tasks, listen(address).await?, state.health.clone(), metrics);
@@ -179,24 +184,6 @@ fn web_node_id(path: &PathBuf) -> Result<NodeId, WebError> {
         }
         Err(other) => Err(error(other)),
     }
-}
-
-/// A Web App node signs its own certificate: it holds the authority anyway. Key and certificate live as long as the process.
-async fn identity(
-    deployment: &Deployment,
-    node: NodeId,
-    store: &Store,
-    settings: &WebSettings,
-    clock: &Clock,
-) -> Result<NodeTls, WebError> {
-    let key = NodeKey::generate()?;
-    let names = [WEB_SERVER_NAME.to_owned()];
-    let issued =
-        deployment.authority.issue(&key.request_pem()?, &web_name(node), &names, clock.control_now())?;
-    store
-        .register_web_node(node, &settings.name, &settings.node_advertise, VERSION, &issued.public_point)
-        .await?;
-    Ok(NodeTls::new(&key, &issued.certificate_pem, deployment.authority.certificate_pem())?)
 }
 
 fn public_tls(settings: &WebSettings) -> Result<Option<Arc<ServerConfig>>, WebError> {

@@ -85,6 +85,8 @@ async fn what_is_not_there_says_so_in_the_envelope() -> Result<()> {
     assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::NOT_FOUND, Some("no_such_route")));
     let (status, body) = client.send(Method::GET, "/api/__healthcheck", None).await?;
     assert_eq!((status, body), (StatusCode::OK, serde_json::json!({"ok": true})));
+    let (status, body) = client.send(Method::GET, "/readyz", None).await?;
+    assert_eq!((status, body), (StatusCode::OK, serde_json::json!({"ready": true, "reasons": {}})));
     let (status, body) = client.send(Method::GET, "/.well-known/jwks.json", None).await?;
     assert_eq!((status, body["keys"][0]["crv"].as_str()), (StatusCode::OK, Some("Ed25519")));
     Ok(())

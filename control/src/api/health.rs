@@ -38,3 +38,15 @@ pub(super) async fn no_such_route(uri: Uri) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "no_such_route", format!("There is nothing at {}", uri.path()))
         .hint("See /api/v1/openapi.json for what there is")
 }
+
+/// The process answers.
+pub(super) async fn healthz() -> Json<Value> {
+    Json(json!({"ok": true}))
+}
+
+/// Whether the node can do its work, and if not, why: stable codes with a text each.
+pub(super) async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Value>) {
+    let reasons = state.health.reasons();
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"ready": reasons.is_empty(), "reasons": reasons})))
+}

@@ -1,7 +1,7 @@
 //! The program that runs inside a workspace, as the workspace's own user: it starts the display server and the
 //! workspace's program, and it is the agent's other half for what RFB alone cannot carry.
 //!
-//! * `meridian-helper run [--window CLASS]... -- PROGRAM [ARGS]` is a workspace's entry point. It ends when the
+//! * `meridian-helper run [--window CLASS]... [--focus CLASS] -- PROGRAM [ARGS]` is a workspace's entry point. It ends when the
 //!   program or the display server ends, and with it the container.
 //! * `meridian-helper health` exits 0 when a person who looked at the workspace now would see something.
 //!

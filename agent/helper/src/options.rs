@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::windows::Expected;
+
 pub(crate) const USAGE: &str = "\
-usage: meridian-helper run [--window CLASS]... -- PROGRAM [ARGUMENTS]
+usage: meridian-helper run [--window CLASS]... [--focus CLASS] -- PROGRAM [ARGUMENTS]
        meridian-helper health
 
 run     start the display server, then PROGRAM on it; end when either ends
@@ -13,6 +15,7 @@ health  exit 0 when the workspace shows something, 1 with the reason otherwise
 
 --window CLASS  a window of this class (see `xprop WM_CLASS`) must be on screen
                 before the workspace counts as ready; may be given several times
+--focus CLASS   the same, and the keyboard must be in that window
 
 environment: MERIDIAN_GEOMETRY  first size of the display, as 1280x800
              MERIDIAN_NAME      the display's name, which VNC clients may show
@@ -35,8 +38,8 @@ pub(crate) enum Command {
 pub(crate) struct Run {
     pub(crate) program: OsString,
     pub(crate) arguments: Vec<OsString>,
-    /// Classes of windows without which the workspace is not ready.
-    pub(crate) windows: Vec<String>,
+    /// Without which the workspace is not ready.
+    pub(crate) expected: Expected,
     pub(crate) geometry: Geometry,
     pub(crate) name: String,
     pub(crate) home: Option<PathBuf>,
@@ -70,15 +73,19 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
 }
 
 fn parse_run(mut arguments: impl Iterator<Item = OsString>) -> Result<Run, String> {
-    let mut windows = Vec::new();
+    let mut expected = Expected::default();
     loop {
         let Some(argument) = arguments.next() else {
             return Err(format!("`run` needs a program after `--`\n{USAGE}"));
         };
         match argument.to_str() {
-            Some("--window") => {
+            Some(option @ ("--window" | "--focus")) => {
                 let class = arguments.next().and_then(|class| class.into_string().ok());
-                windows.push(class.ok_or("--window needs the class of a window")?);
+                let class = class.ok_or_else(|| format!("{option} needs the class of a window"))?;
+                if option == "--focus" {
+                    expected.focus = Some(class.clone());
+                }
+                expected.windows.push(class);
             }
             Some("--") => break,
             _ => return Err(format!("unknown argument {}\n{USAGE}", argument.display())),
@@ -88,7 +95,7 @@ fn parse_run(mut arguments: impl Iterator<Item = OsString>) -> Result<Run, Strin
     Ok(Run {
         program,
         arguments: arguments.collect(),
-        windows,
+        expected,
         geometry: geometry_from(std::env::var_os("MERIDIAN_GEOMETRY"))?,
         name: name_from(std::env::var_os("MERIDIAN_NAME")),
         home: std::env::var_os("HOME").map(PathBuf::from),
@@ -132,11 +139,12 @@ mod tests {
     #[test]
     fn everything_after_the_dashes_is_the_program() {
         let Ok(Command::Run(run)) =
-            parse_words(&["run", "--window", "A", "--window", "B", "--", "sh", "--", "-c"])
+            parse_words(&["run", "--window", "A", "--focus", "B", "--", "sh", "--", "-c"])
         else {
             panic!("not understood");
         };
-        assert_eq!(run.windows, ["A", "B"]);
+        let expected = Expected { windows: vec!["A".into(), "B".into()], focus: Some("B".into()) };
+        assert_eq!(run.expected, expected);
         assert_eq!(run.program, "sh");
         assert_eq!(run.arguments, ["--", "-c"]);
     }
@@ -146,6 +154,7 @@ mod tests {
         assert!(parse_words(&["run"]).is_err());
         assert!(parse_words(&["run", "--"]).is_err());
         assert!(parse_words(&["run", "--window"]).is_err());
+        assert!(parse_words(&["run", "--focus"]).is_err());
         assert!(parse_words(&["run", "sh"]).is_err());
         assert!(parse_words(&["fly"]).is_err());
         assert!(parse_words(&[]).is_err());

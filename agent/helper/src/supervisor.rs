@@ -29,6 +29,7 @@ use crate::clipboard::Offers;
 use crate::home;
 use crate::options::{HELPER_SOCKET, RFB_SOCKET, Run, STREAM_DIRECTORY};
 use crate::readiness::Watch;
+use crate::windows::Expected;
 use crate::{report, x11};
 
 /// The workspace ended because its display could not be had (any longer).
@@ -163,11 +164,11 @@ impl Services {
         Ok(Self { offers, watch })
     }
 
-    fn watch_display(&self, display: String, windows: Vec<String>) -> Result<(), String> {
+    fn watch_display(&self, display: String, expected: Expected) -> Result<(), String> {
         let (offers, watch) = (Arc::clone(&self.offers), Arc::clone(&self.watch));
         spawn("x11", move || {
             loop {
-                let Err(error) = x11::serve(&display, &offers, &watch, &windows);
+                let Err(error) = x11::serve(&display, &offers, &watch, &expected);
                 report(&error);
                 thread::sleep(RECONNECT_PAUSE);
             }
@@ -271,7 +272,7 @@ impl Workspace<'_> {
         self.program = Some(Pid::from_child(&child));
         let sender = self.events.clone();
         spawn("program", move || await_end(child, Event::ProgramEnded, &sender))?;
-        self.services.watch_display(display.to_owned(), self.options.windows.clone())
+        self.services.watch_display(display.to_owned(), self.options.expected.clone())
     }
 }
 

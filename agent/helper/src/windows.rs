@@ -1,28 +1,37 @@
-//! What is on the screen: whether the windows that make this workspace what it is are mapped and big enough to see.
+//! What is on the screen: whether the windows that make this workspace what it is are there for a person to use.
+//!
+//! A window is there when it is mapped and a window manager has taken it in hand (it is in _NET_CLIENT_LIST of the
+//! Extended Window Manager Hints): before that it has neither its place nor its frame. Where keys must go to a
+//! window, it must also have become the active one, or what a person typed first would be lost.
 
 use x11rb::errors::ReplyError;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
-    AtomEnum, ChangeWindowAttributesAux, ConnectionExt, EventMask, GetWindowAttributesReply, MapState,
-    Window, WindowClass,
+    Atom, AtomEnum, ChangeWindowAttributesAux, ClientMessageEvent, ConnectionExt, EventMask,
+    GetPropertyReply, MapState, Window, WindowClass,
 };
 use x11rb::rust_connection::RustConnection;
 
-use crate::x11::X11Error;
+use crate::x11::{Atoms, X11Error};
 
-/// Smaller than this is a tooltip or a window manager's own, not something that a person came for. A window of a
-/// wanted class may be smaller: a panel is flat.
+/// Smaller than this is a tooltip or a window manager's own, not something that a person came for.
 const LEAST_WIDTH: u16 = 200;
 const LEAST_HEIGHT: u16 = 100;
 
 /// Bounds one look at a screen that a program has filled with windows.
 const EXAMINED_LIMIT: usize = 512;
 
-/// A window that a manager has framed is below its frame, and some frames have two layers.
-const DEPTH: usize = 3;
-
 /// Longest window class that is read, in 32-bit units.
 const CLASS_LIMIT: u32 = 64;
+
+/// What must be on the screen before the workspace is of use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Expected {
+    /// Classes of which there must be a window; any window of some size will do when there are none.
+    pub(crate) windows: Vec<String>,
+    /// The class of the window that must have the keyboard at first.
+    pub(crate) focus: Option<String>,
+}
 
 /// A part of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,39 +53,41 @@ pub(crate) enum Sight {
 
 pub(crate) struct Windows<'c> {
     connection: &'c RustConnection,
+    atoms: Atoms,
     root: Window,
-    /// Classes of which a window must be seen; any window of some size will do when there are none.
-    wanted: &'c [String],
-    /// Below these, too, windows are watched for, until all that are wanted were seen.
-    watched: Vec<Window>,
+    expected: &'c Expected,
+    /// Whether the keyboard has been where it must be; where it goes later is up to the person.
+    focused: bool,
     changed: bool,
-}
-
-/// A window and where it is on the screen.
-struct Placed {
-    window: Window,
-    x: i32,
-    y: i32,
-    width: u16,
-    height: u16,
 }
 
 impl<'c> Windows<'c> {
     pub(crate) fn new(
         connection: &'c RustConnection,
+        atoms: Atoms,
         root: Window,
-        wanted: &'c [String],
+        expected: &'c Expected,
     ) -> Result<Self, X11Error> {
-        let windows = Self { connection, root, wanted, watched: Vec::new(), changed: false };
-        windows.select(root, EventMask::SUBSTRUCTURE_NOTIFY)?;
+        let focused = expected.focus.is_none();
+        let windows = Self { connection, atoms, root, expected, focused, changed: false };
+        windows.select(root, EventMask::SUBSTRUCTURE_NOTIFY | EventMask::PROPERTY_CHANGE)?;
         Ok(windows)
     }
 
     pub(crate) fn handle(&mut self, event: &Event) {
-        self.changed |= matches!(
-            event,
-            Event::MapNotify(_) | Event::UnmapNotify(_) | Event::DestroyNotify(_) | Event::ReparentNotify(_)
-        );
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "the protocol has a hundred events, and these concern us"
+        )]
+        let concerns_us = match event {
+            Event::MapNotify(_) | Event::UnmapNotify(_) | Event::DestroyNotify(_) => true,
+            Event::PropertyNotify(notice) if notice.window == self.root => {
+                notice.atom == self.atoms._NET_CLIENT_LIST
+                    || (notice.atom == self.atoms._NET_ACTIVE_WINDOW && !self.focused)
+            }
+            _ => false,
+        };
+        self.changed |= concerns_us;
     }
 
     /// Whether anything came or went since the last look.
@@ -86,43 +97,123 @@ impl<'c> Windows<'c> {
 
     pub(crate) fn look(&mut self) -> Result<Sight, X11Error> {
         self.changed = false;
-        let mut missing: Vec<&str> = self.wanted.iter().map(String::as_str).collect();
-        let mut found = Vec::new();
-        let mut layer = vec![Placed { window: self.root, x: 0, y: 0, width: 0, height: 0 }];
-        for _ in 0..DEPTH {
-            layer = self.visible_children(&layer)?;
-            for window in &layer {
-                if self.wanted.is_empty() {
-                    found.extend(window.is_large().then(|| window.area()));
-                } else if let Some(class) = self.class(window.window)?
-                    && missing.contains(&class.as_str())
-                {
-                    missing.retain(|wanted| *wanted != class);
-                    found.push(window.area());
-                }
-            }
-            if missing.is_empty() && !found.is_empty() {
-                self.unwatch()?;
-                return Ok(Sight::Complete(found));
-            }
-            // A client may be mapped after its frame, which the root window does not report.
-            for frame in &layer {
-                self.select(frame.window, EventMask::SUBSTRUCTURE_NOTIFY)?;
-                self.watched.push(frame.window);
+        if self.expected.windows.is_empty() {
+            let areas = self.large_areas()?;
+            return Ok(if areas.is_empty() {
+                Sight::Missing("no window is on the screen yet".into())
+            } else {
+                Sight::Complete(areas)
+            });
+        }
+        let managed = self.managed()?;
+        let mut areas = Vec::new();
+        for class in &self.expected.windows {
+            match self.visible_area(managed.iter().filter(|window| window.class == *class))? {
+                Some(area) => areas.push(area),
+                None => return Ok(Sight::Missing(format!("no window of {class} is on the screen yet"))),
             }
         }
-        Ok(Sight::Missing(match missing.first() {
-            Some(class) => format!("no window of {class} is on the screen yet"),
-            None => "no window is on the screen yet".into(),
-        }))
+        self.focused = self.focused || self.has_focus(&managed)?;
+        if self.focused {
+            return Ok(Sight::Complete(areas));
+        }
+        self.ask_for_focus(&managed)?;
+        Ok(Sight::Missing("the keyboard is not yet where it belongs".into()))
     }
 
-    /// What happens inside programs would wake the helper for nothing.
-    fn unwatch(&mut self) -> Result<(), X11Error> {
-        for window in std::mem::take(&mut self.watched) {
-            self.select(window, EventMask::NO_EVENT)?;
+    /// The windows that the window manager has taken in hand; none while there is no window manager.
+    fn managed(&self) -> Result<Vec<Managed>, X11Error> {
+        let windows = self.root_windows(self.atoms._NET_CLIENT_LIST)?;
+        let mut managed = Vec::new();
+        for window in windows.into_iter().take(EXAMINED_LIMIT) {
+            if let Some(class) = self.class(window)? {
+                managed.push(Managed { window, class });
+            }
+        }
+        Ok(managed)
+    }
+
+    fn has_focus(&self, managed: &[Managed]) -> Result<bool, X11Error> {
+        let active = self.root_windows(self.atoms._NET_ACTIVE_WINDOW)?;
+        let active = managed.iter().find(|window| active.first() == Some(&window.window));
+        Ok(active.map(|window| &window.class) == self.expected.focus.as_ref())
+    }
+
+    /// A window manager gives the keyboard to a window that appears, but not to one that was there before it. It
+    /// changes the active window when it grants this, which brings us here again.
+    fn ask_for_focus(&self, managed: &[Managed]) -> Result<(), X11Error> {
+        const ON_BEHALF_OF_A_PERSON: u32 = 2;
+        let wanted = managed.iter().find(|window| Some(&window.class) == self.expected.focus.as_ref());
+        if let Some(Managed { window, .. }) = wanted {
+            let data = [ON_BEHALF_OF_A_PERSON, x11rb::CURRENT_TIME, 0, 0, 0];
+            let message = ClientMessageEvent::new(32, *window, self.atoms._NET_ACTIVE_WINDOW, data);
+            let to_the_manager = EventMask::SUBSTRUCTURE_NOTIFY | EventMask::SUBSTRUCTURE_REDIRECT;
+            self.connection.send_event(false, self.root, to_the_manager, message)?;
         }
         Ok(())
+    }
+
+    /// Where the first of these is that can be seen.
+    fn visible_area<'m>(&self, windows: impl Iterator<Item = &'m Managed>) -> Result<Option<Area>, X11Error> {
+        for Managed { window, .. } in windows {
+            // A frame is mapped before what is in it, and the root window reports frames only.
+            self.select(*window, EventMask::STRUCTURE_NOTIFY)?;
+            if let Some(area) = self.area(*window)? {
+                self.select(*window, EventMask::NO_EVENT)?;
+                return Ok(Some(area));
+            }
+        }
+        Ok(None)
+    }
+
+    fn large_areas(&self) -> Result<Vec<Area>, X11Error> {
+        let tree = self.connection.query_tree(self.root)?.reply()?;
+        let mut areas = Vec::new();
+        // The topmost come last, and they are the likelier ones.
+        for window in tree.children.into_iter().rev().take(EXAMINED_LIMIT) {
+            areas.extend(self.area(window)?);
+        }
+        areas.retain(|area| area.width >= LEAST_WIDTH && area.height >= LEAST_HEIGHT);
+        Ok(areas)
+    }
+
+    /// The part of the screen that a window takes; none while it cannot be seen.
+    fn area(&self, window: Window) -> Result<Option<Area>, X11Error> {
+        // All are asked for before the first answer is awaited: one trip to the server, not three.
+        let attributes = self.connection.get_window_attributes(window)?;
+        let geometry = self.connection.get_geometry(window)?;
+        let place = self.connection.translate_coordinates(window, self.root, 0, 0)?;
+        let (attributes, geometry) = (present(attributes.reply())?, present(geometry.reply())?);
+        let (Some(attributes), Some(geometry), Some(place)) = (attributes, geometry, present(place.reply())?)
+        else {
+            return Ok(None);
+        };
+        let visible =
+            attributes.map_state == MapState::VIEWABLE && attributes.class == WindowClass::INPUT_OUTPUT;
+        Ok(visible.then(|| Area::at(place.dst_x, place.dst_y, geometry.width, geometry.height)))
+    }
+
+    fn root_windows(&self, property: Atom) -> Result<Vec<Window>, X11Error> {
+        let windows = self.property(self.root, property, AtomEnum::WINDOW, EXAMINED_LIMIT as u32)?;
+        Ok(windows.as_ref().and_then(GetPropertyReply::value32).map(Iterator::collect).unwrap_or_default())
+    }
+
+    /// The second of the two names in WM_CLASS, which programs keep stable.
+    fn class(&self, window: Window) -> Result<Option<String>, X11Error> {
+        let property = self.property(window, AtomEnum::WM_CLASS, AtomEnum::STRING, CLASS_LIMIT)?;
+        let names = property.map(|property| property.value).unwrap_or_default();
+        let class = names.split(|byte| *byte == 0).nth(1);
+        Ok(class.map(|class| String::from_utf8_lossy(class).into_owned()))
+    }
+
+    fn property(
+        &self,
+        window: Window,
+        name: impl Into<Atom>,
+        kind: AtomEnum,
+        limit: u32,
+    ) -> Result<Option<GetPropertyReply>, X11Error> {
+        present(self.connection.get_property(false, window, name.into(), kind, 0, limit)?.reply())
     }
 
     fn select(&self, window: Window, events: EventMask) -> Result<(), X11Error> {
@@ -130,79 +221,23 @@ impl<'c> Windows<'c> {
         self.connection.change_window_attributes(window, &attributes)?;
         Ok(())
     }
-
-    fn visible_children(&self, parents: &[Placed]) -> Result<Vec<Placed>, X11Error> {
-        let mut children = Vec::new();
-        for parent in parents {
-            if let Some(tree) = present(self.connection.query_tree(parent.window)?.reply())? {
-                // The topmost come last, and they are the likelier ones.
-                children.extend(tree.children.into_iter().rev().map(|child| (child, parent.x, parent.y)));
-            }
-        }
-        children.truncate(EXAMINED_LIMIT);
-        // All are asked for before the first answer is awaited: one trip to the server, not two per window.
-        let asked: Result<Vec<_>, X11Error> = children
-            .into_iter()
-            .map(|(window, x, y)| {
-                let attributes = self.connection.get_window_attributes(window)?;
-                Ok((window, x, y, attributes, self.connection.get_geometry(window)?))
-            })
-            .collect();
-        let mut visible = Vec::new();
-        for (window, x, y, attributes, geometry) in asked? {
-            if let (Some(attributes), Some(geometry)) =
-                (present(attributes.reply())?, present(geometry.reply())?)
-                && is_visible(&attributes)
-            {
-                let (width, height) = (geometry.width, geometry.height);
-                visible.push(Placed {
-                    window,
-                    x: x + i32::from(geometry.x),
-                    y: y + i32::from(geometry.y),
-                    width,
-                    height,
-                });
-            }
-        }
-        Ok(visible)
-    }
-
-    /// The second of the two names in WM_CLASS, which programs keep stable.
-    fn class(&self, window: Window) -> Result<Option<String>, X11Error> {
-        let property = self.connection.get_property(
-            false,
-            window,
-            AtomEnum::WM_CLASS,
-            AtomEnum::STRING,
-            0,
-            CLASS_LIMIT,
-        )?;
-        let Some(property) = present(property.reply())? else {
-            return Ok(None);
-        };
-        let class = property.value.split(|byte| *byte == 0).nth(1);
-        Ok(class.map(|class| String::from_utf8_lossy(class).into_owned()))
-    }
 }
 
-impl Placed {
-    fn is_large(&self) -> bool {
-        self.width >= LEAST_WIDTH && self.height >= LEAST_HEIGHT
-    }
+struct Managed {
+    window: Window,
+    class: String,
+}
 
+impl Area {
     /// A window may stick out at the left or the top; what sticks out elsewhere is the display's to cut.
-    fn area(&self) -> Area {
-        let inside = |start: i32, length: u16| {
-            let hidden = u16::try_from(-start.min(0)).unwrap_or(u16::MAX);
-            (u16::try_from(start.max(0)).unwrap_or(u16::MAX), length.saturating_sub(hidden))
+    fn at(x: i16, y: i16, width: u16, height: u16) -> Self {
+        let inside = |start: i16, length: u16| {
+            let hidden = start.min(0).unsigned_abs();
+            (start.max(0).unsigned_abs(), length.saturating_sub(hidden))
         };
-        let ((x, width), (y, height)) = (inside(self.x, self.width), inside(self.y, self.height));
-        Area { x, y, width, height }
+        let ((x, width), (y, height)) = (inside(x, width), inside(y, height));
+        Self { x, y, width, height }
     }
-}
-
-fn is_visible(attributes: &GetWindowAttributesReply) -> bool {
-    attributes.map_state == MapState::VIEWABLE && attributes.class == WindowClass::INPUT_OUTPUT
 }
 
 /// A window may go away between two questions about it, which is no error.
@@ -220,9 +255,8 @@ mod tests {
 
     #[test]
     fn what_sticks_out_of_the_screen_is_not_part_of_a_windows_area() {
-        let area = |x, y| Placed { window: 1, x, y, width: 300, height: 200 }.area();
-        assert_eq!(area(10, 20), Area { x: 10, y: 20, width: 300, height: 200 });
-        assert_eq!(area(-100, -250), Area { x: 0, y: 0, width: 200, height: 0 });
-        assert_eq!(area(-70_000, 70_000), Area { x: 0, y: u16::MAX, width: 0, height: 200 });
+        assert_eq!(Area::at(10, 20, 300, 200), Area { x: 10, y: 20, width: 300, height: 200 });
+        assert_eq!(Area::at(-100, -250, 300, 200), Area { x: 0, y: 0, width: 200, height: 0 });
+        assert_eq!(Area::at(i16::MIN, i16::MAX, 1, 1), Area { x: 0, y: 32767, width: 0, height: 1 });
     }
 }

@@ -10,7 +10,7 @@ use x11rb::rust_connection::RustConnection;
 
 use crate::clipboard::{Clipboard, Offers};
 use crate::readiness::Watch;
-use crate::windows::Windows;
+use crate::windows::{Expected, Windows};
 
 x11rb::atom_manager! {
     /// The names that the helper uses, as this server numbers them.
@@ -28,6 +28,8 @@ x11rb::atom_manager! {
         MERIDIAN_TEXT_1,
         MERIDIAN_TEXT_2,
         MERIDIAN_TEXT_3,
+        _NET_ACTIVE_WINDOW,
+        _NET_CLIENT_LIST,
     }
 }
 
@@ -57,7 +59,7 @@ pub(crate) fn serve(
     display: &str,
     offers: &Offers,
     watch: &Watch,
-    wanted: &[String],
+    expected: &Expected,
 ) -> Result<std::convert::Infallible, X11Error> {
     let (connection, screen) = RustConnection::connect(Some(display))?;
     let connection = Arc::new(connection);
@@ -66,7 +68,7 @@ pub(crate) fn serve(
     let root = connection.setup().roots[screen].root;
 
     let mut clipboard = Clipboard::new(&connection, atoms, root, offers)?;
-    let mut windows = Windows::new(&connection, root, wanted)?;
+    let mut windows = Windows::new(&connection, atoms, root, expected)?;
     offers.connect(&connection, clipboard.window(), atoms.MERIDIAN_OFFER);
     watch.set_windows(windows.look()?);
     loop {

@@ -69,7 +69,7 @@ CREATE FUNCTION update_view_v1(p_node uuid, p_since bigint) RETURNS jsonb LANGUA
                 FROM nodes a WHERE a.zone_id = n.zone_id AND a.role = 'agent' AND a.removed_at IS NULL AND a.address <> '')
                 ELSE '[]'::jsonb END))
     FROM deployment d, nodes n LEFT JOIN zones z ON z.id = n.zone_id
-    WHERE n.id = p_node
+    WHERE n.id = p_node AND n.removed_at IS NULL
 $$;
 
 CREATE FUNCTION heartbeat_v1(
@@ -245,5 +245,37 @@ BEGIN
         SELECT token_hash FROM enrollments WHERE expires_at < now() - interval '7 days' LIMIT 1000);
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     RETURN v_count + v_rows;
+END
+$$;
+
+-- An administrator says that a node is gone for good. Its sessions are lost and give their places back. Should it come to life again, it
+-- is told that it was removed, and touches nothing any more.
+CREATE FUNCTION remove_node_v1(p_node uuid, p_by uuid) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    v_node nodes;
+    v_session record;
+    v_desired bigint;
+BEGIN
+    PERFORM 1 FROM users WHERE id IN (SELECT user_id FROM sessions WHERE node_id = p_node AND reserved)
+        ORDER BY id FOR NO KEY UPDATE;
+    SELECT * INTO v_node FROM nodes WHERE id = p_node AND removed_at IS NULL FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN 'not_found';
+    END IF;
+    IF node_is_reachable_v1(v_node.last_seen_at) AND EXISTS (SELECT 1 FROM sessions
+        WHERE node_id = p_node AND state NOT IN ('ended', 'failed', 'lost')) THEN
+        RETURN 'in_use';
+    END IF;
+    FOR v_session IN SELECT id FROM sessions WHERE node_id = p_node
+        AND state NOT IN ('ended', 'failed', 'lost') ORDER BY id FOR NO KEY UPDATE LOOP
+        PERFORM release_v1(v_session.id);
+        UPDATE nodes SET desired_version = desired_version + 1 WHERE id = p_node RETURNING desired_version INTO v_desired;
+        UPDATE sessions SET state = 'lost', desired = 'end', generation = generation + 1, desired_version = v_desired,
+            reason = 'its machine is gone: an administrator removed it', ended_at = now() WHERE id = v_session.id;
+        PERFORM announce_v1(p_node, v_session.id);
+    END LOOP;
+    UPDATE nodes SET removed_at = now() WHERE id = p_node;
+    INSERT INTO audit (user_id, node_id, action, target, outcome) VALUES (p_by, p_node, 'remove_node', v_node.name, 'ok');
+    RETURN 'ok';
 END
 $$;

@@ -57,6 +57,7 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(nodes::list_nodes))
         .routes(routes!(nodes::drain_node))
         .routes(routes!(nodes::undrain_node))
+        .routes(routes!(nodes::remove_node))
         .routes(routes!(nodes::create_enrollment))
         .routes(routes!(users::list_users, users::create_user))
         .routes(routes!(users::update_user))

@@ -61,7 +61,7 @@ async fn administrators_routes_refuse_ordinary_users() -> Result<()> {
         );
         asked += 1;
     }
-    assert_eq!(asked, 9, "a new administrator's route must be named here");
+    assert_eq!(asked, 10, "a new administrator's route must be named here");
     Ok(())
 }
 

@@ -255,6 +255,40 @@ async fn a_silent_agents_sessions_are_unreachable_keep_their_places_and_come_bac
 }
 
 #[tokio::test]
+async fn a_node_that_is_gone_for_good_can_be_removed_and_its_sessions_are_lost() -> Result<()> {
+    let site = Site::start().await?;
+    let agent = site.agent("london", 4).await?;
+    let (user, admin) = (site.user("ada").await?, site.admin().await?);
+    let desktop = site.workspace(&user, "Desktop").await?;
+    let session = id(&user.launch(&desktop, "london", "one").await?.1);
+    agent.say(&session, 1, Observation::Running).await?;
+    let remove = format!("/api/v1/nodes/{}/remove", agent.node);
+    let (status, body) = admin.send(Method::POST, &remove, None).await?;
+    assert_eq!(
+        (status, body["error"]["code"].as_str()),
+        (StatusCode::CONFLICT, Some("node_in_use")),
+        "it answers"
+    );
+    let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
+    let connection = site.tasks.spawn("test connection", async move { drop(connection.await) });
+    client
+        .execute(
+            "UPDATE nodes SET last_seen_at = now() - interval '1 minute' WHERE id = $1",
+            &[&agent.node.0],
+        )
+        .await?;
+    drop(client);
+    connection.await?;
+    assert_eq!(admin.send(Method::POST, &remove, None).await?.0, StatusCode::NO_CONTENT);
+    assert_eq!(user.state_of(&session).await?, "lost");
+    assert!(agent.say(&session, 1, Observation::Running).await.is_err(), "a removed node is told so");
+    assert_eq!(user.state_of(&session).await?, "lost");
+    assert_eq!(admin.send(Method::POST, &remove, None).await?.0, StatusCode::NOT_FOUND);
+    assert_eq!(site.store().audit_counters().await?, 0, "the place was given back");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_workspace_that_exits_or_fails_gives_its_place_back_and_says_why() -> Result<()> {
     let site = Site::start().await?;
     let agent = site.agent("london", 4).await?;

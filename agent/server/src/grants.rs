@@ -82,10 +82,16 @@ impl Grants {
     }
 }
 
-fn is_revoked(client: &NodeClient, grant: &Grant) -> bool {
+/// Whether a grant of that second is older than a cut.
+pub(crate) fn is_before(issued_s: i64, cut: Timestamp) -> bool {
+    Timestamp::from_second(issued_s).is_ok_and(|issued| issued < cut)
+}
+
+/// Whether a cut names the grant. Its time is in whole seconds, rounded down: one of the cut's own second is cut too.
+pub(crate) fn is_revoked(client: &NodeClient, grant: &Grant) -> bool {
     let settings = client.settings();
     let settings = settings.borrow();
     settings.iter().flat_map(|settings| &settings.revocations).any(|revocation| {
-        revocation.session_id == grant.sub && grant.iat < revocation.issued_before.as_second()
+        revocation.session_id == grant.sub && is_before(grant.iat, revocation.issued_before)
     })
 }

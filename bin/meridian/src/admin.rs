@@ -64,6 +64,13 @@ enum Nodes {
     Drain { node: String },
     /// Let a node take work again.
     Undrain { node: String },
+    /// Remove a node that is gone for good; its sessions are lost.
+    Remove {
+        node: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -164,6 +171,15 @@ async fn run_nodes(server: &Server, nodes: Nodes, json: bool) -> Result<(), Fail
                 .call(Method::POST, &format!("/nodes/{}/undrain", find_node(server, &node).await?), None)
                 .await?;
             print(&format!("{node} takes new sessions again"))
+        }
+        Nodes::Remove { node, yes } => {
+            if !yes && !output::confirmed(&format!("Remove node {node}? Sessions on it are lost."))? {
+                return Err(Failure::new("nothing was removed"));
+            }
+            server
+                .call(Method::POST, &format!("/nodes/{}/remove", find_node(server, &node).await?), None)
+                .await?;
+            print(&format!("{node} is removed; to use the machine again, enrol it anew"))
         }
     }
 }

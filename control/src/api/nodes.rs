@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     state::AppState,
+    store::nodes::NodeRemoval,
     views::{EnrollmentView, ErrorView, NewEnrollment, NodeView, Page},
 };
 
@@ -64,6 +65,30 @@ async fn set_draining(
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(ApiError::not_found("node"))
+    }
+}
+
+/// Removes a node that is gone for good: its sessions are lost and give their places back. A node that answers must have none.
+#[utoipa::path(post, path = "/api/v1/nodes/{id}/remove", tag = "nodes", params(("id" = String, Path)),
+    responses((status = 204), (status = 403, body = ErrorView), (status = 404, body = ErrorView), (status = 409, body = ErrorView)))]
+pub(super) async fn remove_node(
+    State(state): State<AppState>,
+    Admin(admin): Admin,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let id: NodeId = id.parse().map_err(|_| ApiError::not_found("node"))?;
+    match state.store.remove_node(id, admin.id).await? {
+        NodeRemoval::Done => {
+            state.forget_node_credentials(id);
+            Ok(StatusCode::NO_CONTENT)
+        }
+        NodeRemoval::NotFound => Err(ApiError::not_found("node")),
+        NodeRemoval::InUse => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "node_in_use",
+            "This node answers, and sessions live on it",
+        )
+        .hint("Drain it and end its sessions first")),
     }
 }
 

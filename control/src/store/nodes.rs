@@ -29,6 +29,15 @@ pub enum Enroll {
     Ok { role: NodeRole, zone_id: Option<ZoneId>, zone_name: Option<String> },
 }
 
+/// How the removal of a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeRemoval {
+    Done,
+    NotFound,
+    /// It answers, and sessions live on it.
+    InUse,
+}
+
 /// What the Web App must know of a node to believe a signed call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeCredentials {
@@ -213,6 +222,21 @@ impl Store {
             )
             .await?;
         Ok(changed == 1)
+    }
+
+    /// Removes a node that is gone for good; its sessions are lost.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn remove_node(&self, node: NodeId, by: UserId) -> Result<NodeRemoval, StoreError> {
+        let rows = self.rows("SELECT remove_node_v1($1, $2)", &[&node.0, &by.0]).await?;
+        let row = rows.first().ok_or_else(|| StoreError::Corrupt("a function answered no row".into()))?;
+        match row.try_get(0)? {
+            "ok" => Ok(NodeRemoval::Done),
+            "not_found" => Ok(NodeRemoval::NotFound),
+            "in_use" => Ok(NodeRemoval::InUse),
+            other => Err(StoreError::Corrupt(format!("a removal ended as {other}"))),
+        }
     }
 
     /// How many sessions were marked unreachable.

@@ -31,6 +31,8 @@ use crate::{
     stream::{Limits, Streams},
 };
 
+/// After an accept that failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -59,8 +61,15 @@ pub(crate) fn serve(tasks: &Tasks, listener: TcpListener, front: Arc<Front>) {
                 () = stopping.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
-            // A connection that broke at once, or no descriptor left: others still come.
-            let Ok((socket, _)) = accepted else { continue };
+            let (socket, _) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // No descriptor left, mostly: waiting a little is all that helps.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
             let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { continue };
             let (front, tasks) = (Arc::clone(&front), connections.clone());
             connections.spawn("connection", async move {

@@ -20,6 +20,7 @@ use tracing::Instrument;
 
 use super::Front;
 use crate::{
+    grants::is_revoked,
     refusal::Refusal,
     sessions::{Phase, Standing},
     stream::{self, Service},
@@ -49,6 +50,10 @@ pub(super) async fn open(
         return Err(Refusal::Stopping);
     }
     let ticket = front.streams.admit(&grant, front.limits.max_streams)?;
+    // A cut that came while the order was awaited found no stream on the list.
+    if is_revoked(&front.client, &grant) {
+        return Err(Refusal::Revoked);
+    }
     let response = switching(&asked)?;
     let service = Service {
         sessions: front.sessions.clone(),

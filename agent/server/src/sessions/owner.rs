@@ -267,9 +267,11 @@ impl Owner {
             return;
         }
         if update.epoch > self.epoch {
+            // The database was promoted or restored: its numbers are others, so everything is asked for anew.
             (self.epoch, self.since) = (update.epoch, 0);
+        } else {
+            self.since = self.since.max(update.version);
         }
-        self.since = self.since.max(update.version);
         for record in news {
             let session = record.session();
             self.retries.remove(&session);

@@ -15,7 +15,7 @@ use meridian_wire::{NodeSettings, Revocation};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 
-use crate::{metrics::Metrics, refusal::Refusal};
+use crate::{grants::is_before, metrics::Metrics, refusal::Refusal};
 
 /// Why a stream has to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,9 +147,8 @@ impl Streams {
     }
 
     fn revoke(&self, revocation: &Revocation) {
-        let before_s = revocation.issued_before.as_second();
         for live in self.lock().live.values() {
-            if live.session == revocation.session_id && live.issued_s < before_s {
+            if live.session == revocation.session_id && is_before(live.issued_s, revocation.issued_before) {
                 live.stop.send_replace(Some(Stop::Revoked));
             }
         }

@@ -115,6 +115,9 @@ impl One {
             .arg(self.role)
             .arg("--config")
             .arg(&self.config)
+            // The parent's secrets: what of them a role needs is in a file of its own.
+            .env_remove("MERIDIAN_ADMIN_PASSWORD")
+            .env_remove("MERIDIAN_DATABASE_URL")
             .stdin(Stdio::null())
             // Standard output is the parent's alone.
             .stdout(Stdio::null())

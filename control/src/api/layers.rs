@@ -1,11 +1,11 @@
 //! What every request passes: its id and span, its limits, the defence against forged cross-site requests, and the headers of the answer.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{
-        HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+        HeaderName, HeaderValue, Method, StatusCode,
         header::{
             CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN, REFERRER_POLICY,
             X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -67,7 +67,7 @@ pub(super) async fn frame(State(state): State<AppState>, mut request: Request, n
 pub(super) async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let headers = request.headers();
-    if !safe && headers.contains_key(COOKIE) && !same_site(&state, headers) {
+    if !safe && headers.contains_key(COOKIE) && !same_site(&state, &request) {
         return ApiError::new(
             StatusCode::FORBIDDEN,
             "cross_site",
@@ -79,12 +79,15 @@ pub(super) async fn guard(State(state): State<AppState>, request: Request, next:
     next.run(request).await
 }
 
-fn same_site(state: &AppState, headers: &HeaderMap) -> bool {
+fn same_site(state: &AppState, request: &Request) -> bool {
+    let headers = request.headers();
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let trusted = peer.is_some_and(|peer| state.trusts(peer));
     if let Some(site) = headers.get("sec-fetch-site") {
         return site == "same-origin" || site == "none";
     }
     let Some(origin) = headers.get(ORIGIN) else { return true };
     let origin_host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-    let hosts = [headers.get("x-forwarded-host").filter(|_| !state.trusted.is_empty()), headers.get(HOST)];
+    let hosts = [headers.get("x-forwarded-host").filter(|_| trusted), headers.get(HOST)];
     hosts.into_iter().flatten().any(|host| host.to_str().ok() == origin_host)
 }

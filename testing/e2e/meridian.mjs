@@ -1,5 +1,6 @@
 // A Meridian of this test alone: its own data directory, a free port, real Docker, and nothing left behind.
 import { execFile, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -133,6 +134,11 @@ export class Meridian {
     return Stream.open(await this.connect(session));
   }
 
+  /** A stream after something on its way died: as a viewer does, each try with a new ticket. */
+  async streamAgain(session) {
+    return waitFor('a new stream', 30_000, () => this.stream(session));
+  }
+
   /** Ends a session and waits until nothing is left of it. */
   async end(session) {
     await this.call('DELETE', `/sessions/${session}`);
@@ -189,7 +195,6 @@ export class Meridian {
 
   /** Removes what a failed test may have left, and says what containers it were. */
   async cleanUp() {
-    const left = await this.containers().catch(() => []);
     if (this.process) {
       await this.stop().catch(() => this.process.kill('SIGKILL'));
       await this.exited;
@@ -199,19 +204,36 @@ export class Meridian {
     for (const pid of [...pids, await this.database()]) {
       if (pid && (await commandLine(pid)).includes(this.data)) await endProcess(pid);
     }
+    // Not before nobody is there who could be about to make one more.
+    const left = await this.containers().catch(() => []);
     for (const container of left) await this.removeContainer(container);
+    await this.removeRunDirectories();
     await rm(this.data, { recursive: true, force: true });
     return left;
   }
 
-  /** What Meridian itself would remove with a session, when it is not there to do it. */
+  /** With the home, which Meridian itself would have removed too. */
   async removeContainer(container) {
-    const format = '{{index .Config.Labels "dev.meridian.session"}}\t{{range .Mounts}}{{if eq .Destination "/run/stream"}}{{.Source}}{{end}}{{end}}';
+    const format = '{{index .Config.Labels "dev.meridian.session"}}';
     const { stdout } = await run('docker', ['inspect', '--format', format, container]).catch(() => ({ stdout: '' }));
-    const [session, directory] = stdout.trim().split('\t');
     await run('docker', ['rm', '--force', container]).catch(() => {});
-    if (session) await run('docker', ['volume', 'rm', '--force', `meridian-${session}`]).catch(() => {});
-    if (directory) await run('umount', [directory]).catch(() => {});
+    if (stdout.trim()) await run('docker', ['volume', 'rm', '--force', `meridian-${stdout.trim()}`]).catch(() => {});
+  }
+
+  /** The folders in which its agents met their workspaces. */
+  async removeRunDirectories() {
+    const nodes = join(this.data, 'nodes');
+    for (const name of (await readdir(nodes).catch(() => [])).filter((name) => name.startsWith('agent-'))) {
+      const text = await readFile(join(nodes, name, 'node.json'), 'utf8').catch(() => undefined);
+      if (!text) continue;
+      const { deployment_id: deployment, node_id: agent } = JSON.parse(text);
+      const folder = join('/run/meridian', createHash('sha256').update(`${deployment}/${agent}`).digest('hex').slice(0, 10));
+      for (const line of (await readFile('/proc/mounts', 'utf8')).split('\n')) {
+        const [, place] = line.split(' ');
+        if (place?.startsWith(`${folder}/`)) await run('umount', [place]).catch(() => {});
+      }
+      await rm(folder, { recursive: true, force: true }).catch(() => {});
+    }
   }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A window is there when it is mapped and a window manager has taken it in hand (it is in _NET_CLIENT_LIST of the
 //! Extended Window Manager Hints): before that it has neither its place nor its frame. Where keys must go to a
-//! window, it must also have become the active one, or what a person typed first would be lost.
+//! window, it must also have become the active one, or what a person typed first would be lost. A manager that is
+//! still starting moves the keyboard about, so it is first asked a question that it answers once it has started.
 
 use x11rb::errors::ReplyError;
 use x11rb::protocol::Event;
@@ -56,20 +57,34 @@ pub(crate) struct Windows<'c> {
     atoms: Atoms,
     root: Window,
     expected: &'c Expected,
+    /// A window of the helper's own, about which the manager is asked.
+    probe: Window,
+    manager: Manager,
     /// Whether the keyboard has been where it must be; where it goes later is up to the person.
     focused: bool,
     changed: bool,
 }
 
+/// Whether the window manager has started.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manager {
+    Unknown,
+    Asked,
+    Started,
+}
+
 impl<'c> Windows<'c> {
+    /// Of `probe`, a window of ours, this must hear of property changes.
     pub(crate) fn new(
         connection: &'c RustConnection,
         atoms: Atoms,
         root: Window,
+        probe: Window,
         expected: &'c Expected,
     ) -> Result<Self, X11Error> {
         let focused = expected.focus.is_none();
-        let windows = Self { connection, atoms, root, expected, focused, changed: false };
+        let manager = Manager::Unknown;
+        let windows = Self { connection, atoms, root, expected, probe, manager, focused, changed: false };
         windows.select(root, EventMask::SUBSTRUCTURE_NOTIFY | EventMask::PROPERTY_CHANGE)?;
         Ok(windows)
     }
@@ -83,7 +98,14 @@ impl<'c> Windows<'c> {
             Event::MapNotify(_) | Event::UnmapNotify(_) | Event::DestroyNotify(_) => true,
             Event::PropertyNotify(notice) if notice.window == self.root => {
                 notice.atom == self.atoms._NET_CLIENT_LIST
-                    || (notice.atom == self.atoms._NET_ACTIVE_WINDOW && !self.focused)
+                    || (notice.atom == self.atoms._NET_ACTIVE_WINDOW && self.expected.focus.is_some())
+            }
+            Event::PropertyNotify(notice) => {
+                let answered = notice.window == self.probe && notice.atom == self.atoms._NET_FRAME_EXTENTS;
+                if answered {
+                    self.manager = Manager::Started;
+                }
+                answered
             }
             _ => false,
         };
@@ -113,12 +135,45 @@ impl<'c> Windows<'c> {
                 None => return Ok(Sight::Missing(format!("no window of {class} is on the screen yet"))),
             }
         }
-        self.focused = self.focused || self.has_focus(&managed)?;
-        if self.focused {
-            return Ok(Sight::Complete(areas));
+        if self.has_keyboard(&managed)? {
+            Ok(Sight::Complete(areas))
+        } else {
+            Ok(Sight::Missing("the keyboard is not yet where it belongs".into()))
         }
-        self.ask_for_focus(&managed)?;
-        Ok(Sight::Missing("the keyboard is not yet where it belongs".into()))
+    }
+
+    /// Whether what a person types arrives, or has arrived before; sees to it where it does not.
+    fn has_keyboard(&mut self, managed: &[Managed]) -> Result<bool, X11Error> {
+        let Some(wanted) = &self.expected.focus else {
+            return Ok(true);
+        };
+        if self.manager != Manager::Started {
+            if self.manager == Manager::Unknown && !managed.is_empty() {
+                self.send_to_manager(self.probe, self.atoms._NET_REQUEST_FRAME_EXTENTS, [0; 5])?;
+                self.manager = Manager::Asked;
+            }
+            return Ok(false);
+        }
+        let active =
+            self.root_windows(self.atoms._NET_ACTIVE_WINDOW)?.first().copied().unwrap_or(x11rb::NONE);
+        self.focused |= managed.iter().any(|window| window.window == active && window.class == *wanted);
+        // A window that was there before the manager may be left without the keyboard. With more than one, whose it
+        // is when it is nobody's is about to be decided.
+        if let Some(window) = managed.iter().find(|window| window.class == *wanted)
+            && (!self.focused || (active == x11rb::NONE && managed.len() == 1))
+        {
+            const ON_BEHALF_OF_A_PERSON: u32 = 2;
+            let data = [ON_BEHALF_OF_A_PERSON, x11rb::CURRENT_TIME, 0, 0, 0];
+            self.send_to_manager(window.window, self.atoms._NET_ACTIVE_WINDOW, data)?;
+        }
+        Ok(self.focused)
+    }
+
+    fn send_to_manager(&self, about: Window, request: Atom, data: [u32; 5]) -> Result<(), X11Error> {
+        let message = ClientMessageEvent::new(32, about, request, data);
+        let to_the_manager = EventMask::SUBSTRUCTURE_NOTIFY | EventMask::SUBSTRUCTURE_REDIRECT;
+        self.connection.send_event(false, self.root, to_the_manager, message)?;
+        Ok(())
     }
 
     /// The windows that the window manager has taken in hand; none while there is no window manager.
@@ -131,26 +186,6 @@ impl<'c> Windows<'c> {
             }
         }
         Ok(managed)
-    }
-
-    fn has_focus(&self, managed: &[Managed]) -> Result<bool, X11Error> {
-        let active = self.root_windows(self.atoms._NET_ACTIVE_WINDOW)?;
-        let active = managed.iter().find(|window| active.first() == Some(&window.window));
-        Ok(active.map(|window| &window.class) == self.expected.focus.as_ref())
-    }
-
-    /// A window manager gives the keyboard to a window that appears, but not to one that was there before it. It
-    /// changes the active window when it grants this, which brings us here again.
-    fn ask_for_focus(&self, managed: &[Managed]) -> Result<(), X11Error> {
-        const ON_BEHALF_OF_A_PERSON: u32 = 2;
-        let wanted = managed.iter().find(|window| Some(&window.class) == self.expected.focus.as_ref());
-        if let Some(Managed { window, .. }) = wanted {
-            let data = [ON_BEHALF_OF_A_PERSON, x11rb::CURRENT_TIME, 0, 0, 0];
-            let message = ClientMessageEvent::new(32, *window, self.atoms._NET_ACTIVE_WINDOW, data);
-            let to_the_manager = EventMask::SUBSTRUCTURE_NOTIFY | EventMask::SUBSTRUCTURE_REDIRECT;
-            self.connection.send_event(false, self.root, to_the_manager, message)?;
-        }
-        Ok(())
     }
 
     /// Where the first of these is that can be seen.

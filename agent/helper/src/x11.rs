@@ -30,6 +30,8 @@ x11rb::atom_manager! {
         MERIDIAN_TEXT_3,
         _NET_ACTIVE_WINDOW,
         _NET_CLIENT_LIST,
+        _NET_FRAME_EXTENTS,
+        _NET_REQUEST_FRAME_EXTENTS,
     }
 }
 
@@ -68,7 +70,7 @@ pub(crate) fn serve(
     let root = connection.setup().roots[screen].root;
 
     let mut clipboard = Clipboard::new(&connection, atoms, root, offers)?;
-    let mut windows = Windows::new(&connection, atoms, root, expected)?;
+    let mut windows = Windows::new(&connection, atoms, root, clipboard.window(), expected)?;
     offers.connect(&connection, clipboard.window(), atoms.MERIDIAN_OFFER);
     watch.set_windows(windows.look()?);
     loop {

@@ -95,6 +95,8 @@ part() {
     local name=$1 started=$SECONDS status
     shift
     say "$name"
+    # A part that leaves no status (its folder went away, it was killed) has failed.
+    echo 125 >"$work/status"
     {
         timeout --kill-after=30 "$part_limit_s" "$@" </dev/null 2>&1
         echo $? >"$work/status"
@@ -116,7 +118,8 @@ finish() {
     done
     if [[ -n $left ]]; then failed+=("processes left behind"); fi
     left=$(comm -13 "$work/containers-before" <(our_containers))
-    if [[ -n $left ]]; then
+    # On a daemon that others use, theirs come and go meanwhile and are not ours to judge.
+    if [[ -n $left && -e $work/dockerd.pid ]]; then
         docker ps --all --no-trunc --filter label=dev.meridian.deployment
         # shellcheck disable=SC2086 # one id a word
         docker rm --force $left >/dev/null

@@ -1,8 +1,9 @@
 //! One cluster from nothing to answering: made when there is none, adopted when it runs, started when it does not.
 
-use std::{fs, io, process::Stdio};
+use std::{fs, io, process::Stdio, time::Duration};
 
 use meridian_runtime::Tasks;
+use tokio::time::Instant;
 use tokio_postgres::{Client, NoTls};
 
 use crate::{
@@ -17,6 +18,9 @@ use crate::{
 
 /// A cluster that is still being made.
 const UNFINISHED: &str = "cluster.new";
+/// How long a killed server's children may take to notice.
+const ORPHANS_LIMIT: Duration = Duration::from_secs(10);
+const ORPHANS_PAUSE: Duration = Duration::from_millis(200);
 
 pub(crate) struct Cluster {
     pub(crate) layout: Layout,
@@ -38,7 +42,7 @@ impl Cluster {
         if version.is_none() {
             self.make(&installation).await?;
         }
-        let postmaster = Postmaster::start(&installation, &self.layout, &self.account).await?;
+        let postmaster = self.start_after_others(&installation).await?;
         match self.ensure_database().await {
             Ok(()) => {
                 tracing::info!(pid = postmaster.pid(), version = installation.version.0, "PostgreSQL runs");
@@ -52,6 +56,22 @@ impl Cluster {
         }
     }
 
+    /// The children of a server that was killed outlive it for a moment and hold its shared memory; PostgreSQL rightly refuses to start
+    /// beside them.
+    async fn start_after_others(&self, installation: &Installation) -> Result<Postmaster, EmbeddedError> {
+        let until = Instant::now() + ORPHANS_LIMIT;
+        loop {
+            match Postmaster::start(installation, &self.layout, &self.account).await {
+                Err(EmbeddedError::DidNotStart { log, .. })
+                    if log.contains("shared memory block") && Instant::now() < until =>
+                {
+                    tokio::time::sleep(ORPHANS_PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// A server left by a Meridian that was killed goes on if it runs as this one would start it; else it is stopped.
     async fn adopt(&self, settings_changed: bool) -> Result<Option<Postmaster>, EmbeddedError> {
         let Some((left, file)) = Postmaster::running(&self.layout.cluster)? else { return Ok(None) };
@@ -61,7 +81,15 @@ impl Cluster {
             left.stop().await?;
             return Ok(None);
         }
-        let ready = left.until_ready(&self.layout).await?;
+        let ready = match left.until_ready(&self.layout).await {
+            Ok(ready) => ready,
+            // It was dying already, killed together with its Meridian perhaps: there is nothing to adopt.
+            Err(EmbeddedError::DidNotStart { .. }) => {
+                tracing::info!(pid, "the PostgreSQL that still ran has ended; another is started");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         match self.ensure_database().await {
             Ok(()) => {
                 tracing::info!(pid, "PostgreSQL still runs; Meridian goes on with it");

@@ -8,6 +8,7 @@ mod support;
 use std::{path::Path, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
+use meridian_identity::NodeFiles;
 use meridian_model::NodeRole;
 use meridian_node::{HeartbeatParts, JoinError, NodeClient};
 use meridian_runtime::{Clock, Tasks};
@@ -142,11 +143,18 @@ async fn a_certificate_is_renewed_at_two_thirds_of_its_life_while_connections_go
     wait_for("a heartbeat", || control.last_heartbeat()).await;
     assert_eq!(control.renewals(), 0);
     let watches = control.watches();
+    let files = NodeFiles::new(&section.data);
+    let (_, first, ..) = files.load().unwrap();
     clock.advance(SignedDuration::from_hours(21 * 24));
     client.wake();
     wait_for("the renewal", || (control.renewals() == 1).then_some(())).await;
     wait_for("its use", || (!client.tls().renewal_due(clock.now())).then_some(())).await;
     assert!(control.watches() <= watches.max(1), "the watch went on");
+    // It is used before it is on the disk.
+    wait_for("its place on the disk", || {
+        files.load().ok().filter(|(_, saved, ..)| *saved != first).map(drop)
+    })
+    .await;
     let again = NodeClient::join(&section, NodeRole::Agent, clock.clone()).await.unwrap();
     assert!(!again.tls().renewal_due(clock.now()), "saved");
     drop(Arc::clone(&control));

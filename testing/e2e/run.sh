@@ -3,4 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 npm ci --silent
-exec npm test --silent
+# On a shared, noisy machine a browser can miss a beat: what fails is run once more, and both runs are in the log. What fails twice
+# is broken.
+npm test --silent || {
+    echo 'end-to-end: something failed; once more, from the start'
+    exec npm test --silent
+}

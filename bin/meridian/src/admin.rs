@@ -100,7 +100,9 @@ enum Users {
     List,
     /// Make an account; the password is read from standard input.
     Create {
-        username: String,
+        /// The new account's name. Not `username`: that is who asks.
+        #[arg(value_name = "USERNAME")]
+        account: String,
         /// An administrator.
         #[arg(long)]
         admin: bool,
@@ -248,12 +250,12 @@ async fn run_users(server: &Server, users: Users, json: bool) -> Result<(), Fail
             ];
             show_table(&list, &columns, json)
         }
-        Users::Create { username, admin } => {
+        Users::Create { account, admin } => {
             let password = output::read_secret("Password for the new account: ")?;
             let role = if admin { "admin" } else { "user" };
-            let body = json!({"username": username, "password": password, "role": role});
+            let body = json!({"username": account, "password": password, "role": role});
             let made = server.call(Method::POST, "/users", Some(body)).await?;
-            if json { show_one(&made) } else { print(&format!("made {username}")) }
+            if json { show_one(&made) } else { print(&format!("made {account}")) }
         }
     }
 }

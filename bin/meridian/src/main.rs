@@ -77,8 +77,10 @@ fn main() -> ExitCode {
     meridian_identity::install_crypto_provider();
     let outcome = match arguments.command {
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "meridian", &mut std::io::stdout());
-            Ok(())
+            // Into memory first: a reader that goes away early is no error of ours.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "meridian", &mut script);
+            exit::print(String::from_utf8_lossy(&script).trim_end())
         }
         Command::Openapi => {
             exit::print(&meridian_control::api::openapi().to_pretty_json().unwrap_or_default())
@@ -113,4 +115,21 @@ fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
     // What still blocks a thread (a name being looked up) must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_new_accounts_name_is_not_taken_for_the_caller() {
+        let matches = Arguments::command().get_matches_from(["meridian", "admin", "users", "create", "ada"]);
+        let admin = matches.subcommand_matches("admin").unwrap();
+        assert_eq!(admin.get_one::<String>("username"), None);
+    }
 }

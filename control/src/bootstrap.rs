@@ -1,12 +1,13 @@
 //! What a new deployment begins with: the first administrator, zones, the shipped workspaces.
 
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
 
-use meridian_identity::{IdentityError, NodeKey, web_name};
+use jiff::{SignedDuration, Timestamp};
+use meridian_identity::{Authority, IdentityError, LIFETIME_DAYS, NodeKey, web_name};
 use meridian_ids::NodeId;
 use meridian_model::{Network, Seccomp, ZoneSettings};
 use meridian_runtime::{Secret, random_bytes, random_token};
-use meridian_settings::FurnishSettings;
+use meridian_settings::{FurnishCertificate, FurnishSettings};
 
 use crate::{
     api::extract::hash_token,
@@ -21,6 +22,8 @@ const ADMINISTRATOR: &str = "admin";
 /// Letters and digits that nobody confuses.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const ENROLLMENT_S: f64 = 600.0;
+/// How often the front's certificate's age is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(600);
 
 /// A new deployment could not be furnished.
 #[derive(Debug, thiserror::Error)]
@@ -123,15 +126,48 @@ pub(crate) async fn furnish(state: &AppState, settings: &FurnishSettings) -> Res
         write_private(&wanted.token_file, &token)?;
     }
     if let Some(wanted) = &settings.certificate {
-        let key = NodeKey::generate()?;
-        let name = web_name(NodeId::generate());
-        let authority = &state.deployment.authority;
-        let issued = authority.issue(&key.request_pem()?, &name, &wanted.names, state.clock.control_now())?;
-        write_private(&wanted.key_file, &key.to_pem())?;
-        write_private(&wanted.certificate_file, &issued.certificate_pem)?;
-        write_private(&wanted.ca_file, authority.certificate_pem())?;
+        write_certificate(&state.deployment.authority, wanted, state.clock.control_now())?;
     }
     Ok(())
+}
+
+/// Key and certificate for the front of `meridian up`, which reads them again when they change.
+fn write_certificate(
+    authority: &Authority,
+    wanted: &FurnishCertificate,
+    now: Timestamp,
+) -> Result<(), BootstrapError> {
+    let key = NodeKey::generate()?;
+    let issued = authority.issue(&key.request_pem()?, &web_name(NodeId::generate()), &wanted.names, now)?;
+    write_private(&wanted.key_file, &key.to_pem())?;
+    write_private(&wanted.certificate_file, &issued.certificate_pem)?;
+    write_private(&wanted.ca_file, authority.certificate_pem())
+}
+
+/// Writes the front's certificate anew at two thirds of its life, for as long as the tasks run.
+pub(crate) fn keep_certificate(state: &AppState) {
+    let Some(wanted) = state.settings.furnish.as_ref().and_then(|furnish| furnish.certificate.clone()) else {
+        return;
+    };
+    let shared = state.clone();
+    let mut issued = state.clock.control_now();
+    state.tasks.spawn_until_stop("front certificate", async move {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = shared.clock.control_now();
+            if !renewal_due(issued, now) {
+                continue;
+            }
+            match write_certificate(&shared.deployment.authority, &wanted, now) {
+                Ok(()) => issued = now,
+                Err(error) => tracing::error!(%error, "the front's certificate could not be renewed"),
+            }
+        }
+    });
+}
+
+fn renewal_due(issued: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(issued) >= SignedDuration::from_hours(LIFETIME_DAYS * 24 * 2 / 3)
 }
 
 /// Makes the zone, or brings up to date what `meridian up` decides anew at each start: how the zone is reached.
@@ -203,4 +239,31 @@ pub fn generated_password() -> String {
     let letters: Vec<char> =
         random_bytes::<20>().iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
     letters.chunks(5).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fronts_certificate_is_written_anew_well_before_it_ends() {
+        meridian_identity::install_crypto_provider();
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let wanted = FurnishCertificate {
+            names: vec!["localhost".into()],
+            certificate_file: file("front.pem"),
+            key_file: file("front.key"),
+            ca_file: file("ca.pem"),
+        };
+        let start = Timestamp::from_second(1_800_000_000).unwrap();
+        let day = |day: i64| start + SignedDuration::from_hours(24 * day);
+        let authority = Authority::generate(meridian_ids::DeploymentId::generate(), start).unwrap();
+        write_certificate(&authority, &wanted, start).unwrap();
+        let first = fs::read(file("front.pem")).unwrap();
+        assert!(!renewal_due(start, day(LIFETIME_DAYS * 2 / 3 - 1)));
+        assert!(renewal_due(start, day(LIFETIME_DAYS * 2 / 3)));
+        write_certificate(&authority, &wanted, day(LIFETIME_DAYS * 2 / 3)).unwrap();
+        assert_ne!(fs::read(file("front.pem")).unwrap(), first);
+    }
 }

@@ -5,15 +5,11 @@ use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use axum::{Extension, Router, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use meridian_identity::{IdentityError, NodeTls};
+use meridian_identity::{IdentityError, NodeTls, PublicCertificate};
 use meridian_ids::NodeId;
 use meridian_model::NodeRole;
-use meridian_runtime::{Clock, Health, Tasks, VERSION, serve_ops};
+use meridian_runtime::{Clock, Health, Tasks, VERSION, name_node, serve_ops};
 use meridian_settings::WebSettings;
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -64,8 +60,8 @@ pub enum WebError {
     Bootstrap(#[from] BootstrapError),
     #[error("cannot read or write {path}: {source}")]
     File { path: String, source: std::io::Error },
-    #[error("the certificate or key for the public listener cannot be used: {0}")]
-    Certificate(String),
+    #[error("give both tls_certificate_file and tls_key_file, or neither")]
+    HalfTls,
     #[error("trusted_proxies: {0} is no address and no range")]
     Trusted(String),
 }
@@ -111,12 +107,17 @@ impl Web {
             settings.master_key_file.clone().unwrap_or_else(|| settings.data.join("master.key"));
         let deployment = Deployment::open(&store, &master_key_file, &clock).await?;
         let node = web_node_id(&settings.data.join("web-node-id"))?;
+        name_node("", node);
         let own = OwnCertificate::issue(&deployment.authority, node, clock.control_now())?;
         store
             .register_web_node(node, &settings.name, &settings.node_advertise, VERSION, own.public_point())
             .await?;
         let node_tls = own.tls();
-        let public_tls = public_tls(&settings)?;
+        let public_tls = match (&settings.tls_certificate_file, &settings.tls_key_file) {
+            (Some(certificate), Some(key)) => Some(PublicCertificate::serve(certificate, key, &tasks)?),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => return Err(WebError::HalfTls),
+        };
         let trusted = settings
             .trusted_proxies
             .iter()
@@ -138,6 +139,7 @@ impl Web {
         });
         if let Some(furnish) = &state.settings.furnish {
             bootstrap::furnish(&state, furnish).await?;
+            bootstrap::keep_certificate(&state);
         }
         tasks::start(&state, node);
         own.keep(&state);
@@ -159,7 +161,7 @@ impl Web {
             Some(TlsAcceptor::from(node_tls.server_config())),
             node_listener::node_router(state.clone()),
         );
-        tracing::info!(%address, %node_address, node = %node, "the Web App serves");
+        tracing::info!(%address, %node_address, "the Web App serves");
         Ok(Self { state, address, node_address })
     }
 }
@@ -179,29 +181,15 @@ fn web_node_id(path: &PathBuf) -> Result<NodeId, WebError> {
         Ok(text) => text.trim().parse().map_err(|_| error(std::io::Error::other("it holds no node id"))),
         Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
             let id = NodeId::generate();
-            fs::write(path, id.to_string()).map_err(error)?;
+            // Whole or not at all: half an id would keep the node from ever starting again.
+            let temporary = path.with_extension("new");
+            fs::write(&temporary, id.to_string())
+                .and_then(|()| fs::rename(&temporary, path))
+                .map_err(error)?;
             Ok(id)
         }
         Err(other) => Err(error(other)),
     }
-}
-
-fn public_tls(settings: &WebSettings) -> Result<Option<Arc<ServerConfig>>, WebError> {
-    let (Some(certificate), Some(key)) = (&settings.tls_certificate_file, &settings.tls_key_file) else {
-        return Ok(None);
-    };
-    let wrong = |error: &dyn std::fmt::Display| WebError::Certificate(error.to_string());
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| wrong(&error))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(&error))?;
-    meridian_identity::install_crypto_provider();
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| wrong(&error))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(Arc::new(config)))
 }
 
 /// Accepts until the tasks stop; then connections finish what they are doing.

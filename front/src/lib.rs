@@ -14,7 +14,7 @@ mod web;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use meridian_identity::{IdentityError, public_server_config};
+use meridian_identity::{IdentityError, PublicCertificate};
 use meridian_runtime::Tasks;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -77,7 +77,9 @@ pub async fn start(settings: FrontSettings, tasks: &Tasks) -> Result<Front, Fron
         return Err(FrontError::NoBackend("Web App node"));
     }
     let tls = match &settings.tls {
-        Some((certificate, key)) => Some(TlsAcceptor::from(public_server_config(certificate, key)?)),
+        Some((certificate, key)) => {
+            Some(TlsAcceptor::from(PublicCertificate::serve(certificate, key, tasks)?))
+        }
         None => None,
     };
     let listen_error = |source| FrontError::Listen { address: settings.listen, source };

@@ -1,7 +1,7 @@
 //! Stream grants: each is verified here, whoever presents it, and taken once.
 //!
 //! Which grants were used is kept in memory, so a restarted agent would not know them. It therefore takes no grant that was issued
-//! before it started: whoever holds one asks for another.
+//! before it started (nor in that very second): whoever holds one asks for another.
 
 use std::{
     collections::HashMap,
@@ -58,7 +58,7 @@ impl Grants {
         // The start in control-plane time, whose difference may only have been learnt since.
         let running = self.clock.now().duration_since(self.started_at);
         if grant.iat.saturating_mul(1000) < (now - running).as_millisecond() {
-            return Err(Refusal::Grant("it was issued before this agent started: ask for a new one".into()));
+            return Err(Refusal::Restarted);
         }
         if is_revoked(client, &grant) {
             return Err(Refusal::Revoked);

@@ -23,7 +23,7 @@ use meridian_engine::{Daemon, DockerEngine, DockerSettings, Engine, Owner, Simul
 use meridian_identity::NodeName;
 use meridian_model::{NodeRole, Resources};
 use meridian_node::{HeartbeatParts, JoinError, NodeClient};
-use meridian_runtime::{Clock, Health, Tasks, serve_ops};
+use meridian_runtime::{Clock, Health, Tasks, name_node, serve_ops};
 use meridian_settings::AgentSettings;
 use meridian_wire::AgentReport;
 use tokio::{net::TcpListener, sync::mpsc};
@@ -113,6 +113,7 @@ pub async fn start_with(
     };
     settings.node.advertise.get_or_insert_with(|| address.to_string());
     let client = NodeClient::join(&settings.node, NodeRole::Agent, clock.clone()).await?;
+    name_node(&client.zone_name(), client.name().node);
     let owner = Owner { deployment: client.deployment_id(), agent: client.name().node };
     let engine = make_engine(owner, &settings)?;
     let metrics = Arc::new(Metrics::new(&client.zone_name()));
@@ -144,7 +145,7 @@ pub async fn start_with(
         serve_ops(&tasks, listener, health, metrics.registry());
         address
     });
-    tracing::info!(%address, node = %client.name(), "the agent runs");
+    tracing::info!(%address, "the agent runs");
     Ok(Agent { address, ops_address, name: client.name() })
 }
 

@@ -16,6 +16,8 @@ pub(crate) enum Refusal {
     Peer,
     #[error("the stream grant is not accepted: {0}")]
     Grant(String),
+    #[error("the stream was granted before this agent started")]
+    Restarted,
     #[error("access to the session was taken away")]
     Revoked,
     #[error("the session is not known on this agent")]
@@ -42,6 +44,7 @@ impl Refusal {
             Self::NotFound => "not_found",
             Self::Peer => "forbidden",
             Self::Grant(_) => "grant_refused",
+            Self::Restarted => "agent_restarted",
             Self::Revoked => "revoked",
             Self::UnknownSession => "unknown_session",
             Self::Stale => "stale_generation",
@@ -60,13 +63,15 @@ impl Refusal {
             Self::Peer | Self::Grant(_) | Self::Revoked => StatusCode::FORBIDDEN,
             Self::Stale | Self::Update(_) => StatusCode::CONFLICT,
             Self::Ended(_) | Self::Failed(_) => StatusCode::GONE,
-            Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Restarted | Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Grant(_) | Self::Stale => Some("Connect again: a new ticket is made for each connection."),
+            Self::Grant(_) | Self::Restarted | Self::Stale => {
+                Some("Connect again: a new ticket is made for each connection.")
+            }
             Self::Revoked => Some("Sign in again."),
             Self::UnknownSession => Some("Reload the list of sessions; it may have ended."),
             Self::Ended(_) | Self::Failed(_) => Some("Launch the workspace again."),

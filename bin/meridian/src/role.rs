@@ -6,9 +6,10 @@ use meridian_agent as agent;
 use meridian_balancer as balancer;
 use meridian_control::{Web, store::Store};
 use meridian_proxy as proxy;
-use meridian_runtime::{Clock, Health, Tasks};
+use meridian_runtime::{Clock, Health, Tasks, role_span};
 use meridian_settings::{AgentSettings, BalanceSettings, ProxySettings, WebSettings, read_file};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::Instrument;
 
 use crate::exit::Failure;
 
@@ -66,28 +67,35 @@ pub async fn run_web(config: PathBuf) -> Result<(), Failure> {
     let settings: WebSettings = read_file(&config)?;
     let (tasks, database) = (Tasks::new(), database(&settings)?);
     let health = Health::default();
-    let _web = Web::start(settings, database, Clock::system(), tasks.clone(), health).await?;
+    let _web = Web::start(settings, database, Clock::system(), tasks.clone(), health)
+        .instrument(role_span("web"))
+        .await?;
     until_stopped(tasks).await
 }
 
 pub async fn run_proxy(config: PathBuf) -> Result<(), Failure> {
     let settings: ProxySettings = read_file(&config)?;
     let tasks = Tasks::new();
-    let _proxy = proxy::start(settings, Clock::system(), &tasks, &Health::default()).await?;
+    let _proxy = proxy::start(settings, Clock::system(), &tasks, &Health::default())
+        .instrument(role_span("proxy"))
+        .await?;
     until_stopped(tasks).await
 }
 
 pub async fn run_agent(config: PathBuf) -> Result<(), Failure> {
     let settings: AgentSettings = read_file(&config)?;
     let tasks = Tasks::new();
-    let _agent = agent::start(settings, Clock::system(), tasks.clone(), Health::default()).await?;
+    let _agent = agent::start(settings, Clock::system(), tasks.clone(), Health::default())
+        .instrument(role_span("agent"))
+        .await?;
     until_stopped(tasks).await
 }
 
 pub async fn run_balance(config: PathBuf) -> Result<(), Failure> {
     let settings: BalanceSettings = read_file(&config)?;
     let tasks = Tasks::new();
-    let _balancer = balancer::start(settings, &tasks, &Health::default()).await?;
+    let _balancer =
+        balancer::start(settings, &tasks, &Health::default()).instrument(role_span("balance")).await?;
     until_stopped(tasks).await
 }
 

@@ -15,7 +15,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::Args;
 use meridian_embedded::EmbeddedPostgres;
 use meridian_front::FrontSettings;
-use meridian_runtime::Tasks;
+use meridian_runtime::{Tasks, role_span};
+
+use tracing::Instrument;
 
 use crate::{
     data::DataDirectory,
@@ -113,7 +115,7 @@ async fn serve(
         web: vec![layout.web.listen],
         zones: layout.zones.iter().map(|zone| zone.path.clone()).zip(proxies).collect(),
     };
-    let front = meridian_front::start(settings, &tasks.child()).await?;
+    let front = meridian_front::start(settings, &tasks.child()).instrument(role_span("front")).await?;
     ready::wait(database, &before, &layout, tasks).await?;
     let scheme = if layout.front_tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{}", front.local_addr);

@@ -129,7 +129,7 @@ pub(super) async fn enroll(
                 state.deployment.authority.issue(&request.csr_pem, &name, &[], now).map_err(|error| {
                     ApiError::invalid("csr_pem is not a certificate request").cause(error)
                 })?;
-            tracing::info!(node = %node, %role, zone = zone_name, "node enrolled");
+            tracing::info!(peer = %node, peer.role = %role, peer.zone = zone_name, "node enrolled");
             Ok(Json(EnrollResponse {
                 node_id: node,
                 role,

@@ -96,7 +96,7 @@ impl Watch {
             Ok(update) => update,
             // The node's heartbeat and its next watch make up for it.
             Err(error) => {
-                tracing::debug!(%error, node = %self.node.node, "a watch ends: no update could be read");
+                tracing::debug!(%error, peer = %self.node.node, "a watch ends: no update could be read");
                 return None;
             }
         };
@@ -127,7 +127,7 @@ async fn renew(
         return Err(removed());
     }
     state.forget_node_credentials(peer.node);
-    tracing::info!(node = %peer.node, role = %peer.role, "certificate renewed");
+    tracing::info!(peer = %peer.node, peer.role = %peer.role, "certificate renewed");
     let ca_pem = authority.certificate_pem().to_owned();
     Ok(Json(RenewResponse { certificate_pem: issued.certificate_pem, ca_pem }))
 }

@@ -64,7 +64,7 @@ pub(super) async fn launch_session(
             if !replayed {
                 state.metrics.launches.inc();
             }
-            tracing::info!(session.id = %session.id, zone = session.zone, agent = session.agent, replayed, "session launched");
+            tracing::info!(session.id = %session.id, session.zone = session.zone, agent = session.agent, replayed, "session launched");
             Ok((StatusCode::CREATED, Json(*session)))
         }
         Launch::Unauthenticated => Err(ApiError::unauthenticated()),
@@ -223,7 +223,7 @@ pub(super) async fn end_session(
     match state.store.end_session(token, parse(&id)?, &origin).await? {
         EndSession::Ok { session, push } => {
             state.pusher.push(push);
-            tracing::info!(session.id = %session.id, zone = session.zone, "session is ending");
+            tracing::info!(session.id = %session.id, session.zone = session.zone, "session is ending");
             Ok((StatusCode::ACCEPTED, Json(*session)))
         }
         EndSession::Unauthenticated => Err(ApiError::unauthenticated()),

@@ -64,7 +64,7 @@ impl Pusher {
             let _place = place;
             let sent = timeout(LIMIT, send(&tls, &push)).await.unwrap_or(Err(PushError::Silent));
             if let Err(error) = sent {
-                tracing::debug!(%error, node = %push.node_id, "a push did not arrive; the watch brings the same");
+                tracing::debug!(%error, peer = %push.node_id, "a push did not arrive; the watch brings the same");
             }
         });
     }

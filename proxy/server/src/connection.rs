@@ -149,7 +149,7 @@ where
         return;
     }
     let entry = shared.streams.enter(&connected, || shared.zone.get());
-    tracing::info!(session.id = %session, zone = zone.name, transport = connected.transport().as_str(), "stream opened");
+    tracing::info!(session.id = %session, transport = connected.transport().as_str(), "stream opened");
     drop(zone);
     let tasks = shared.tasks.clone();
     let stream_of_session = LiveStream { connected, entry, place, shared };

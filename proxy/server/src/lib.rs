@@ -33,10 +33,10 @@ use std::{
     time::Duration,
 };
 
-use meridian_identity::{IdentityError, public_server_config};
+use meridian_identity::{IdentityError, PublicCertificate};
 use meridian_model::NodeRole;
 use meridian_node::{HeartbeatParts, JoinError, NodeClient, UpstreamError, upstream_http};
-use meridian_runtime::{Clock, Health, RelayLimits, Tasks, serve_ops};
+use meridian_runtime::{Clock, Health, RelayLimits, Tasks, name_node, serve_ops};
 use meridian_settings::ProxySettings;
 use tokio::{
     net::TcpListener,
@@ -96,7 +96,7 @@ pub async fn start(
     check(&settings)?;
     let trusted = Trusted::read(&settings.trusted_proxies).map_err(ProxyError::Trusted)?;
     let tls = match (&settings.tls_certificate_file, &settings.tls_key_file) {
-        (Some(certificate), Some(key)) => Some(public_server_config(certificate, key)?),
+        (Some(certificate), Some(key)) => Some(PublicCertificate::serve(certificate, key, tasks)?),
         (None, None) => None,
         (Some(_), None) | (None, Some(_)) => return Err(ProxyError::HalfTls),
     };
@@ -105,6 +105,7 @@ pub async fn start(
         () = stopping.cancelled() => return Err(ProxyError::Stopped),
         joined = NodeClient::join(&settings.node, NodeRole::Proxy, clock.clone()) => joined?,
     };
+    name_node(&node.zone_name(), node.name().node);
     // Bound last: a balancer in front sends nobody to a proxy that cannot judge anyone yet.
     let listener = bind(settings.listen).await?;
     let local_addr =
@@ -121,7 +122,7 @@ pub async fn start(
         pending: Arc::new(Semaphore::new(settings.max_pending)),
         head_wait: Duration::from_secs(settings.head_wait_s),
     };
-    tracing::info!(address = %local_addr, zone = node.zone_name(), node = %node.name(), "proxy listens");
+    tracing::info!(address = %local_addr, "proxy listens");
     tasks.spawn("listener", listener::accept(entrance, shared));
     Ok(Proxy { local_addr, metrics, node })
 }

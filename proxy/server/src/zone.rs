@@ -22,7 +22,6 @@ const NO_SETTINGS: &str = "no_settings";
 /// The settings of the zone, ready to be judged with.
 pub(crate) struct ZoneView {
     id: ZoneId,
-    pub(crate) name: String,
     pub(crate) settings: ZoneSettings,
     keys: KeySet,
     pub(crate) revocations: Vec<Revocation>,
@@ -40,7 +39,6 @@ impl ZoneView {
         let agents = settings.agents.iter().map(|agent| (agent.node_id, agent.address.clone())).collect();
         Some(Self {
             id: settings.zone_id?,
-            name: settings.zone_name.clone().unwrap_or_default(),
             settings: settings.zone.clone()?,
             keys,
             revocations: settings.revocations.clone(),

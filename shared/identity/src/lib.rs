@@ -15,7 +15,7 @@ pub use authority::{Authority, IssuedCertificate, LIFETIME_DAYS};
 pub use call::{CallError, CallHeaders, sign_call, verify_call};
 pub use name::{NodeName, web_name};
 pub use node::{NodeFiles, NodeKey};
-pub use public::public_server_config;
+pub use public::PublicCertificate;
 pub use tls::{NodeTls, Peer, install_crypto_provider};
 
 /// Why an identity could not be made, read or believed.

@@ -130,7 +130,7 @@ async fn enrol(section: &NodeSection, role: NodeRole, files: &NodeFiles) -> Resu
         return Err(JoinError::Refused { upstream: section.upstream.clone(), message });
     }
     save(files, &key, &response)?;
-    tracing::info!(node = %response.node_id, %role, "enrolled");
+    tracing::info!(id = %response.node_id, "enrolled");
     Ok(())
 }
 

@@ -10,7 +10,7 @@ mod tasks;
 
 pub use backoff::Backoff;
 pub use clock::Clock;
-pub use log::{LogFormat, init_logging};
+pub use log::{LogFormat, init_logging, name_node, role_span};
 pub use ops::{Health, OpsError, serve_ops};
 pub use relay::{RelayEnd, RelayLimits, Way, is_disconnect, relay, tune};
 pub use secret::{Secret, random_bytes, random_token};

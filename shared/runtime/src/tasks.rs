@@ -36,7 +36,8 @@ impl Tasks {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        let span = tracing::debug_span!("task", task = name);
+        // Where the level leaves this span out, the task still belongs to its role's (and its request's).
+        let span = tracing::debug_span!("task", task = name).or_current();
         self.tracker.spawn(future.instrument(span))
     }
 

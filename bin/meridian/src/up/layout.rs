@@ -55,6 +55,7 @@ impl Layout {
         write_private(&database_file, database)?;
         let ports = Ports::open(config_directory.join("ports.toml"));
         let (web_listen, node_listen) = (ports.give("web-primary-1")?, ports.give("web-primary-1-nodes")?);
+        let ops_listen = ports.give(&ops_name("web-primary-1"))?;
         let upstream = format!("http://{web_listen}");
         let wants_tls =
             arguments.tls || !arguments.listen.ip().is_loopback() || arguments.tls_certificate.is_some();
@@ -83,6 +84,7 @@ impl Layout {
             // The front, which writes these headers itself.
             trusted_proxies: vec!["127.0.0.1".into()],
             furnish: Some(furnish),
+            ops_listen: Some(ops_listen),
             ..toml::from_str(&format!(
                 "name = \"web-1\"\ndata = \"\"\nlisten = \"{web_listen}\"\nnode_listen = \"{node_listen}\"\n\
                  node_advertise = \"\"\npublic_url = \"{upstream}\"\n"
@@ -150,10 +152,11 @@ impl Place<'_> {
             // The agent's rule fits any agent's name: there is one in this zone, and its id is not known before it has enrolled.
             let rules = [(meridian_wire::WEB_SERVER_NAME, self.node_listen), ("*.meridian", agent_listen)];
             let routes = rules.map(|(sni, address)| route(Some(sni), &[address]));
-            private_balancer = Some(balancer(private, routes.into())?);
+            let ops = |number| self.ports.give(&ops_name(&format!("balance-{name}-{number}")));
+            private_balancer = Some(balancer(private, ops(1)?, routes.into())?);
             let entries: Vec<_> = proxies.iter().map(|proxy| proxy.listen).collect();
             let entry = self.ports.give(&format!("balance-{name}-2"))?;
-            entry_balancer = Some(balancer(entry, vec![route(None, &entries)])?);
+            entry_balancer = Some(balancer(entry, ops(2)?, vec![route(None, &entries)])?);
         }
         let path = format!("desktop-{name}");
         Ok(ZoneLayout { name: name.to_owned(), path, agent, proxies, private_balancer, entry_balancer })
@@ -193,14 +196,14 @@ impl Place<'_> {
         let enroll_token_file =
             (!NodeFiles::new(&data).exist()).then(|| self.secrets.join(format!("{name}.token")));
         Ok(NodeSection {
-            name,
             data,
             upstream: self.upstream.to_owned(),
             enroll_token_file,
             advertise: advertise.map(|address| address.to_string()),
             via: Some(via.to_string()),
             upstream_ca_file: None,
-            ops_listen: None,
+            ops_listen: Some(self.ports.give(&ops_name(&name))?),
+            name,
         })
     }
 }
@@ -210,8 +213,21 @@ fn bare_node(listen: SocketAddr) -> String {
     format!("listen = \"{listen}\"\n[node]\nname = \"\"\ndata = \"\"\nupstream = \"\"\n")
 }
 
-fn balancer(listen: SocketAddr, routes: Vec<RouteSettings>) -> Result<BalanceSettings, Failure> {
-    Ok(BalanceSettings { routes, ..toml::from_str(&format!("listen = \"{listen}\"\nroute = []\n"))? })
+/// Under which name a role's operator listener is among the ports.
+fn ops_name(name: &str) -> String {
+    format!("{name}-ops")
+}
+
+fn balancer(
+    listen: SocketAddr,
+    ops: SocketAddr,
+    routes: Vec<RouteSettings>,
+) -> Result<BalanceSettings, Failure> {
+    Ok(BalanceSettings {
+        routes,
+        ops_listen: Some(ops),
+        ..toml::from_str(&format!("listen = \"{listen}\"\nroute = []\n"))?
+    })
 }
 
 fn route(sni: Option<&str>, backends: &[SocketAddr]) -> RouteSettings {

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use meridian_control::Web;
-use meridian_runtime::{Clock, Health, Tasks};
+use meridian_runtime::{Clock, Health, Tasks, role_span};
+use tracing::Instrument;
 
 use super::layout::Layout;
 use crate::exit::Failure;
@@ -15,13 +16,19 @@ pub async fn start(
     tasks: &Tasks,
 ) -> Result<Vec<Vec<SocketAddr>>, Failure> {
     let clock = Clock::system;
-    Web::start(layout.web.clone(), database.clone(), clock(), tasks.clone(), Health::default()).await?;
+    Web::start(layout.web.clone(), database.clone(), clock(), tasks.clone(), Health::default())
+        .instrument(role_span("web"))
+        .await?;
     let mut entries = Vec::new();
     for zone in &layout.zones {
-        meridian_agent::start(zone.agent.clone(), clock(), tasks.clone(), Health::default()).await?;
+        meridian_agent::start(zone.agent.clone(), clock(), tasks.clone(), Health::default())
+            .instrument(role_span("agent"))
+            .await?;
         let mut proxies = Vec::new();
         for proxy in &zone.proxies {
-            let proxy = meridian_proxy::start(proxy.clone(), clock(), tasks, &Health::default()).await?;
+            let proxy = meridian_proxy::start(proxy.clone(), clock(), tasks, &Health::default())
+                .instrument(role_span("proxy"))
+                .await?;
             proxies.push(proxy.local_addr);
         }
         entries.push(proxies);

@@ -1,49 +1,31 @@
-//! The agent's side of one path of a stream.
+//! The agent's side of a stream, over all the paths that it has one after another.
 //!
 //! ```text
-//! challenged ──ATTACH fits──> attached ──> (path broken, superseded, ended)
-//!      └──────does not fit──> refused
+//!           first ATTACH                    path broken
+//! (nothing) ────────────> attached, NEW <───────────────> parked
+//!                              ^                            │ a later ATTACH
+//!                              └── RESUMED or RESTARTED ────┘ (or beside a path that still lives)
 //! ```
 //!
-//! It counts both directions and judges every frame; it owns no socket and no timer. Which attach number was the highest, over all paths
-//! of the stream, is its caller's knowledge.
+//! It counts both directions, keeps what the viewer has not acknowledged, judges every frame and decides what a later attach comes to. It owns no
+//! socket and no timer; which path its messages leave on is its caller's affair.
+//!
+//! Invariants: attach numbers rise. What is kept is bounded by the send window and one write of the caller's. A stream resumes only when the
+//! viewer is known to count from the same beginning: until a frame came after the ATTACHED that said NEW or RESTARTED, that answer may have
+//! been lost, and a viewer that never heard it still counts from before.
 
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use meridian_ids::StreamId;
 
-use crate::{Attach, Code, Frame, Verdict, Window};
+use crate::{Attach, AttachError, Frame, Verdict, Window, ring::Ring};
 
 /// An acknowledgement is due after this many bytes, and in any case within 100 ms (the caller's timer).
 const ACK_EVERY_BYTES: u64 = 32 << 10;
+/// Longest DATA, so that a PONG never waits behind much.
+const PIECE_BYTES: u64 = 32 << 10;
 
-/// Why an attach is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AttachError {
-    #[error("the first message was not an attach, or came twice")]
-    NotAttach,
-    #[error("attach numbers start at 1")]
-    Number,
-    #[error("key or signature does not fit the grant")]
-    Key,
-    #[error("a later attach took the stream")]
-    Superseded,
-}
-
-impl AttachError {
-    /// The code of the REFUSED frame.
-    #[must_use]
-    pub fn code(self) -> Code {
-        match self {
-            Self::NotAttach | Self::Number => Code::Protocol,
-            Self::Key => Code::Key,
-            Self::Superseded => Code::Superseded,
-        }
-    }
-}
-
-/// Why an attached path is closed.
+/// Why an attached path is closed, and with it the stream: a viewer that breaks the rules does not resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     #[error("a frame that viewers do not send here")]
@@ -54,13 +36,6 @@ pub enum ProtocolError {
     Window,
     #[error("an acknowledgement of bytes that were never sent")]
     AckBeyondSent,
-}
-
-/// An accepted attach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attachment {
-    pub number: u64,
-    pub verdict: Verdict,
 }
 
 /// What a frame of an attached viewer came to.
@@ -78,66 +53,69 @@ pub enum Received {
     Nothing,
 }
 
-/// One path. Times are since any fixed moment.
+/// A stream. Times are since any fixed moment.
 #[derive(Debug)]
 pub struct AgentStream {
-    stream: StreamId,
-    nonce: [u8; 32],
-    jkt: Option<String>,
     accept_window: u32,
-    attached: bool,
+    send_window: u32,
+    highest_attach: Option<u64>,
+    /// The viewer is known to count from where this side does.
+    confirmed: bool,
     received: u64,
     acknowledged: u64,
     window: Window,
+    ring: Ring,
 }
 
 impl AgentStream {
-    /// A path that begins. `accept_window` is what the viewer may send beyond what is acknowledged, `send_window` the most that is ever in
-    /// flight towards it. `nonce` is used once.
+    /// A stream without a path. `accept_window` is what the viewer may send beyond what is acknowledged, `send_window` the most that is ever in
+    /// flight towards it, `highest_attach` the highest number that the stream had before this side forgot all else about it, if any.
     #[must_use]
-    pub fn new(
-        stream: StreamId,
-        nonce: [u8; 32],
-        jkt: Option<String>,
-        accept_window: u32,
-        send_window: u32,
-        now: Duration,
-    ) -> Self {
-        let window = Window::new(send_window, now);
-        Self { stream, nonce, jkt, accept_window, attached: false, received: 0, acknowledged: 0, window }
+    pub fn new(accept_window: u32, send_window: u32, highest_attach: Option<u64>, now: Duration) -> Self {
+        Self {
+            accept_window,
+            send_window,
+            highest_attach,
+            confirmed: false,
+            received: 0,
+            acknowledged: 0,
+            window: Window::new(send_window, now),
+            ring: Ring::default(),
+        }
     }
 
-    /// The agent's first frame.
-    #[must_use]
-    pub fn challenge(&self) -> Frame {
-        Frame::Challenge { nonce: self.nonce, stream: self.stream }
-    }
-
-    /// Judges the viewer's first frame. `highest` is the highest attach number that the stream had before, if any.
+    /// Takes an attach that its path's [`Challenge`](crate::Challenge) found to be the viewer's own, and says what it comes to. From here on every
+    /// frame is of the new path: the one before, if it still lives, is to be told that it is superseded. After any verdict but RESUMED the
+    /// counts begin at 0 and nothing is kept. `may_resume` is false where the caller has lost what the counts stood for.
     ///
     /// # Errors
-    /// As [`AttachError`] says; its code goes into REFUSED.
-    pub fn attach(&mut self, frame: &Frame, highest: Option<u64>) -> Result<Attachment, AttachError> {
-        let Frame::Attach(attach @ Attach { number, .. }) = frame else {
-            return Err(AttachError::NotAttach);
-        };
-        if self.attached {
-            return Err(AttachError::NotAttach);
-        }
-        if *number == 0 {
-            return Err(AttachError::Number);
-        }
-        // The key first: only its owner may learn which numbers were used.
-        if !attach.fits(&self.nonce, self.stream, self.jkt.as_deref()) {
-            return Err(AttachError::Key);
-        }
-        if highest.is_some_and(|highest| *number <= highest) {
+    /// When a later attach came first; nothing changes.
+    pub fn attach(
+        &mut self,
+        attach: &Attach,
+        may_resume: bool,
+        now: Duration,
+    ) -> Result<Verdict, AttachError> {
+        if self.highest_attach.is_some_and(|highest| attach.number <= highest) {
             return Err(AttachError::Superseded);
         }
-        self.attached = true;
-        // Without a ring nothing can be replayed: a later attach begins anew.
-        let verdict = if highest.is_some() { Verdict::Restarted } else { Verdict::New };
-        Ok(Attachment { number: *number, verdict })
+        let is_first = self.highest_attach.replace(attach.number).is_none();
+        if may_resume && attach.key.is_some() && self.confirmed && self.can_resume(attach.received) {
+            self.window.resume(attach.received, now);
+            self.ring.release(self.window.acked());
+            // ATTACHED says it.
+            self.acknowledged = self.received;
+            return Ok(Verdict::Resumed);
+        }
+        *self = Self::new(self.accept_window, self.send_window, self.highest_attach, now);
+        // One that has bytes had an attach before, of which this side knows nothing any more.
+        Ok(if is_first && attach.received == 0 { Verdict::New } else { Verdict::Restarted })
+    }
+
+    /// Whether a viewer that has `received` lacks only what is kept. A count below what was acknowledged was signed before the acknowledgement and
+    /// overtaken by it on another path: the viewer has more than it says. But one that has nothing at all wants the beginning.
+    fn can_resume(&self, received: u64) -> bool {
+        received <= self.window.highest() && (received > 0 || self.window.acked() == 0)
     }
 
     /// The answer to an accepted attach.
@@ -149,20 +127,25 @@ impl AgentStream {
     /// Takes a frame of the attached viewer.
     ///
     /// # Errors
-    /// When the viewer broke a rule: the path is to be closed.
+    /// When the viewer broke a rule: the stream is to be closed.
     pub fn receive(&mut self, frame: Frame, now: Duration) -> Result<Received, ProtocolError> {
-        match frame {
-            Frame::Data { offset, bytes } => self.receive_data(offset, bytes),
-            Frame::Ack { received } if self.window.on_acked(received, now) => Ok(Received::Acked),
-            Frame::Ack { .. } => Err(ProtocolError::AckBeyondSent),
-            Frame::Ping { token } => Ok(Received::Ping(token)),
-            Frame::Pong { token } => Ok(Received::Pong(token)),
+        let received = match frame {
+            Frame::Data { offset, bytes } => self.receive_data(offset, bytes)?,
+            Frame::Ack { received } if self.window.on_acked(received, now) => {
+                self.ring.release(self.window.acked());
+                Received::Acked
+            }
+            Frame::Ack { .. } => return Err(ProtocolError::AckBeyondSent),
+            Frame::Ping { token } => Received::Ping(token),
+            Frame::Pong { token } => Received::Pong(token),
             Frame::Challenge { .. }
             | Frame::Attach(_)
             | Frame::Attached { .. }
             | Frame::Refused { .. }
-            | Frame::Notice { .. } => Err(ProtocolError::Unexpected),
-        }
+            | Frame::Notice { .. } => return Err(ProtocolError::Unexpected),
+        };
+        self.confirmed = true;
+        Ok(received)
     }
 
     fn receive_data(&mut self, offset: u64, mut bytes: Bytes) -> Result<Received, ProtocolError> {
@@ -182,10 +165,27 @@ impl AgentStream {
         Ok(Received::Data(bytes))
     }
 
+    /// Adds to the agent's counted stream. To keep little, write only while nothing is [unsent](Self::unsent) and there is [room](Self::room).
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.ring.write(bytes);
+    }
+
+    /// Bytes that were written and wait to be sent, for the first time or again.
+    #[must_use]
+    pub fn unsent(&self) -> u64 {
+        self.ring.end() - self.window.sent()
+    }
+
     /// Bytes that may be sent to the viewer now; zero says: do not read the display.
     #[must_use]
     pub fn room(&self) -> u64 {
         self.window.room()
+    }
+
+    /// Bytes that are kept until they are acknowledged.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.ring.kept()
     }
 
     #[must_use]
@@ -193,12 +193,16 @@ impl AgentStream {
         &self.window
     }
 
-    /// The next piece of the agent's counted stream as a frame. `bytes` is at least one and at most [`Frame::MAX_DATA_BYTES`] long.
-    pub fn send(&mut self, bytes: Bytes, now: Duration) -> Frame {
-        debug_assert!(!bytes.is_empty() && bytes.len() <= Frame::MAX_DATA_BYTES);
+    /// The next DATA of the agent's counted stream as a message for the attached path, if the window allows one.
+    pub fn next_message(&mut self, now: Duration) -> Option<Bytes> {
+        let length = self.unsent().min(self.room()).min(PIECE_BYTES);
+        if length == 0 {
+            return None;
+        }
         let offset = self.window.sent();
-        self.window.on_sent(bytes.len() as u64, now);
-        Frame::Data { offset, bytes }
+        self.window.on_sent(length, now);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        Some(Frame::data_message(offset, self.ring.range(offset, length)))
     }
 
     /// Whether an acknowledgement must go out now, without waiting for the timer.

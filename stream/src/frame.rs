@@ -135,17 +135,19 @@ impl Frame {
                 out.put_u32(*window);
             }
             Self::Refused { code, message } => encode_text(&mut out, REFUSED, *code, message),
-            Self::Data { offset, bytes } => {
-                out.reserve(9 + bytes.len());
-                out.put_u8(DATA);
-                out.put_u64(*offset);
-                out.put_slice(bytes);
-            }
+            Self::Data { offset, bytes } => encode_data(&mut out, *offset, (bytes, &[])),
             Self::Ack { received } => encode_number(&mut out, ACK, *received),
             Self::Ping { token } => encode_number(&mut out, PING, *token),
             Self::Pong { token } => encode_number(&mut out, PONG, *token),
             Self::Notice { code, message } => encode_text(&mut out, NOTICE, *code, message),
         }
+        out.freeze()
+    }
+
+    /// A DATA frame in wire form, of bytes that lie in two parts and are at most [`Frame::MAX_DATA_BYTES`] together.
+    pub(crate) fn data_message(offset: u64, parts: (&[u8], &[u8])) -> Bytes {
+        let mut out = BytesMut::new();
+        encode_data(&mut out, offset, parts);
         out.freeze()
     }
 
@@ -206,6 +208,14 @@ impl Frame {
         };
         if message.is_empty() { Ok(frame) } else { Err(wrong) }
     }
+}
+
+fn encode_data(out: &mut BytesMut, offset: u64, (first, second): (&[u8], &[u8])) {
+    out.reserve(9 + first.len() + second.len());
+    out.put_u8(DATA);
+    out.put_u64(offset);
+    out.put_slice(first);
+    out.put_slice(second);
 }
 
 fn encode_number(out: &mut BytesMut, kind: u8, number: u64) {

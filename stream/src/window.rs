@@ -3,7 +3,10 @@
 //! Flow control here is for latency, not memory: what is in flight beyond the path's own capacity only waits in buffers, and every
 //! key pressed meanwhile waits behind it. The rate is the best that acknowledgements showed lately; the delay is the shortest round trip of this
 //! path, because a later one may only have measured our own bytes waiting. A path that can carry more shows it: with two products in
-//! flight the rate measured doubles each round trip until the path is full.
+//! flight the rate measured doubles each round trip until the path is full. Another path is another measurement: [`Window::resume`] forgets
+//! what the last one showed, and nothing counts as in flight on it until it is sent again.
+//!
+//! Invariant: `acked <= sent <= highest`.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -15,12 +18,15 @@ const SLICE: Duration = Duration::from_millis(500);
 /// Sends that are remembered until they are acknowledged; further ones are measured by those.
 const MAX_MARKS: usize = 128;
 
-/// The window of one path. Times are since any fixed moment.
+/// The window of a stream, measured anew on each of its paths. Times are since any fixed moment.
 #[derive(Debug)]
 pub struct Window {
     ceiling: u64,
+    /// Up to where bytes were sent on this path.
     sent: u64,
     acked: u64,
+    /// Up to where bytes were sent on any path.
+    highest: u64,
     /// When the latest acknowledgement came.
     acked_at: Duration,
     marks: VecDeque<Mark>,
@@ -51,6 +57,7 @@ impl Window {
             ceiling: u64::from(ceiling).max(FLOOR_BYTES),
             sent: 0,
             acked: 0,
+            highest: 0,
             acked_at: now,
             marks: VecDeque::new(),
             rates: VecDeque::new(),
@@ -63,7 +70,18 @@ impl Window {
         self.sent
     }
 
-    /// Bytes that are sent and not acknowledged.
+    #[must_use]
+    pub fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// Up to where bytes were ever sent.
+    #[must_use]
+    pub fn highest(&self) -> u64 {
+        self.highest
+    }
+
+    /// Bytes that are sent on this path and not acknowledged.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.sent - self.acked
@@ -96,6 +114,7 @@ impl Window {
             self.acked_at = now;
         }
         self.sent += bytes;
+        self.highest = self.highest.max(self.sent);
         if self.marks.len() < MAX_MARKS {
             self.marks.push_back(Mark {
                 end: self.sent,
@@ -106,10 +125,26 @@ impl Window {
         }
     }
 
+    /// Goes on over another path, whose viewer has `received`: all after that is sent again. What was acknowledged stays so.
+    pub fn resume(&mut self, received: u64, now: Duration) {
+        self.acked = self.acked.max(received.min(self.highest));
+        self.sent = self.acked;
+        self.acked_at = now;
+        self.marks.clear();
+        self.rates.clear();
+        self.round_trip = None;
+    }
+
     /// Takes an acknowledgement; false when it acknowledges what was never sent.
     pub fn on_acked(&mut self, received: u64, now: Duration) -> bool {
-        if received > self.sent {
+        if received > self.highest {
             return false;
+        }
+        if received > self.sent {
+            // The viewer has more of the last path's bytes than it said when it signed its attach: they need no sending again, and say
+            // nothing about this path.
+            self.resume(received, now);
+            return true;
         }
         if received <= self.acked {
             return true;
@@ -178,6 +213,39 @@ mod tests {
         let short = run(16 << 20, 8_192, 2, 2_000);
         assert!(short.limit() < 200_000, "{}", short.limit());
         assert_eq!(run(300_000, 8_192, 100, 5_000).limit(), 300_000);
+    }
+
+    #[test]
+    fn another_path_is_measured_anew_and_nothing_is_in_flight_on_it() {
+        let mut window = run(16 << 20, 8_192, 100, 5_000);
+        let (sent, acked) = (window.sent(), window.acked());
+        assert!(sent > acked);
+        window.resume(acked + 10, ms(6_000));
+        assert_eq!((window.sent(), window.in_flight(), window.highest()), (acked + 10, 0, sent));
+        assert_eq!((window.limit(), window.round_trip()), (FLOOR_BYTES, None));
+        window.on_sent(1000, ms(6_000));
+        assert!(window.on_acked(acked + 1010, ms(6_020)));
+        assert_eq!(window.round_trip(), Some(ms(20)));
+    }
+
+    #[test]
+    fn a_resume_below_what_was_acknowledged_goes_on_there() {
+        let mut window = Window::new(1 << 20, ms(0));
+        window.on_sent(100, ms(0));
+        assert!(window.on_acked(60, ms(1)));
+        window.resume(40, ms(2));
+        assert_eq!((window.acked(), window.sent()), (60, 60));
+    }
+
+    #[test]
+    fn what_the_last_path_brought_after_the_attach_was_signed_is_passed_over() {
+        let mut window = Window::new(1 << 20, ms(0));
+        window.on_sent(1000, ms(0));
+        window.resume(0, ms(5));
+        window.on_sent(100, ms(5));
+        assert!(window.on_acked(900, ms(6)));
+        assert_eq!((window.acked(), window.sent(), window.round_trip()), (900, 900, None));
+        assert!(!window.on_acked(1001, ms(7)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
+use meridian_stream::Verdict;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -24,10 +25,29 @@ pub(crate) struct ReasonLabel {
     pub(crate) reason: &'static str,
 }
 
+/// What an attach came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct VerdictLabel {
+    verdict: &'static str,
+}
+
+impl VerdictLabel {
+    pub(crate) fn of(verdict: Verdict) -> Self {
+        let verdict = match verdict {
+            Verdict::New => "new",
+            Verdict::Resumed => "resumed",
+            Verdict::Restarted => "restarted",
+        };
+        Self { verdict }
+    }
+}
+
 /// The agent's metrics; every series carries zone and role.
 pub(crate) struct Metrics {
     registry: Arc<Registry>,
     pub(crate) streams: Gauge,
+    pub(crate) parked: Gauge,
+    pub(crate) attached: Family<VerdictLabel, Counter>,
     pub(crate) opened: Counter,
     pub(crate) refused: Family<ReasonLabel, Counter>,
     pub(crate) bytes: Family<WayLabel, Counter<u64, AtomicU64>>,
@@ -37,9 +57,19 @@ impl Metrics {
     pub(crate) fn new(zone: &str) -> Self {
         let labels = [("zone".into(), zone.to_owned().into()), ("role".into(), "agent".into())];
         let mut registry = Registry::with_labels(labels.into_iter());
-        let (streams, opened) = (Gauge::default(), Counter::default());
-        let (refused, bytes) = (Family::default(), Family::default());
+        let (streams, parked, opened) = (Gauge::default(), Gauge::default(), Counter::default());
+        let (attached, refused, bytes) = (Family::default(), Family::default(), Family::default());
         registry.register("meridian_agent_streams", "Live streams", streams.clone());
+        registry.register(
+            "meridian_agent_streams_parked",
+            "Streams whose path broke, waiting for another",
+            parked.clone(),
+        );
+        registry.register(
+            "meridian_agent_attaches",
+            "Attaches accepted, by what they came to",
+            Family::clone(&attached),
+        );
         registry.register("meridian_agent_streams_opened", "Streams opened", opened.clone());
         registry.register("meridian_agent_refusals", "Requests refused, by reason", Family::clone(&refused));
         registry.register(
@@ -47,7 +77,7 @@ impl Metrics {
             "Bytes of display connections, by way",
             Family::clone(&bytes),
         );
-        Self { registry: Arc::new(registry), streams, opened, refused, bytes }
+        Self { registry: Arc::new(registry), streams, parked, attached, opened, refused, bytes }
     }
 
     pub(crate) fn registry(&self) -> Arc<Registry> {

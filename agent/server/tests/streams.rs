@@ -111,7 +111,6 @@ async fn every_grant_that_does_not_fit_is_refused_with_the_reason() {
         ("used before", used, "used already"),
         ("expired", Grant { iat: now - 600, exp: now - 540, ..good() }, "expired"),
         ("of the future", Grant { iat: now + 600, exp: now + 660, ..good() }, "not valid yet"),
-        ("before the agent's start", Grant { iat: now - 25, ..good() }, "before this agent started"),
         ("for another agent", Grant { aud: agent_audience(NodeId::generate()), ..good() }, "somewhere else"),
         ("another proxy's", Grant { proxy: NodeId::generate(), ..good() }, "another proxy"),
         (
@@ -125,6 +124,9 @@ async fn every_grant_that_does_not_fit_is_refused_with_the_reason() {
         assert_eq!((status, refusal.error.hop.as_deref()), (403, Some("agent")), "{what}");
         assert!(refusal.error.message.contains(said), "{what}: {}", refusal.error.message);
     }
+
+    let (status, refusal) = bench.open(&Grant { iat: now - 25, ..good() }).await.unwrap_err();
+    assert_eq!((status, refusal.error.code.as_str()), (503, "agent_restarted"), "before the agent's start");
 
     let forged = SigningKey::generate().unwrap().sign_grant(&good());
     let (status, _) = bench.open_as(&bench.proxy_tls, &good(), &forged).await.unwrap_err();

@@ -37,6 +37,9 @@ pub struct AgentSettings {
     pub display_wait_s: u64,
     #[serde(default = "ten")]
     pub attach_wait_s: u64,
+    /// How long, in seconds, a stream whose path broke waits for its viewer to come back; 0: not at all.
+    #[serde(default = "two_minutes")]
+    pub resume_window_s: u64,
     /// Live streams of this agent at most, and unacknowledged bytes per stream at most.
     #[serde(default = "max_streams")]
     pub max_streams: usize,
@@ -61,6 +64,9 @@ fn thirty() -> u64 {
 }
 fn sixty() -> u64 {
     60
+}
+fn two_minutes() -> u64 {
+    120
 }
 fn max_streams() -> usize {
     2048

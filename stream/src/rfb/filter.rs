@@ -63,6 +63,11 @@ impl ClientFilter {
         Self { policy, state: State::Version, buffer: Vec::new(), held: Held::default() }
     }
 
+    /// What the viewer may do from its next message on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
     /// How many bytes are held back now.
     #[must_use]
     pub fn buffered(&self) -> usize {

@@ -56,6 +56,7 @@ pub(super) async fn open(
     }
     let response = switching(&asked)?;
     let service = Service {
+        tasks: tasks.clone(),
         sessions: front.sessions.clone(),
         streams: front.streams.clone(),
         ticket,

@@ -40,6 +40,10 @@ impl Clipboard {
         Self { policy, helper: None }
     }
 
+    pub(super) fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
     pub(super) fn connect(&mut self, helper: HelperLines) {
         self.helper = Some(helper);
     }

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, io, path::Path, time::Duration};
 use bytes::BytesMut;
 use meridian_model::Policy;
 use meridian_stream::rfb::{ClientFilter, FilterError};
+use rustix::net::{RecvFlags, recv};
 use tokio::{net::UnixStream, time::timeout};
 
 use crate::{
@@ -94,13 +95,28 @@ impl Display {
         }
     }
 
+    /// Whether the display has hung up with nothing left to read. While no viewer is there it is not read, so nothing else tells.
+    pub(super) fn has_closed(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(recv(&self.socket, &mut [0_u8; 1], flags), Ok((_, 0)))
+    }
+
+    pub(super) fn set_policy(&mut self, policy: Policy) {
+        self.filter.set_policy(policy);
+    }
+
+    /// Lets go of every key and button that the viewer holds; the connection stays. Nothing, where nothing is held.
+    pub(super) fn let_go(&mut self) {
+        self.waiting.extend(self.filter.release());
+    }
+
     /// Lets go of every key and button that the viewer held, before the connection ends.
     pub(super) async fn release(mut self) {
-        let released = self.filter.release();
-        if released.is_empty() {
+        let had = self.waiting();
+        self.let_go();
+        if self.waiting() == had {
             return;
         }
-        self.waiting.extend(released);
         let write = async {
             while self.waiting() > 0 {
                 self.turn(false).await?;

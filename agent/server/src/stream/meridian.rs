@@ -1,69 +1,58 @@
-//! `meridian.v1`: challenge, attach, and the loop between viewer, display and helper.
+//! `meridian.v1`: the one task that owns a stream, whatever paths carry it.
 //!
 //! ```text
-//! challenged ──attach──> waiting for the display ──> open ──> closed (why, in a NOTICE)
+//!  first path ──> attached <──path breaks / a later path comes──> parked ──resume window over──> closed
+//!                    └──────────────ended, revoked, drained, rules broken──────────────────────────^
 //! ```
+//!
+//! The task of the first path owns the stream; the tasks of later paths hand theirs over to it once the viewer has proved itself ([`super::handshake`])
+//! and end. While no path is attached the display is not read, keys and buttons are let go of, and of the texts that the workspace copies the
+//! latest is kept; so a parked stream holds what the window lets be unacknowledged, one record, and one text.
 //!
 //! Nothing is read from the display while the window has no room, or while bytes of an earlier read wait. Nothing is acknowledged to the viewer while the
 //! display leaves much unread, so that what is held is bounded by the window it was given.
 
-use std::{pin::Pin, time::Duration};
+use std::{ops::ControlFlow, time::Duration};
 
-use bytes::{Buf, Bytes, BytesMut};
-use futures_util::StreamExt;
-use meridian_runtime::random_bytes;
-use meridian_stream::{
-    AgentStream, Channel, Code, Frame, MAX_MESSAGE_BYTES, Piece, Received, RecordReader, record_header,
-};
+use meridian_stream::{AgentStream, Channel, Code, Frame, Received, Verdict, record_header};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, sleep_until, timeout},
+    sync::mpsc,
+    time::{Instant, sleep_until},
 };
-use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 
 use super::{
-    FAREWELL_LIMIT, SILENCE_LIMIT, Service, Stop,
+    Service, Stop,
     binary::{stopped, words},
-    clipboard::{Clipboard, Set},
-    display::{Display, Turn, wait_and_open},
-    viewer::{self, Incoming, Outgoing},
+    desk::{Desk, News, Taken},
+    handshake::{Arrival, greet},
+    path::{Heard, Path, hear},
+    registry::{Inbox, Place},
+    viewer::Socket,
 };
-use crate::{
-    metrics::{Way, WayLabel},
-    workspace,
-};
+use crate::metrics::{VerdictLabel, Way, WayLabel};
 
 /// What a viewer may send beyond what is acknowledged.
 const ACCEPT_WINDOW: u32 = 128 * 1024;
-/// Unread by the display: beyond this nothing more is acknowledged.
-const ACK_BELOW: usize = 32 * 1024;
 const ACK_WITHIN: Duration = Duration::from_millis(50);
-const PING_EVERY: Duration = Duration::from_secs(5);
-/// DATA frames on their way to the socket.
-const MAX_OUTGOING: usize = 4;
-/// Answers that a viewer makes us queue before it is taken for hostile.
-const MAX_ANSWERS: usize = 64;
-/// Longest DATA, so that a PONG or a frame of another channel never waits behind much.
-const PIECE_BYTES: u64 = 32 * 1024;
 /// How often a viewer is told that its clipboard is refused.
 const REFUSAL_EVERY: Duration = Duration::from_secs(1);
 
-/// Why the loop ended: what the viewer is told, if it still listens.
-struct End {
-    code: Option<Code>,
-    text: String,
+/// Why a stream or a handshake ended: what the viewer is told, if it still listens.
+pub(super) struct End {
+    pub(super) code: Option<Code>,
+    pub(super) text: String,
 }
 
 impl End {
-    fn gone() -> Self {
+    pub(super) fn gone() -> Self {
         Self { code: None, text: String::new() }
     }
 
-    fn told(code: Code, text: impl Into<String>) -> Self {
+    pub(super) fn told(code: Code, text: impl Into<String>) -> Self {
         Self { code: Some(code), text: text.into() }
     }
 
-    fn of(stop: &Stop) -> Self {
+    pub(super) fn of(stop: &Stop) -> Self {
         let code = match stop {
             Stop::Superseded => Code::Superseded,
             Stop::Ended(_) => Code::Ended,
@@ -74,250 +63,225 @@ impl End {
     }
 }
 
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(socket: S, service: Service) {
-    let (mut outgoing, mut incoming) = viewer::open(socket, MAX_MESSAGE_BYTES).await;
-    let began = Instant::now();
-    let mut stream = AgentStream::new(
-        service.grant.stream,
-        random_bytes(),
-        service.grant.jkt.clone(),
-        ACCEPT_WINDOW,
-        service.limits.window_bytes,
-        Duration::ZERO,
-    );
-    outgoing.push(stream.challenge().encode());
-    if let Err(end) = attach(&service, &mut stream, &mut outgoing, &mut incoming).await {
-        if let Some(code) = end.code {
-            outgoing.push(Frame::Refused { code, message: end.text.clone() }.encode());
-        }
-        return outgoing.close(incoming, CloseCode::Policy, &end.text, FAREWELL_LIMIT).await;
+pub(super) async fn serve(socket: Socket, service: Service) {
+    let mut next = greet(socket, service).await;
+    while let Some(arrival) = next {
+        next = place(arrival).await;
     }
-    let mut path = Path {
-        clipboard: Clipboard::new(service.grant.policy),
+}
+
+/// Hands a path to its stream's owner or, where there is none, becomes it. The answer is a path that came as the stream closed.
+async fn place(arrival: Arrival) -> Option<Arrival> {
+    let (session, stream) = (arrival.service.grant.sub, arrival.service.grant.stream);
+    match arrival.service.streams.place(session, stream) {
+        // An owner that has just gone gives it back, and leaves its place free.
+        Place::Taken(owner) => owner.send(arrival).await.err().map(|mpsc::error::SendError(back)| back),
+        Place::Free(inbox) => own(arrival, inbox).await,
+    }
+}
+
+/// Owns a stream until it closes.
+async fn own(arrival: Arrival, mut inbox: Inbox) -> Option<Arrival> {
+    let Arrival { service, attach, path } = arrival;
+    let highest = service.streams.highest_attach(service.grant.sub, service.grant.stream);
+    let mut core = AgentStream::new(ACCEPT_WINDOW, service.limits.window_bytes, highest, Duration::ZERO);
+    let verdict = match core.attach(&attach, false, Duration::ZERO) {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            Arrival { service, attach, path }.refuse(error.code(), error.to_string());
+            return inbox.close().await;
+        }
+    };
+    service.streams.note_attach(&service.ticket, attach.number);
+    let mut owner = Owner {
+        desk: Desk::open(&service),
         service,
-        stream,
-        outgoing,
-        records: RecordReader::default(),
-        display: None,
-        counted: BytesMut::new(),
-        began,
+        core,
+        path: None,
+        began: Instant::now(),
         ack_at: None,
         refused_at: None,
+        parked_until: None,
+        copied: None,
     };
-    let end = path.run(&mut incoming).await;
-    if let Some(display) = path.display.take() {
-        display.release().await;
-    }
-    path.say_goodbye(incoming, &end).await;
+    owner.carry(path, verdict);
+    let end = owner.run(&mut inbox).await;
+    let late = inbox.close().await;
+    owner.finish(end).await;
+    late
 }
 
-/// Waits for the viewer's attach and judges it.
-async fn attach<S: AsyncRead + AsyncWrite + Unpin>(
-    service: &Service,
-    stream: &mut AgentStream,
-    outgoing: &mut Outgoing<S>,
-    incoming: &mut Incoming<S>,
-) -> Result<(), End> {
-    let first = async {
-        outgoing.flush().await.ok()?;
-        loop {
-            match incoming.next().await? {
-                Ok(Message::Binary(bytes)) => return Some(bytes),
-                Ok(Message::Ping(_) | Message::Pong(_)) => {}
-                Ok(Message::Text(_) | Message::Close(_) | Message::Frame(_)) | Err(_) => return None,
-            }
-        }
-    };
-    let limit = service.limits.attach_wait;
-    let first = tokio::select! {
-        first = timeout(limit, first) => first,
-        stop = stopped(service) => return Err(End::of(&stop)),
-    };
-    let message = match first {
-        Ok(Some(message)) => message,
-        Ok(None) => return Err(End::gone()),
-        Err(_) => return Err(End::told(Code::Protocol, "no attach came in time")),
-    };
-    let frame = Frame::decode(message).map_err(|error| End::told(Code::Protocol, error.to_string()))?;
-    let (session, id) = (service.grant.sub, service.grant.stream);
-    let attached = stream
-        .attach(&frame, service.streams.highest_attach(session, id))
-        .map_err(|error| End::told(error.code(), error.to_string()))?;
-    if !service.streams.attach(&service.ticket, session, id, attached.number) {
-        return Err(End::told(Code::Superseded, "a later attach took the stream"));
-    }
-    outgoing.push(stream.attached(attached.verdict).encode());
-    Ok(())
-}
-
-/// An attached path.
-struct Path<S> {
+struct Owner {
+    /// As the latest path brought it: its grant and its place on the list are the stream's.
     service: Service,
-    stream: AgentStream,
-    outgoing: Outgoing<S>,
-    records: RecordReader,
-    display: Option<Display>,
-    clipboard: Clipboard,
-    /// Bytes of the agent's counted stream that have not been sent.
-    counted: BytesMut,
+    core: AgentStream,
+    desk: Desk,
+    path: Option<Path>,
     began: Instant,
     ack_at: Option<Instant>,
     refused_at: Option<Instant>,
+    parked_until: Option<Instant>,
+    /// The latest text that was copied while no path was attached.
+    copied: Option<Vec<u8>>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Path<S> {
-    async fn run(&mut self, incoming: &mut Incoming<S>) -> End {
+impl Owner {
+    async fn run(&mut self, inbox: &mut Inbox) -> End {
         let metrics = &self.service.metrics.bytes;
         let to_viewer = metrics.get_or_create_owned(&WayLabel { way: Way::ToViewer });
         let from_viewer = metrics.get_or_create_owned(&WayLabel { way: Way::FromViewer });
-        let mut opening = Some(self.open_display());
-        let (mut heard_at, mut ping_at) = (Instant::now(), Instant::now() + PING_EVERY);
         loop {
             self.send_counted();
-            let want_bytes = self.counted.is_empty() && self.stream.room() > 0;
-            let ack_at = self.ack_at;
-            tokio::select! {
+            let (is_attached, has_sent) = (self.path.is_some(), self.core.unsent() == 0);
+            let want_bytes = is_attached && has_sent && self.core.room() > 0;
+            let want_copies = !is_attached || has_sent;
+            let step = tokio::select! {
                 stop = stopped(&self.service) => return End::of(&stop),
-                flushed = self.outgoing.flush(), if !self.outgoing.is_idle() => {
-                    if flushed.is_err() {
-                        return End::gone();
-                    }
+                arrival = inbox.next() => {
+                    self.take_over(arrival).await;
+                    ControlFlow::Continue(())
                 }
-                message = incoming.next() => {
-                    heard_at = Instant::now();
-                    match message {
-                        Some(Ok(Message::Binary(bytes))) => {
-                            from_viewer.inc_by(bytes.len() as u64);
-                            if let Err(end) = self.take(bytes).await {
-                                return end;
-                            }
-                        }
-                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                        Some(Ok(Message::Text(_) | Message::Frame(_))) => {
-                            return End::told(Code::Protocol, "only binary messages are understood");
-                        }
-                        Some(Ok(Message::Close(_)) | Err(_)) | None => return End::gone(),
+                heard = hear(&mut self.path) => {
+                    if let Heard::Message(bytes) = &heard {
+                        from_viewer.inc_by(bytes.len() as u64);
                     }
+                    self.take(heard).await
                 }
-                opened = maybe(&mut opening) => {
-                    opening = None;
-                    match opened {
-                        Ok((display, helper)) => self.take_display(display, helper),
-                        Err(reason) => return End::told(Code::DisplayUnavailable, reason),
-                    }
-                }
-                turn = turn(&mut self.display, want_bytes) => match turn {
-                    Ok(Turn::Wrote) => self.acknowledge(),
-                    Ok(Turn::Read(bytes)) if !bytes.is_empty() => {
+                news = self.desk.turn(want_bytes, want_copies) => {
+                    if let News::Read(bytes) = &news {
                         to_viewer.inc_by(bytes.len() as u64);
-                        self.count(Channel::Display, &bytes);
                     }
-                    Ok(Turn::Read(_)) | Err(_) => {
-                        return End::told(Code::DisplayUnavailable, "the workspace's display closed");
-                    }
-                },
-                copied = self.clipboard.copied(), if self.counted.is_empty() => {
-                    self.count(Channel::Clipboard, &copied);
+                    self.report(news)
                 }
-                () = sleep_until(ack_at.unwrap_or(heard_at)), if ack_at.is_some() => self.send_ack(),
-                () = sleep_until(ping_at) => {
-                    if heard_at.elapsed() >= SILENCE_LIMIT {
-                        return End::told(Code::Draining, "nothing was heard of the viewer");
-                    }
-                    ping_at = Instant::now() + PING_EVERY;
-                    if self.outgoing.waiting() < MAX_ANSWERS {
-                        self.outgoing.push(Frame::Ping { token: u64::from_be_bytes(random_bytes()) }.encode());
-                    }
+                () = until(self.ack_at) => {
+                    self.send_ack();
+                    ControlFlow::Continue(())
                 }
-            }
-        }
-    }
-
-    /// The display once it is up, and the helper where policy has a use for it.
-    fn open_display(&self) -> Opening {
-        let (sessions, grant) = (self.service.sessions.clone(), &self.service.grant);
-        let (session, policy) = (grant.sub, grant.policy);
-        let (directory, uid) = (self.service.directory.clone(), self.service.workspace_uid);
-        let limit = self.service.limits.display_wait;
-        Box::pin(async move {
-            let display = wait_and_open(&sessions, session, &directory, uid, policy, limit).await?;
-            let helper = if policy.clipboard_in || policy.clipboard_out {
-                // Images without a helper have no clipboard.
-                timeout(limit, workspace::open_helper(&directory, uid)).await.ok().and_then(Result::ok)
-            } else {
-                None
+                () = until(self.parked_until) => ControlFlow::Break(End::gone()),
             };
-            Ok((display, helper))
-        })
-    }
-
-    fn take_display(&mut self, display: Display, helper: Option<workspace::HelperLines>) {
-        self.display = Some(display);
-        if let Some(helper) = helper {
-            self.clipboard.connect(helper);
-        }
-        self.count(Channel::Control, br#"{"type":"ready"}"#);
-    }
-
-    /// Takes one message of the viewer's.
-    async fn take(&mut self, message: Bytes) -> Result<(), End> {
-        let frame = Frame::decode(message).map_err(|error| End::told(Code::Protocol, error.to_string()))?;
-        let received = self
-            .stream
-            .receive(frame, self.began.elapsed())
-            .map_err(|error| End::told(Code::Protocol, error.to_string()))?;
-        match received {
-            Received::Data(bytes) => self.take_data(&bytes).await,
-            Received::Ping(token) => {
-                if self.outgoing.waiting() >= MAX_ANSWERS {
-                    return Err(End::told(Code::Protocol, "more pings than are answered"));
-                }
-                self.outgoing.push_first(Frame::Pong { token }.encode());
-                Ok(())
-            }
-            Received::Pong(_) | Received::Acked | Received::Nothing => Ok(()),
-        }
-    }
-
-    async fn take_data(&mut self, mut bytes: &[u8]) -> Result<(), End> {
-        loop {
-            let piece = self.records.next(&mut bytes);
-            match piece.map_err(|error| End::told(Code::Protocol, error.to_string()))? {
-                None => break,
-                Some(Piece::Display(part)) => {
-                    // A viewer speaks when the display has spoken, and that is when it is open.
-                    let Some(display) = &mut self.display else {
-                        return Err(End::told(Code::Protocol, "the display has not been opened yet"));
-                    };
-                    display.push(part).map_err(|error| End::told(Code::Protocol, error.to_string()))?;
-                }
-                Some(Piece::Whole(Channel::Clipboard, payload)) => {
-                    if self.clipboard.set(&payload).await == Set::Refused {
-                        self.refuse_clipboard();
-                    }
-                }
-                // Unknown types are ignored, and none is known from a viewer yet.
-                Some(Piece::Whole(Channel::Control | Channel::Display, _)) => {}
+            if let ControlFlow::Break(end) = step {
+                return end;
             }
         }
-        self.acknowledge();
-        Ok(())
+    }
+
+    /// A later path, whose viewer has proved itself.
+    async fn take_over(&mut self, arrival: Arrival) {
+        if arrival.service.grant.jkt != self.service.grant.jkt {
+            return arrival.refuse(Code::Key, "the stream belongs to another key".into());
+        }
+        let may_resume = self.desk.may_go_on();
+        let verdict = match self.core.attach(&arrival.attach, may_resume, self.began.elapsed()) {
+            Ok(verdict) => verdict,
+            Err(error) => return arrival.refuse(error.code(), error.to_string()),
+        };
+        let Arrival { service, attach, path } = arrival;
+        service.streams.note_attach(&service.ticket, attach.number);
+        self.farewell(Code::Superseded, words(&Stop::Superseded));
+        if verdict == Verdict::Resumed {
+            self.desk.set_policy(service.grant.policy);
+        } else {
+            self.copied = None;
+            std::mem::replace(&mut self.desk, Desk::open(&service)).close().await;
+        }
+        self.service = service;
+        self.carry(path, verdict);
+    }
+
+    /// Goes on over a path.
+    fn carry(&mut self, mut path: Path, verdict: Verdict) {
+        self.service.metrics.attached.get_or_create(&VerdictLabel::of(verdict)).inc();
+        tracing::info!(?verdict, "a path carries the stream");
+        path.push(&self.core.attached(verdict));
+        self.path = Some(path);
+        (self.parked_until, self.ack_at) = (None, None);
+        if let Some(copied) = self.copied.take() {
+            self.count(Channel::Clipboard, &copied);
+        }
+    }
+
+    /// The path is gone. Where the viewer can come back to it, the stream waits.
+    fn park(&mut self) -> ControlFlow<End> {
+        if let Some(path) = self.path.take() {
+            self.service.tasks.spawn("farewell", path.leave());
+        }
+        let window = self.service.limits.resume_window;
+        if self.service.grant.jkt.is_none() || window.is_zero() {
+            return ControlFlow::Break(End::gone());
+        }
+        tracing::info!("the path broke; the stream waits for another");
+        self.desk.let_go();
+        self.ack_at = None;
+        self.parked_until = Some(Instant::now() + window);
+        self.service.streams.park(&self.service.ticket);
+        ControlFlow::Continue(())
+    }
+
+    async fn take(&mut self, heard: Heard) -> ControlFlow<End> {
+        match heard {
+            Heard::Message(bytes) => match Frame::decode(bytes) {
+                Ok(frame) => self.take_frame(frame).await,
+                Err(error) => breach(error.to_string()),
+            },
+            Heard::Flushed => ControlFlow::Continue(()),
+            Heard::Hush => {
+                self.desk.let_go();
+                ControlFlow::Continue(())
+            }
+            Heard::Broken => self.park(),
+            Heard::Nonsense => breach("only binary messages are understood".into()),
+        }
+    }
+
+    async fn take_frame(&mut self, frame: Frame) -> ControlFlow<End> {
+        match self.core.receive(frame, self.began.elapsed()) {
+            Ok(Received::Data(bytes)) => match self.desk.take(&bytes).await {
+                Ok(Taken::Fine) => self.acknowledge(),
+                Ok(Taken::ClipboardRefused) => {
+                    self.refuse_clipboard();
+                    self.acknowledge();
+                }
+                Err(reason) => return breach(reason),
+            },
+            Ok(Received::Ping(token)) => {
+                if !self.path.as_mut().is_none_or(|path| path.answer(token)) {
+                    return breach("more pings than are answered".into());
+                }
+            }
+            Ok(Received::Pong(_) | Received::Acked | Received::Nothing) => {}
+            Err(error) => return breach(error.to_string()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn report(&mut self, news: News) -> ControlFlow<End> {
+        match news {
+            News::Opened => self.count(Channel::Control, br#"{"type":"ready"}"#),
+            News::Wrote => self.acknowledge(),
+            News::Read(bytes) => self.count(Channel::Display, &bytes),
+            News::Copied(text) if self.path.is_some() => self.count(Channel::Clipboard, &text),
+            News::Copied(text) => self.copied = Some(text),
+            News::Closed(reason) => {
+                return ControlFlow::Break(End::told(Code::DisplayUnavailable, reason));
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     fn refuse_clipboard(&mut self) {
         if self.refused_at.is_none_or(|at| at.elapsed() >= REFUSAL_EVERY) {
             self.refused_at = Some(Instant::now());
             let message = "this session's policy does not let text in".into();
-            self.outgoing.push(Frame::Notice { code: Code::ClipboardRefused, message }.encode());
+            self.push(&Frame::Notice { code: Code::ClipboardRefused, message });
         }
     }
 
-    /// Acknowledges now or soon, unless the display lags behind.
+    /// Acknowledges now or soon, unless there is nobody to hear it or the display lags behind.
     fn acknowledge(&mut self) {
-        if self.display.as_ref().is_some_and(|display| display.waiting() > ACK_BELOW) {
+        if self.path.is_none() || self.desk.lags() {
             return;
         }
-        if self.stream.ack_due() {
+        if self.core.ack_due() {
             self.send_ack();
         } else {
             self.ack_at.get_or_insert_with(|| Instant::now() + ACK_WITHIN);
@@ -326,8 +290,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Path<S> {
 
     fn send_ack(&mut self) {
         self.ack_at = None;
-        if let Some(ack) = self.stream.ack() {
-            self.outgoing.push(ack.encode());
+        if let Some(ack) = self.core.ack() {
+            self.push(&ack);
+        }
+    }
+
+    fn push(&mut self, frame: &Frame) {
+        if let Some(path) = &mut self.path {
+            path.push(frame);
         }
     }
 
@@ -335,54 +305,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Path<S> {
     fn count(&mut self, channel: Channel, payload: &[u8]) {
         // Every caller's payload is within its channel's bound; one that is not is left out whole.
         if let Ok(header) = record_header(channel, payload.len()) {
-            self.counted.extend_from_slice(&header);
-            self.counted.extend_from_slice(payload);
+            self.core.write(&header);
+            self.core.write(payload);
         }
     }
 
     /// Sends as much of the counted stream as the window allows.
     fn send_counted(&mut self) {
-        while !self.counted.is_empty() && self.outgoing.waiting() < MAX_OUTGOING {
-            let room = usize::try_from(self.stream.room().min(PIECE_BYTES)).unwrap_or(0);
-            if room == 0 {
-                return;
+        let Some(path) = &mut self.path else { return };
+        while path.takes_data() {
+            let Some(message) = self.core.next_message(self.began.elapsed()) else { return };
+            path.push_data(message);
+        }
+    }
+
+    /// Closes the attached path, if there is one, without waiting for it.
+    fn farewell(&mut self, code: Code, text: String) {
+        if let Some(path) = self.path.take() {
+            self.service.tasks.spawn("farewell", path.close(code, text));
+        }
+    }
+
+    async fn finish(mut self, end: End) {
+        if let Some(code) = end.code {
+            if code == Code::Ended {
+                let record = serde_json::json!({"type": "ended", "reason": end.text}).to_string();
+                self.count(Channel::Control, record.as_bytes());
+                self.send_counted();
             }
-            let length = self.counted.remaining().min(room);
-            let piece = self.counted.split_to(length).freeze();
-            self.outgoing.push(self.stream.send(piece, self.began.elapsed()).encode());
+            self.farewell(code, end.text);
         }
-        if self.counted.is_empty() {
-            self.counted = BytesMut::new();
-        }
-    }
-
-    async fn say_goodbye(mut self, incoming: Incoming<S>, end: &End) {
-        let Some(code) = end.code else {
-            return self.outgoing.close(incoming, CloseCode::Normal, "", FAREWELL_LIMIT).await;
-        };
-        if code == Code::Ended {
-            let record = serde_json::json!({"type": "ended", "reason": end.text}).to_string();
-            self.count(Channel::Control, record.as_bytes());
-            self.send_counted();
-        }
-        self.outgoing.push(Frame::Notice { code, message: end.text.clone() }.encode());
-        self.outgoing.close(incoming, CloseCode::Away, &end.text, FAREWELL_LIMIT).await;
+        self.desk.close().await;
     }
 }
 
-type Opening =
-    Pin<Box<dyn Future<Output = Result<(Display, Option<workspace::HelperLines>), String>> + Send>>;
-
-async fn maybe(opening: &mut Option<Opening>) -> Result<(Display, Option<workspace::HelperLines>), String> {
-    match opening {
-        Some(opening) => opening.await,
-        None => std::future::pending().await,
-    }
+fn breach(reason: String) -> ControlFlow<End> {
+    ControlFlow::Break(End::told(Code::Protocol, reason))
 }
 
-async fn turn(display: &mut Option<Display>, want_bytes: bool) -> std::io::Result<Turn> {
-    match display {
-        Some(display) => display.turn(want_bytes).await,
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

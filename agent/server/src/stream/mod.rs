@@ -1,25 +1,30 @@
 //! Streams between viewers and workspaces.
 //!
-//! [`registry`] knows which streams live, so that they can be superseded, revoked, ended and drained. [`meridian`] and [`binary`] serve one each:
-//! one task, one loop, no lock across a wait. [`display`] is the workspace's end, [`viewer`] the WebSocket's; both hold bytes only while
-//! the other side does not take them, within bounds.
+//! [`registry`] knows which streams live, so that they can be revoked, ended and drained. [`meridian`] and [`binary`] serve one each:
+//! one task, one loop, no lock across a wait. A `binary` stream is its path. A `meridian.v1` stream outlives its paths: [`handshake`] is how each
+//! begins, [`path`] what is heard on it, [`desk`] the workspace's side, which stays. [`display`] and [`clipboard`] are the workspace's ends,
+//! [`viewer`] the WebSocket's; all hold bytes only while the other side does not take them, within bounds.
 
 mod binary;
 mod clipboard;
+mod desk;
 mod display;
+mod handshake;
 mod meridian;
+mod path;
 mod registry;
 mod viewer;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use meridian_model::Transport;
+use meridian_runtime::Tasks;
 use meridian_settings::AgentSettings;
 use meridian_ticket::Grant;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{metrics::Metrics, sessions::Sessions};
 pub(crate) use registry::{Stop, Streams, Ticket};
+use viewer::Socket;
 
 /// The bounds of streams.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +34,8 @@ pub(crate) struct Limits {
     pub(crate) window_bytes: u32,
     pub(crate) attach_wait: Duration,
     pub(crate) display_wait: Duration,
+    /// How long a stream whose path broke waits for its viewer.
+    pub(crate) resume_window: Duration,
 }
 
 impl Limits {
@@ -38,12 +45,15 @@ impl Limits {
             window_bytes: settings.window_bytes,
             attach_wait: Duration::from_secs(settings.attach_wait_s.max(1)),
             display_wait: Duration::from_secs(settings.display_wait_s.max(1)),
+            resume_window: Duration::from_secs(settings.resume_window_s),
         }
     }
 }
 
 /// Everything that one stream is served with.
 pub(crate) struct Service {
+    /// For farewells that nobody waits for.
+    pub(crate) tasks: Tasks,
     pub(crate) grant: Grant,
     pub(crate) sessions: Sessions,
     pub(crate) streams: Streams,
@@ -60,7 +70,7 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 
 /// Serves an upgraded connection until it ends.
-pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(socket: S, service: Service) {
+pub(crate) async fn serve(socket: Socket, service: Service) {
     let metrics = Arc::clone(&service.metrics);
     metrics.opened.inc();
     match service.grant.transport {

@@ -1,4 +1,8 @@
-//! Which streams live, and telling them to stop.
+//! Which streams live, who owns them, and telling them to stop.
+//!
+//! Every path has a [`Ticket`] from its upgrade on. A `meridian.v1` stream has one owner, in whose inbox later paths of it arrive, and the ticket of
+//! the latest of them; so whatever stops a path's stream stops a parked one too. Further paths of a stream that has an owner take no place of the
+//! configured number: were all of them taken by streams that wait for their viewers, none could come back.
 
 use std::{
     collections::HashMap,
@@ -13,8 +17,9 @@ use meridian_runtime::Tasks;
 use meridian_ticket::Grant;
 use meridian_wire::{NodeSettings, Revocation};
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use super::handshake::Arrival;
 use crate::{grants::is_before, metrics::Metrics, refusal::Refusal};
 
 /// Why a stream has to stop.
@@ -26,17 +31,26 @@ pub(crate) enum Stop {
     Draining,
 }
 
+/// More streams of one session are forgotten from the lowest attach number on; a viewer makes one per page.
+const MAX_ATTACHED: usize = 256;
+/// Streams of one session that wait for their viewers: each page that was left without a word is one. The one that waits longest goes first.
+const MAX_PARKED: usize = 4;
+/// Paths that wait for a stream's owner; more wait before the door.
+const INBOX: usize = 4;
+
 /// The live streams of the agent. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Streams {
     state: Arc<Mutex<State>>,
     next: Arc<AtomicU64>,
     gauge: Gauge,
+    parked: Gauge,
 }
 
 #[derive(Default)]
 struct State {
     live: HashMap<u64, Live>,
+    owners: HashMap<(SessionId, StreamId), mpsc::Sender<Arrival>>,
     /// The highest attach number of each stream, kept as long as its session may have streams.
     attached: HashMap<SessionId, HashMap<StreamId, u64>>,
 }
@@ -46,9 +60,13 @@ struct Live {
     stream: StreamId,
     issued_s: i64,
     stop: watch::Sender<Option<Stop>>,
+    /// A path of a stream that has an owner already, until the owner takes it.
+    is_further: bool,
+    /// Since when, in the order of numbers, it waits for its viewer.
+    parked: Option<u64>,
 }
 
-/// A live stream's entry; dropping it takes the stream off the list.
+/// A live stream's entry, or that of a path on its way to one; dropping it takes it off the list.
 pub(crate) struct Ticket {
     number: u64,
     streams: Streams,
@@ -57,64 +75,164 @@ pub(crate) struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.streams.lock().live.remove(&self.number);
+        let live = self.streams.lock().live.remove(&self.number);
+        if live.is_some_and(|live| live.parked.is_some()) {
+            self.streams.parked.dec();
+        }
         self.streams.gauge.dec();
     }
 }
 
-/// More streams of one session are forgotten from the lowest attach number on; a viewer makes one per page.
-const MAX_ATTACHED: usize = 256;
+/// Whether a stream has an owner.
+pub(super) enum Place {
+    Taken(mpsc::Sender<Arrival>),
+    /// None had, and now the asker is it.
+    Free(Inbox),
+}
+
+/// Where the later paths of an owner's stream arrive; dropping it makes room for another owner.
+pub(super) struct Inbox {
+    streams: Streams,
+    /// None once the place is given up.
+    key: Option<(SessionId, StreamId)>,
+    arrivals: mpsc::Receiver<Arrival>,
+}
+
+impl Inbox {
+    /// The next path. Safe to drop.
+    pub(super) async fn next(&mut self) -> Arrival {
+        match self.arrivals.recv().await {
+            Some(arrival) => arrival,
+            // The list holds the other end until this one is dropped.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives the stream up. Of the paths that came too late the latest is given back, for an owner to be; earlier ones could only be superseded by it.
+    pub(super) async fn close(mut self) -> Option<Arrival> {
+        self.give_up();
+        self.arrivals.close();
+        let mut latest: Option<Arrival> = None;
+        while let Some(arrival) = self.arrivals.recv().await {
+            if latest.as_ref().is_none_or(|other| other.attach.number < arrival.attach.number) {
+                latest = Some(arrival);
+            }
+        }
+        latest
+    }
+
+    fn give_up(&mut self) {
+        // Once: afterwards the place may be another's.
+        if let Some(key) = self.key.take() {
+            self.streams.lock().owners.remove(&key);
+        }
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
 
 impl Streams {
     pub(crate) fn new(metrics: &Metrics) -> Self {
-        Self { state: Arc::default(), next: Arc::default(), gauge: metrics.streams.clone() }
+        Self {
+            state: Arc::default(),
+            next: Arc::default(),
+            gauge: metrics.streams.clone(),
+            parked: metrics.parked.clone(),
+        }
     }
 
-    /// Puts a stream on the list, if there is room.
+    /// Puts a path on the list, if there is room.
     pub(crate) fn admit(&self, grant: &Grant, at_most: usize) -> Result<Ticket, Refusal> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (stop, told) = watch::channel(None);
         let mut state = self.lock();
-        if state.live.len() >= at_most {
+        let is_further = state.owners.contains_key(&(grant.sub, grant.stream));
+        // As many again may be on their way back at once.
+        if state.live.values().filter(|live| live.is_further == is_further).count() >= at_most {
             return Err(Refusal::Busy);
         }
-        let live = Live { session: grant.sub, stream: grant.stream, issued_s: grant.iat, stop };
+        let live = Live {
+            session: grant.sub,
+            stream: grant.stream,
+            issued_s: grant.iat,
+            stop,
+            is_further,
+            parked: None,
+        };
         state.live.insert(number, live);
         drop(state);
         self.gauge.inc();
         Ok(Ticket { number, streams: self.clone(), stop: told })
     }
 
+    /// Who owns a stream: whoever asks first, until its inbox closes.
+    pub(super) fn place(&self, session: SessionId, stream: StreamId) -> Place {
+        let mut state = self.lock();
+        let key = (session, stream);
+        if let Some(owner) = state.owners.get(&key) {
+            return Place::Taken(owner.clone());
+        }
+        let (owner, arrivals) = mpsc::channel(INBOX);
+        state.owners.insert(key, owner);
+        drop(state);
+        Place::Free(Inbox { streams: self.clone(), key: Some(key), arrivals })
+    }
+
     /// The highest attach number that a stream had.
-    pub(crate) fn highest_attach(&self, session: SessionId, stream: StreamId) -> Option<u64> {
+    pub(super) fn highest_attach(&self, session: SessionId, stream: StreamId) -> Option<u64> {
         self.lock().attached.get(&session)?.get(&stream).copied()
     }
 
-    /// Notes an attach, unless a higher one came first; older paths of the stream are told to stop.
-    pub(crate) fn attach(&self, ticket: &Ticket, session: SessionId, stream: StreamId, attach: u64) -> bool {
+    /// Notes an accepted attach: its path's place on the list is the stream's from here on.
+    pub(super) fn note_attach(&self, ticket: &Ticket, attach: u64) {
         let mut state = self.lock();
-        let attached = state.attached.entry(session).or_default();
-        if attached.get(&stream).is_some_and(|highest| *highest >= attach) {
-            return false;
+        let State { live, attached, .. } = &mut *state;
+        let Some(live) = live.get_mut(&ticket.number) else { return };
+        live.is_further = false;
+        // Of a session that has ended nothing is kept.
+        if live.stop.borrow().is_some() {
+            return;
         }
-        attached.insert(stream, attach);
+        let attached = attached.entry(live.session).or_default();
+        attached.insert(live.stream, attach);
         if attached.len() > MAX_ATTACHED
-            && let Some(oldest) = attached.iter().filter(|(id, _)| **id != stream).min_by_key(|(id, _)| **id)
+            && let Some(oldest) =
+                attached.iter().filter(|(id, _)| **id != live.stream).min_by_key(|(id, _)| **id)
         {
             let oldest = *oldest.0;
             attached.remove(&oldest);
         }
-        for (number, live) in &state.live {
-            if live.stream == stream && *number != ticket.number {
-                live.stop.send_replace(Some(Stop::Superseded));
-            }
-        }
-        true
     }
 
+    /// Notes that a stream waits for its viewer.
+    pub(super) fn park(&self, ticket: &Ticket) {
+        let since = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.lock();
+        let Some(live) = state.live.get_mut(&ticket.number) else { return };
+        if live.parked.replace(since).is_none() {
+            self.parked.inc();
+        }
+        let session = live.session;
+        let parked = || {
+            let of_session = state.live.values().filter(|live| live.session == session);
+            of_session.filter(|live| live.parked.is_some() && live.stop.borrow().is_none())
+        };
+        if parked().count() > MAX_PARKED
+            && let Some(oldest) = parked().min_by_key(|live| live.parked)
+        {
+            oldest.stop.send_replace(Some(Stop::Superseded));
+        }
+    }
+
+    /// Viewers of a session.
     pub(crate) fn count(&self, session: SessionId) -> u32 {
         let state = self.lock();
-        u32::try_from(state.live.values().filter(|live| live.session == session).count()).unwrap_or(u32::MAX)
+        let viewers = state.live.values().filter(|live| live.session == session && live.parked.is_none());
+        u32::try_from(viewers.count()).unwrap_or(u32::MAX)
     }
 
     /// The session is over: its streams are told why.

@@ -10,6 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Sink, StreamExt, stream::SplitSink, stream::SplitStream};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
@@ -21,6 +23,9 @@ use tokio_tungstenite::{
         protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
+
+/// An upgraded connection of a proxy's.
+pub(crate) type Socket = TokioIo<Upgraded>;
 
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 

@@ -234,6 +234,7 @@ async fn start_agent(folder: &Path, control: &Control, make: &Arc<Make>) -> (Age
         engine_wait_s: 5,
         display_wait_s: 60,
         attach_wait_s: 5,
+        resume_window_s: 60,
         max_streams: 16,
         window_bytes: 1 << 20,
     };

@@ -31,7 +31,7 @@ use crate::{
     bootstrap::{self, BootstrapError},
     metrics::Metrics,
     state::{App, AppState, TrustedRange},
-    store::{Store, StoreError},
+    store::{Database, Store, StoreError},
     tasks,
 };
 
@@ -82,7 +82,7 @@ impl Web {
     /// As [`WebError`] says; nothing keeps running then but what `tasks` stops.
     pub async fn start(
         mut settings: WebSettings,
-        database: tokio_postgres::Config,
+        database: impl Into<Database>,
         clock: Clock,
         tasks: Tasks,
         health: Health,
@@ -127,7 +127,7 @@ impl Web {
             trusted,
             deployment,
             passwords: Passwords::new(HASHES_AT_ONCE)?,
-            bus: Bus::start(store.config().clone(), &tasks),
+            bus: Bus::start(store.database().clone(), &tasks),
             store,
             clock,
             tasks: tasks.clone(),

@@ -4,6 +4,7 @@
 //! call is one statement, prepared when its connection was opened, without BEGIN and COMMIT of its own and without a ping on
 //! checkout: one round trip (docs/decisions/0001-database-client.md).
 
+mod database;
 pub mod keys;
 pub mod logins;
 mod migrate;
@@ -14,5 +15,6 @@ pub mod users;
 pub mod workspaces;
 pub mod zones;
 
+pub use database::{Database, DatabaseUrlError, TlsFault};
 pub use migrate::{MIGRATIONS_KEY, migrate};
 pub use pool::{Store, StoreError};

@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use meridian_agent as agent;
 use meridian_balancer as balancer;
-use meridian_control::{Web, store::Store};
+use meridian_control::{
+    Web,
+    store::{Database, Store},
+};
 use meridian_proxy as proxy;
 use meridian_runtime::{Clock, Health, Tasks, role_span};
 use meridian_settings::{AgentSettings, BalanceSettings, ProxySettings, WebSettings, read_file};
@@ -38,7 +41,7 @@ async fn until_stopped(tasks: Tasks) -> Result<(), Failure> {
 }
 
 /// The database that a Web App node's settings name.
-pub fn database(settings: &WebSettings) -> Result<tokio_postgres::Config, Failure> {
+pub fn database(settings: &WebSettings) -> Result<Database, Failure> {
     let text = match (&settings.database_url, &settings.database_url_file) {
         (Some(url), None) => url.clone(),
         (None, Some(file)) => std::fs::read_to_string(file)
@@ -55,12 +58,8 @@ pub fn database(settings: &WebSettings) -> Result<tokio_postgres::Config, Failur
     parse_database(text.trim())
 }
 
-pub fn parse_database(text: &str) -> Result<tokio_postgres::Config, Failure> {
-    // The text may hold a password, so the parser's words are not shown.
-    text.parse().map_err(|_| {
-        Failure::new("the database URL cannot be read")
-            .hint("It looks like postgresql://USER:PASSWORD@HOST:5432/DATABASE, or like host=/run/postgresql user=…")
-    })
+pub fn parse_database(text: &str) -> Result<Database, Failure> {
+    Database::parse(text).map_err(|error| Failure::new(error.to_string()).hint(error.hint()))
 }
 
 pub async fn run_web(config: PathBuf) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ mod welcome;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
+use meridian_control::store::Database;
 use meridian_embedded::EmbeddedPostgres;
 use meridian_front::FrontSettings;
 use meridian_runtime::{Tasks, role_span};
@@ -77,7 +78,7 @@ pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
         None => {
             let embedded = EmbeddedPostgres::start(data.path(), &keeper).await?;
             let (config, url) = (embedded.config(), embedded.url());
-            (Some(embedded), config, url)
+            (Some(embedded), config.into(), url)
         }
     };
     let outcome = tokio::select! {
@@ -98,7 +99,7 @@ pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
 async fn serve(
     arguments: &UpArguments,
     data: &DataDirectory,
-    database: &tokio_postgres::Config,
+    database: &Database,
     database_url: &str,
     tasks: &Tasks,
 ) -> Result<(), Failure> {

@@ -132,6 +132,15 @@ impl From<StoreError> for ApiError {
             StoreError::Unavailable(_) => {
                 unavailable("database_unavailable", "Meridian's database cannot be reached").cause(error)
             }
+            StoreError::Tls { fault, .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "database_tls",
+                format!("Meridian's database cannot be reached over TLS: {}", fault.words()),
+            )
+            .hop(Hop::Database)
+            .hint(format!("Running sessions are not affected. For an administrator: {}", fault.hint()))
+            .retry_after(10)
+            .cause(error),
             StoreError::Timeout => {
                 unavailable("database_slow", "Meridian's database did not answer in time").cause(error)
             }

@@ -9,7 +9,9 @@ use futures_util::{StreamExt, stream};
 use meridian_ids::{NodeId, SessionId};
 use meridian_runtime::{Backoff, Tasks};
 use tokio::sync::broadcast;
-use tokio_postgres::{AsyncMessage, Config, NoTls};
+use tokio_postgres::AsyncMessage;
+
+use crate::store::{Database, StoreError};
 
 /// How long a watcher waits at most before it looks by itself.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -32,13 +34,13 @@ pub struct Bus {
 impl Bus {
     /// Starts listening, and goes on until the tasks stop.
     #[must_use]
-    pub fn start(config: Config, tasks: &Tasks) -> Self {
+    pub fn start(database: Database, tasks: &Tasks) -> Self {
         let (sender, _) = broadcast::channel(BACKLOG);
         let bus = Self { sender: sender.clone() };
         tasks.spawn_until_stop("database news", async move {
             let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
             loop {
-                match listen(&config, &sender, &mut backoff).await {
+                match listen(&database, &sender, &mut backoff).await {
                     Ok(()) => tracing::debug!("the connection for news was closed"),
                     Err(error) => tracing::debug!(%error, "the connection for news was lost"),
                 }
@@ -70,11 +72,11 @@ pub async fn next_look(news: &mut broadcast::Receiver<Changed>, concerns: impl F
 }
 
 async fn listen(
-    config: &Config,
+    database: &Database,
     sender: &broadcast::Sender<Changed>,
     backoff: &mut Backoff,
-) -> Result<(), tokio_postgres::Error> {
-    let (client, mut connection) = config.connect(NoTls).await?;
+) -> Result<(), StoreError> {
+    let (client, mut connection) = database.connect().await?;
     let mut messages = Box::pin(stream::poll_fn(move |context| connection.poll_message(context)));
     let listening = client.batch_execute("LISTEN meridian");
     tokio::pin!(listening);
@@ -94,7 +96,7 @@ async fn listen(
                     }
                 }
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(error),
+                Some(Err(error)) => return Err(error.into()),
                 None => return Ok(()),
             }
         }

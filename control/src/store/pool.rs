@@ -9,15 +9,19 @@ use meridian_runtime::{Clock, Tasks};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{
-    Config, NoTls, Row, Statement,
+    Row, Statement,
     types::{Json, ToSql},
 };
+
+use super::database::{Database, TlsFault};
 
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("the database cannot be reached")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the database cannot be reached over TLS: {}. {}", .fault.words(), .fault.hint())]
+    Tls { fault: TlsFault, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("the database did not answer in time")]
     Timeout,
     #[error("a text has a character that the database cannot store")]
@@ -46,12 +50,17 @@ impl From<tokio_postgres::Error> for StoreError {
             {
                 Self::Text(error)
             }
-            // Shutting down, starting up, out of connections or disk: not the statement's fault.
-            Some(code) if ["57P", "53", "08"].iter().any(|class| code.code().starts_with(class)) => {
+            // Shutting down, starting up, out of connections or disk, or nobody whom it lets in: not the statement's fault.
+            Some(code)
+                if ["57P", "53", "08", "28", "3D"].iter().any(|class| code.code().starts_with(class)) =>
+            {
                 Self::Unavailable(Box::new(error))
             }
             Some(_) => Self::Query(error),
-            None => Self::Unavailable(Box::new(error)),
+            None => match TlsFault::of(&error) {
+                Some(fault) => Self::Tls { fault, source: Box::new(error) },
+                None => Self::Unavailable(Box::new(error)),
+            },
         }
     }
 }
@@ -60,10 +69,14 @@ impl From<PoolError> for StoreError {
     fn from(error: PoolError) -> Self {
         match error {
             PoolError::Timeout(_) => Self::Timeout,
-            PoolError::Backend(_)
-            | PoolError::Closed
-            | PoolError::NoRuntimeSpecified
-            | PoolError::PostCreateHook(_) => Self::Unavailable(Box::new(error)),
+            // A connection could not be made, whatever the database says about it.
+            PoolError::Backend(error) => match TlsFault::of(&error) {
+                Some(fault) => Self::Tls { fault, source: Box::new(error) },
+                None => Self::Unavailable(Box::new(error)),
+            },
+            PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
+                Self::Unavailable(Box::new(error))
+            }
         }
     }
 }
@@ -77,6 +90,7 @@ impl StoreError {
                 error.as_db_error().and_then(|error| error.constraint()) == Some(constraint)
             }
             Self::Unavailable(_)
+            | Self::Tls { .. }
             | Self::Timeout
             | Self::Text(_)
             | Self::Shape(_)
@@ -99,7 +113,7 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
-    config: Config,
+    database: Database,
     wait: Duration,
 }
 
@@ -108,17 +122,23 @@ impl Store {
     ///
     /// # Errors
     /// When the pool's own settings do not fit together.
-    pub fn new(mut config: Config, connections: usize, wait: Duration) -> Result<Self, StoreError> {
+    pub fn new(
+        database: impl Into<Database>,
+        connections: usize,
+        wait: Duration,
+    ) -> Result<Self, StoreError> {
+        let mut database: Database = database.into();
         let limit_ms = wait.as_millis();
+        let config = &mut database.config;
         config.connect_timeout(wait);
         // A host that vanished is noticed on connections that only listen, too.
         config.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE).keepalives_retries(3);
         config.tcp_user_timeout(KEEPALIVE * 3);
         config.application_name("meridian-web");
-        let plain = config.clone();
-        config.options(format!("-c statement_timeout={limit_ms} -c lock_timeout={limit_ms}"));
-        let manager =
-            Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let mut pooled = config.clone();
+        pooled.options(format!("-c statement_timeout={limit_ms} -c lock_timeout={limit_ms}"));
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(pooled, database.tls.clone(), recycling);
         let pool = Pool::builder(manager)
             .max_size(connections)
             .runtime(Runtime::Tokio1)
@@ -133,7 +153,7 @@ impl Store {
             }))
             .build()
             .map_err(|error| StoreError::Unavailable(Box::new(error)))?;
-        Ok(Self { pool, config: plain, wait })
+        Ok(Self { pool, database, wait })
     }
 
     /// Waits for the database and brings it up to date.
@@ -141,7 +161,7 @@ impl Store {
     /// # Errors
     /// As [`super::migrate`], or when it cannot be reached.
     pub async fn prepare(&self, tasks: &Tasks) -> Result<(), StoreError> {
-        let (mut client, connection) = self.config.connect(NoTls).await?;
+        let (mut client, connection) = self.database.connect().await?;
         let connection = tasks.spawn("migration connection", async move { drop(connection.await) });
         let outcome = super::migrate(&mut client).await;
         drop(client);
@@ -149,9 +169,9 @@ impl Store {
         outcome
     }
 
-    /// A connection of its own outside the pool, for LISTEN.
-    pub(crate) fn config(&self) -> &Config {
-        &self.config
+    /// For connections outside the pool: LISTEN.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
     }
 
     /// Runs one prepared statement that answers one JSON document.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use meridian_control::{
     Web,
-    store::{MIGRATIONS_KEY, Store},
+    store::{Database, MIGRATIONS_KEY, Store},
 };
 use meridian_harness::TestDatabase;
 use meridian_identity::NodeKey;
@@ -21,7 +21,6 @@ use meridian_wire::{
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio_postgres::Config;
 
 pub const PASSWORD: &str = "a long enough password";
 
@@ -41,7 +40,11 @@ impl Site {
     }
 
     /// On a database reached through `config`: a proxy in front of it, perhaps.
-    pub async fn start_on(database: TestDatabase, config: Config, folder: TempDir) -> Result<Self> {
+    pub async fn start_on(
+        database: TestDatabase,
+        config: impl Into<Database>,
+        folder: TempDir,
+    ) -> Result<Self> {
         meridian_identity::install_crypto_provider();
         let password_file = folder.path().join("password");
         std::fs::write(&password_file, PASSWORD)?;

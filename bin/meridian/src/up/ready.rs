@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use meridian_control::store::Store;
+use meridian_control::store::{Database, Store};
 use meridian_model::NodeRole;
 use meridian_runtime::Tasks;
 use tokio::time::Instant;
@@ -19,7 +19,7 @@ pub struct Before(HashMap<String, Option<String>>);
 
 impl Before {
     /// To be called while no node runs. A database that is new knows none.
-    pub async fn look(database: &tokio_postgres::Config) -> Self {
+    pub async fn look(database: &Database) -> Self {
         let nodes = match Store::new(database.clone(), 1, ANSWER_LIMIT) {
             Ok(store) => store.list_nodes().await.unwrap_or_default(),
             Err(_) => Vec::new(),
@@ -30,7 +30,7 @@ impl Before {
 
 /// Returns when all nodes of the layout were heard of, or after the limit with a warning: people can sign in all the same.
 pub async fn wait(
-    database: &tokio_postgres::Config,
+    database: &Database,
     before: &Before,
     layout: &Layout,
     tasks: &Tasks,

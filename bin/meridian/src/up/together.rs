@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use meridian_control::Web;
+use meridian_control::{Web, store::Database};
 use meridian_runtime::{Clock, Health, Tasks, role_span};
 use tracing::Instrument;
 
@@ -12,7 +12,7 @@ use crate::exit::Failure;
 /// Starts all; gives each zone's stream entries.
 pub async fn start(
     layout: &Layout,
-    database: &tokio_postgres::Config,
+    database: &Database,
     tasks: &Tasks,
 ) -> Result<Vec<Vec<SocketAddr>>, Failure> {
     let clock = Clock::system;

@@ -1,5 +1,6 @@
 //! An agent with a simulated engine, a control plane of a few pages, and a proxy that is nothing but its certificate.
 
+pub(crate) mod stand_in;
 #[expect(dead_code, reason = "written for all nodes; an agent's tests use their part")]
 #[path = "../../../../shared/node/tests/support/mod.rs"]
 pub(crate) mod support;
@@ -33,6 +34,9 @@ pub(crate) type Socket = WebSocketStream<TlsStream<TcpStream>>;
 pub(crate) type Make =
     Box<dyn Fn(Owner, &AgentSettings) -> Result<Arc<dyn Engine>, AgentError> + Send + Sync>;
 
+/// Settings that a test wants otherwise.
+pub(crate) type Adjust = fn(&mut AgentSettings);
+
 pub(crate) struct Bench {
     pub(crate) tasks: Tasks,
     pub(crate) control: Arc<Control>,
@@ -41,6 +45,7 @@ pub(crate) struct Bench {
     pub(crate) agent: Agent,
     agent_tasks: Tasks,
     make: Arc<Make>,
+    adjust: Adjust,
     pub(crate) proxy: NodeName,
     pub(crate) proxy_tls: NodeTls,
 }
@@ -51,6 +56,14 @@ impl Bench {
     }
 
     pub(crate) async fn with_control_clock(clock: Clock) -> Self {
+        Self::simulated(clock, |_| {}).await
+    }
+
+    pub(crate) async fn with_settings(adjust: Adjust) -> Self {
+        Self::simulated(Clock::system(), adjust).await
+    }
+
+    async fn simulated(clock: Clock, adjust: Adjust) -> Self {
         let tasks = Tasks::new();
         let daemon = Daemon::new(&[IMAGE], tasks.child());
         let simulated = daemon.clone();
@@ -59,25 +72,26 @@ impl Bench {
             let directory = &settings.run_directory;
             Ok(Arc::new(SimulatedEngine::new(simulated.clone(), owner, directory, total).unwrap()))
         });
-        Self::with(clock, tasks, daemon, make).await
+        Self::with(clock, tasks, daemon, make, adjust).await
     }
 
     /// Over another engine than the simulated one.
     pub(crate) async fn with_engine(make: Make) -> Self {
         let tasks = Tasks::new();
         let daemon = Daemon::new(&[], tasks.child());
-        Self::with(Clock::system(), tasks, daemon, make).await
+        Self::with(Clock::system(), tasks, daemon, make, |_| {}).await
     }
 
-    async fn with(clock: Clock, tasks: Tasks, daemon: Daemon, make: Make) -> Self {
+    async fn with(clock: Clock, tasks: Tasks, daemon: Daemon, make: Make, adjust: Adjust) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let control = Control::start(&tasks, clock).await;
         let make = Arc::new(make);
         std::fs::write(folder.path().join("token"), control.token(NodeRole::Agent)).unwrap();
         let proxy = NodeName { node: NodeId::generate(), role: NodeRole::Proxy, zone: Some(control.zone) };
         let proxy_tls = control.identity(proxy, &[]);
-        let (agent, agent_tasks) = start_agent(folder.path(), &control, &make).await;
-        let bench = Self { tasks, control, daemon, folder, agent, agent_tasks, make, proxy, proxy_tls };
+        let (agent, agent_tasks) = start_agent(folder.path(), &control, &make, adjust).await;
+        let bench =
+            Self { tasks, control, daemon, folder, agent, agent_tasks, make, adjust, proxy, proxy_tls };
         bench.heard().await;
         bench
     }
@@ -91,7 +105,7 @@ impl Bench {
     pub(crate) async fn restart(&mut self) {
         self.stop_agent().await;
         let folder = self.folder.path().to_owned();
-        (self.agent, self.agent_tasks) = start_agent(&folder, &self.control, &self.make).await;
+        (self.agent, self.agent_tasks) = start_agent(&folder, &self.control, &self.make, self.adjust).await;
     }
 
     pub(crate) async fn stop_agent(&self) {
@@ -212,8 +226,8 @@ fn protocol<B>(response: &Response<B>) -> Option<&str> {
     response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok())
 }
 
-async fn start_agent(folder: &Path, control: &Control, make: &Arc<Make>) -> (Agent, Tasks) {
-    let settings = AgentSettings {
+async fn start_agent(folder: &Path, control: &Control, make: &Arc<Make>, adjust: Adjust) -> (Agent, Tasks) {
+    let mut settings = AgentSettings {
         node: NodeSection {
             name: "agent-1".into(),
             data: folder.join("data"),
@@ -238,6 +252,7 @@ async fn start_agent(folder: &Path, control: &Control, make: &Arc<Make>) -> (Age
         max_streams: 16,
         window_bytes: 1 << 20,
     };
+    adjust(&mut settings);
     let (tasks, make) = (Tasks::new(), Arc::clone(make));
     let make: MakeEngine = Box::new(move |owner, settings| make(owner, settings));
     let agent = start_with(settings, Clock::system(), tasks.clone(), Health::default(), make).await.unwrap();

@@ -12,7 +12,7 @@ use meridian_ids::StreamId;
 use meridian_stream::{
     Attach, Channel, Code, Frame, Piece, RecordReader, Verdict, ViewerKey, attach_text, record_header,
 };
-use tokio::time::timeout;
+use tokio::{io::AsyncWriteExt, time::timeout};
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 
 use super::{LIMIT, Socket};
@@ -94,9 +94,11 @@ pub(crate) enum Heard {
 
 /// A `meridian.v1` viewer.
 pub(crate) struct Viewer {
-    socket: Socket,
+    pub(crate) socket: Socket,
+    /// All that it ever wrote, and how much of that it sent.
+    written: Vec<u8>,
     sent: u64,
-    received: u64,
+    pub(crate) received: u64,
     records: RecordReader,
     heard: VecDeque<Heard>,
     display: VecDeque<u8>,
@@ -121,8 +123,8 @@ impl PageKey {
         meridian_ticket::p256_thumbprint(&self.point)
     }
 
-    fn sign(&self, nonce: &[u8; 32], stream: StreamId, number: u64) -> ViewerKey {
-        let text = attach_text(nonce, stream, number, 0);
+    fn sign(&self, nonce: &[u8; 32], stream: StreamId, number: u64, received: u64) -> ViewerKey {
+        let text = attach_text(nonce, stream, number, received);
         let signature = self.key.sign(&SystemRandom::new(), &text).unwrap();
         ViewerKey { point: self.point, signature: signature.as_ref().try_into().unwrap() }
     }
@@ -137,25 +139,63 @@ impl Viewer {
     ) -> Result<(Self, Verdict), Code> {
         let mut viewer = Self {
             socket,
+            written: Vec::new(),
             sent: 0,
             received: 0,
             records: RecordReader::default(),
             heard: VecDeque::new(),
             display: VecDeque::new(),
         };
-        let Frame::Challenge { nonce, stream } = viewer.next_frame().await.unwrap() else {
+        let verdict = viewer.introduce(number, key).await?;
+        Ok((viewer, verdict))
+    }
+
+    /// Goes on over another path; the verdict, or why not. What the agent lacks is sent again.
+    pub(crate) async fn reattach(
+        &mut self,
+        socket: Socket,
+        number: u64,
+        key: &PageKey,
+    ) -> Result<Verdict, Code> {
+        self.socket = socket;
+        self.introduce(number, Some(key)).await
+    }
+
+    /// Answers the challenge on the present path.
+    pub(crate) async fn introduce(&mut self, number: u64, key: Option<&PageKey>) -> Result<Verdict, Code> {
+        let Frame::Challenge { nonce, stream } = self.next_frame().await.unwrap() else {
             panic!("no challenge");
         };
-        let key = key.map(|key| key.sign(&nonce, stream, number));
-        viewer.send_frame(Frame::Attach(Attach { number, received: 0, key })).await;
-        let answer = viewer.next_frame().await.unwrap();
-        if let Frame::Refused { code, .. } = answer {
-            return Err(code);
+        let received = self.received;
+        let key = key.map(|key| key.sign(&nonce, stream, number, received));
+        self.send_frame(Frame::Attach(Attach { number, received, key })).await;
+        match self.next_frame().await.unwrap() {
+            Frame::Refused { code, .. } => Err(code),
+            Frame::Attached { verdict: Verdict::Resumed, received, .. } => {
+                assert!(received <= self.sent);
+                self.sent = received;
+                self.send_frame(Frame::Ack { received: self.received }).await;
+                self.send_written().await;
+                Ok(Verdict::Resumed)
+            }
+            Frame::Attached { verdict, .. } => {
+                self.written.clear();
+                self.heard.clear();
+                self.display.clear();
+                (self.sent, self.received, self.records) = (0, 0, RecordReader::default());
+                Ok(verdict)
+            }
+            other => panic!("neither attached nor refused: {other:?}"),
         }
-        let Frame::Attached { verdict, .. } = answer else {
-            panic!("neither attached nor refused: {answer:?}");
-        };
-        Ok((viewer, verdict))
+    }
+
+    /// Breaks the path in the middle of a message of its own.
+    pub(crate) async fn cut(&mut self) {
+        // The head of a masked frame of 64 KiB, and a little of it.
+        let torn = [0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4, 5, 6];
+        let _ = self.socket.get_mut().write_all(&torn).await;
+        let _ = self.socket.get_mut().flush().await;
+        let _ = self.socket.get_mut().get_mut().0.shutdown().await;
     }
 
     pub(crate) async fn send_frame(&mut self, frame: Frame) {
@@ -163,13 +203,24 @@ impl Viewer {
     }
 
     pub(crate) async fn send(&mut self, channel: Channel, payload: &[u8]) {
-        let mut bytes = record_header(channel, payload.len()).unwrap().to_vec();
-        bytes.extend_from_slice(payload);
-        for piece in bytes.chunks(60_000) {
+        self.write(channel, payload);
+        self.send_written().await;
+    }
+
+    /// Writes without sending: what a page does while its path is broken.
+    pub(crate) fn write(&mut self, channel: Channel, payload: &[u8]) {
+        self.written.extend(record_header(channel, payload.len()).unwrap());
+        self.written.extend_from_slice(payload);
+    }
+
+    async fn send_written(&mut self) {
+        let rest = self.written.split_off(usize::try_from(self.sent).unwrap());
+        for piece in rest.chunks(60_000) {
             let frame = Frame::Data { offset: self.sent, bytes: Bytes::copy_from_slice(piece) };
             self.sent += piece.len() as u64;
             self.send_frame(frame).await;
         }
+        self.written.extend(rest);
     }
 
     async fn next_frame(&mut self) -> Option<Frame> {
@@ -193,9 +244,9 @@ impl Viewer {
                 Some(Frame::Ack { received }) => assert!(received <= self.sent),
                 Some(Frame::Ping { token }) => self.send_frame(Frame::Pong { token }).await,
                 Some(Frame::Data { offset, bytes }) => {
-                    assert_eq!(offset, self.received);
-                    self.received += bytes.len() as u64;
-                    let mut rest = &bytes[..];
+                    let known = self.received.checked_sub(offset).expect("no gap");
+                    let mut rest = &bytes[usize::try_from(known).unwrap().min(bytes.len())..];
+                    self.received += rest.len() as u64;
                     while let Some(piece) = self.records.next(&mut rest).unwrap() {
                         self.heard.push_back(match piece {
                             Piece::Display(bytes) => Heard::Display(bytes.to_vec()),
@@ -247,5 +298,21 @@ impl Viewer {
 
     pub(crate) async fn closed(&mut self) {
         while self.hear().await != Heard::Closed {}
+    }
+}
+
+/// The NOTICE that a path ends with, whatever data is still on it.
+pub(crate) async fn last_notice(socket: &mut Socket) -> Option<Code> {
+    let mut notice = None;
+    loop {
+        match timeout(LIMIT, socket.next()).await.unwrap() {
+            Some(Ok(Message::Binary(bytes))) => {
+                if let Ok(Frame::Notice { code, .. }) = Frame::decode(bytes) {
+                    notice = Some(code);
+                }
+            }
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return notice,
+            Some(Ok(_)) => {}
+        }
     }
 }

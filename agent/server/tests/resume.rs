@@ -1,0 +1,359 @@
+//! Streams that outlive their paths, over real sockets.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+#[expect(dead_code, reason = "the agent's other tests use the rest")]
+mod bench;
+
+use std::time::Duration;
+
+use bench::{
+    Bench, Socket,
+    stand_in::{StandIn, flood_bytes},
+    viewer::{Heard, PageKey, Viewer, key_event, last_notice},
+    wait_for,
+};
+use jiff::Timestamp;
+use meridian_ids::{GrantId, SessionId};
+use meridian_model::{Policy, Transport};
+use meridian_stream::{Channel, Code, Frame, Verdict};
+use meridian_ticket::Grant;
+use meridian_wire::Revocation;
+
+/// One page with a stream of one session.
+struct Page {
+    bench: Bench,
+    session: SessionId,
+    key: PageKey,
+    grant: Grant,
+    display: StandIn,
+}
+
+impl Page {
+    async fn new(flood: usize) -> Self {
+        Self::on(Bench::new().await, flood).await
+    }
+
+    async fn on(bench: Bench, flood: usize) -> Self {
+        let (session, key) = (bench.running().await, PageKey::new());
+        let display = StandIn::start(&bench.leaf(session), &bench.tasks, flood);
+        let grant = Grant { jkt: key.thumbprint(), ..bench.grant(session, Transport::MeridianV1) };
+        Self { bench, session, key, grant, display }
+    }
+
+    /// A new path of the stream.
+    async fn path(&self) -> Socket {
+        self.bench.open(&self.granted(|_| {})).await.unwrap()
+    }
+
+    fn granted(&self, change: impl FnOnce(&mut Grant)) -> Grant {
+        let mut grant = Grant { jti: GrantId::generate(), ..self.grant.clone() };
+        change(&mut grant);
+        grant
+    }
+
+    /// An attached viewer that has shaken hands with the display.
+    async fn viewer(&self) -> Viewer {
+        let (mut viewer, verdict) = Viewer::attach(self.path().await, 1, Some(&self.key)).await.unwrap();
+        assert_eq!(verdict, Verdict::New);
+        viewer.shake_hands().await;
+        viewer
+    }
+
+    /// A stream whose path has broken.
+    async fn parked(&self) -> Viewer {
+        let mut viewer = self.viewer().await;
+        viewer.cut().await;
+        self.await_parked().await;
+        viewer
+    }
+
+    /// Waits until the agent has noticed that the path is broken.
+    async fn await_parked(&self) {
+        wait_for("no viewer", || self.bench.control.observed(self.session).filter(|seen| seen.streams == 0))
+            .await;
+    }
+
+    async fn await_display(&self, viewers: usize) {
+        wait_for("the display's viewers", || (self.display.open() == viewers).then_some(())).await;
+    }
+}
+
+fn pointer_event(at: u16) -> [u8; 6] {
+    let [high, low] = at.to_be_bytes();
+    [5, 0, high, low, 0, 7]
+}
+
+#[tokio::test]
+async fn a_path_that_is_cut_twenty_times_loses_and_repeats_nothing() {
+    const FLOOD: usize = 3_000_000;
+    let page = Page::new(FLOOD).await;
+    let mut viewer = page.viewer().await;
+    let (mut found, mut said) = (Vec::new(), Vec::new());
+    let mut say = |viewer: &mut Viewer, at: u16| {
+        viewer.write(Channel::Display, &pointer_event(at));
+        said.extend(pointer_event(at));
+    };
+    for round in 0..20_u16 {
+        say(&mut viewer, round * 3);
+        viewer.send(Channel::Control, b"{}").await;
+        found.extend(viewer.read(1 + usize::from(round) * 7919 % 100_000).await);
+        say(&mut viewer, round * 3 + 1);
+        viewer.cut().await;
+        say(&mut viewer, round * 3 + 2);
+        let verdict = viewer.reattach(page.path().await, u64::from(round) + 2, &page.key).await;
+        assert_eq!(verdict, Ok(Verdict::Resumed), "round {round}");
+    }
+    let rest = FLOOD - found.len();
+    found.extend(viewer.read(rest).await);
+    assert!(found == flood_bytes(0, FLOOD), "what came is what the display sent");
+    wait_for("the last word", || (page.display.heard().len() >= said.len()).then_some(())).await;
+    assert_eq!(page.display.heard(), said);
+    assert_eq!(page.display.opened(), 1, "one handshake");
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn a_held_key_is_released_at_once_when_the_path_breaks_and_the_display_stays() {
+    let page = Page::new(0).await;
+    let mut viewer = page.viewer().await;
+    viewer.send(Channel::Display, &key_event(true)).await;
+    wait_for("the key", || (page.display.heard() == key_event(true)).then_some(())).await;
+    viewer.cut().await;
+    let released = [key_event(true), key_event(false)].concat();
+    wait_for("its release", || (page.display.heard() == released).then_some(())).await;
+    assert_eq!(page.display.open(), 1);
+    assert_eq!(viewer.reattach(page.path().await, 2, &page.key).await, Ok(Verdict::Resumed));
+    viewer.send(Channel::Display, &pointer_event(9)).await;
+    wait_for("the pointer", || page.display.heard().ends_with(&pointer_event(9)).then_some(())).await;
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn a_held_key_is_released_when_nothing_is_heard_and_the_path_stays() {
+    let page = Page::new(0).await;
+    let mut viewer = page.viewer().await;
+    viewer.send(Channel::Display, &key_event(true)).await;
+    // Reads nothing, so it answers no PING.
+    let released = [key_event(true), key_event(false)].concat();
+    wait_for("its release", || (page.display.heard() == released).then_some(())).await;
+    viewer.send_frame(Frame::Ping { token: 3 }).await;
+    while viewer.hear().await != Heard::Frame(Frame::Pong { token: 3 }) {}
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn a_path_that_lives_is_taken_over_with_its_keys_held_and_told_so() {
+    let page = Page::new(500_000).await;
+    let mut viewer = page.viewer().await;
+    let mut found = viewer.read(1000).await;
+    viewer.send(Channel::Display, &key_event(true)).await;
+    wait_for("the key", || (page.display.heard() == key_event(true)).then_some(())).await;
+    let mut old = std::mem::replace(&mut viewer.socket, page.path().await);
+    assert_eq!(viewer.introduce(2, Some(&page.key)).await, Ok(Verdict::Resumed));
+    assert_eq!(last_notice(&mut old).await, Some(Code::Superseded));
+    found.extend(viewer.read(499_000).await);
+    assert!(found == flood_bytes(0, 500_000));
+    assert_eq!(page.display.heard(), key_event(true), "still held");
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_was_waited_for_long_enough_restarts() {
+    let bench = Bench::with_settings(|settings| settings.resume_window_s = 1).await;
+    let page = Page::on(bench, 0).await;
+    let mut viewer = page.parked().await;
+    page.await_display(0).await;
+    assert_eq!(viewer.reattach(page.path().await, 2, &page.key).await, Ok(Verdict::Restarted));
+    viewer.shake_hands().await;
+    assert_eq!(page.display.opened(), 2);
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn an_attach_whose_number_does_not_rise_is_refused_live_or_parked() {
+    let page = Page::new(0).await;
+    let mut viewer = page.viewer().await;
+    let late = Viewer::attach(page.path().await, 1, Some(&page.key)).await;
+    assert_eq!(late.err(), Some(Code::Superseded));
+    viewer.cut().await;
+    page.await_parked().await;
+    let late = Viewer::attach(page.path().await, 1, Some(&page.key)).await;
+    assert_eq!(late.err(), Some(Code::Superseded));
+    assert_eq!(viewer.reattach(page.path().await, 2, &page.key).await, Ok(Verdict::Resumed));
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn another_key_takes_no_stream_that_waits() {
+    let page = Page::new(0).await;
+    let mut viewer = page.parked().await;
+    let other = PageKey::new();
+    let forged = Viewer::attach(page.path().await, 9, Some(&other)).await;
+    assert_eq!(forged.err(), Some(Code::Key), "a relay that saw the grant");
+    let grant = page.granted(|grant| grant.jkt = other.thumbprint());
+    let bound = Viewer::attach(page.bench.open(&grant).await.unwrap(), 9, Some(&other)).await;
+    assert_eq!(bound.err(), Some(Code::Key), "a grant for another key");
+    let grant = page.granted(|grant| grant.jkt = None);
+    let unbound = Viewer::attach(page.bench.open(&grant).await.unwrap(), 9, None).await;
+    assert_eq!(unbound.err(), Some(Code::Key), "a grant for none");
+    assert_eq!(viewer.reattach(page.path().await, 2, &page.key).await, Ok(Verdict::Resumed));
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn a_session_that_ends_takes_the_stream_that_waits_with_it() {
+    let page = Page::new(0).await;
+    let _viewer = page.parked().await;
+    page.bench.finish(page.session, 2);
+    page.await_display(0).await;
+    let (status, _) = page.bench.open(&page.granted(|_| {})).await.unwrap_err();
+    assert!([409, 410].contains(&status), "{status}");
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn a_revocation_cuts_a_stream_that_waits_unless_its_grant_is_younger() {
+    let page = Page::new(0).await;
+    let mut viewer = page.parked().await;
+    let cut = |seconds| Revocation {
+        session_id: page.session,
+        issued_before: Timestamp::from_second(page.grant.iat + seconds).unwrap(),
+    };
+    page.bench.control.revoke(cut(0));
+    let later = page.granted(|grant| grant.iat += 2);
+    let socket = page.bench.open(&later).await.unwrap();
+    assert_eq!(viewer.reattach(socket, 2, &page.key).await, Ok(Verdict::Resumed));
+    page.bench.control.revoke(cut(1));
+    viewer.send(Channel::Display, &pointer_event(1)).await;
+    wait_for("the pointer", || (page.display.heard() == pointer_event(1)).then_some(())).await;
+    viewer.cut().await;
+    page.await_parked().await;
+    assert_eq!(page.display.open(), 1, "the younger grant is the stream's");
+    page.bench.control.revoke(cut(3));
+    page.await_display(0).await;
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_stops_waits_for_nobody() {
+    let page = Page::new(0).await;
+    let _viewer = page.parked().await;
+    page.bench.stop_agent().await;
+    page.await_display(0).await;
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn a_stream_without_a_key_ends_with_its_path() {
+    let page = Page::new(0).await;
+    let grant = page.granted(|grant| grant.jkt = None);
+    let (mut viewer, _) = Viewer::attach(page.bench.open(&grant).await.unwrap(), 1, None).await.unwrap();
+    viewer.shake_hands().await;
+    viewer.cut().await;
+    page.await_display(0).await;
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn a_display_is_not_read_while_nobody_is_there() {
+    const FLOOD: usize = 16_000_000;
+    let page = Page::new(FLOOD).await;
+    let mut viewer = page.viewer().await;
+    let mut found = viewer.read(100_000).await;
+    viewer.cut().await;
+    page.await_parked().await;
+    let mut before = 0;
+    wait_for("a display that waits", || {
+        let flooded = page.display.flooded();
+        (std::mem::replace(&mut before, flooded) == flooded).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(page.display.flooded(), before);
+    // The window, one read, and what the sockets of this machine hold.
+    assert!(before < 100_000 + (1 << 20) + 2_000_000, "{before}");
+    assert_eq!(viewer.reattach(page.path().await, 2, &page.key).await, Ok(Verdict::Resumed));
+    found.extend(viewer.read(FLOOD - 100_000).await);
+    assert!(found == flood_bytes(0, FLOOD));
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn the_latest_text_that_was_copied_meanwhile_comes_with_the_next_path() {
+    let page = Page::new(0).await;
+    let mut viewer = page.parked().await;
+    for text in ["first", "second", "third"] {
+        page.bench.daemon.copy(page.session, text);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(viewer.reattach(page.path().await, 2, &page.key).await, Ok(Verdict::Resumed));
+    let text = r#"{"type":"text","text":"third"}"#;
+    assert_eq!(viewer.hear().await, Heard::Record(Channel::Clipboard, text.into()));
+    viewer.send(Channel::Clipboard, br#"{"type":"text","text":"back"}"#).await;
+    wait_for("the text", || (page.bench.daemon.texts(page.session) == ["back"]).then_some(())).await;
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn the_policy_of_the_later_grant_counts() {
+    let page = Page::new(0).await;
+    let mut viewer = page.parked().await;
+    let policy = Policy { input: false, clipboard_in: false, clipboard_out: false, resize: false };
+    let socket = page.bench.open(&page.granted(|grant| grant.policy = policy)).await.unwrap();
+    assert_eq!(viewer.reattach(socket, 2, &page.key).await, Ok(Verdict::Resumed));
+    viewer.send(Channel::Display, &key_event(true)).await;
+    viewer.send(Channel::Clipboard, br#"{"type":"text","text":"x"}"#).await;
+    assert_eq!(viewer.noticed().await, Code::ClipboardRefused);
+    assert!(page.display.heard().is_empty());
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn a_display_that_closed_meanwhile_is_opened_anew() {
+    let page = Page::new(0).await;
+    let mut viewer = page.parked().await;
+    page.display.hang_up();
+    page.await_display(0).await;
+    assert_eq!(viewer.reattach(page.path().await, 2, &page.key).await, Ok(Verdict::Restarted));
+    viewer.shake_hands().await;
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn a_viewer_that_broke_the_rules_does_not_resume() {
+    let page = Page::new(0).await;
+    let mut viewer = page.viewer().await;
+    viewer.send_frame(Frame::Ack { received: 1 << 40 }).await;
+    assert_eq!(viewer.noticed().await, Code::Protocol);
+    page.await_display(0).await;
+    assert_eq!(viewer.reattach(page.path().await, 2, &page.key).await, Ok(Verdict::Restarted));
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn streams_that_wait_do_not_lock_their_own_viewers_out() {
+    let bench = Bench::with_settings(|settings| settings.max_streams = 1).await;
+    let page = Page::on(bench, 0).await;
+    let mut viewer = page.parked().await;
+    let stranger = page.bench.grant(page.session, Transport::Binary);
+    let (status, _) = page.bench.open(&stranger).await.unwrap_err();
+    assert_eq!(status, 503, "the place is kept");
+    assert_eq!(viewer.reattach(page.path().await, 2, &page.key).await, Ok(Verdict::Resumed));
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn of_many_pages_that_were_left_the_latest_few_wait() {
+    let page = Page::new(0).await;
+    for _ in 0..6 {
+        let key = PageKey::new();
+        let grant = Grant { jkt: key.thumbprint(), ..page.bench.grant(page.session, Transport::MeridianV1) };
+        let (mut viewer, _) =
+            Viewer::attach(page.bench.open(&grant).await.unwrap(), 1, Some(&key)).await.unwrap();
+        viewer.shake_hands().await;
+        viewer.cut().await;
+        page.await_parked().await;
+    }
+    page.await_display(4).await;
+    page.bench.end().await;
+}

@@ -5,13 +5,13 @@
 use rustls::server::Acceptor;
 
 /// A ClientHello is rarely over 2 KiB; post-quantum key shares and long ticket extensions stay well below this.
-pub(crate) const MAX_HELLO_BYTES: usize = 16 * 1024;
+pub const MAX_HELLO_BYTES: usize = 16 * 1024;
 /// First byte of a TLS handshake record (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// How a connection opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Opening {
+pub enum Opening {
     /// TLS, with the server name when the client sent one (lower case).
     Tls(Option<String>),
     /// Anything that is not TLS.
@@ -20,7 +20,7 @@ pub(crate) enum Opening {
 
 /// The bytes are not the beginning of a usable ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum HelloError {
+pub enum HelloError {
     #[error("the connection began like TLS, but its ClientHello cannot be read")]
     Malformed,
     #[error("the ClientHello is longer than {MAX_HELLO_BYTES} bytes")]
@@ -29,7 +29,7 @@ pub(crate) enum HelloError {
 
 /// Reads an opening piece by piece, and keeps its bytes to be sent on.
 #[derive(Default)]
-pub(crate) struct OpeningReader {
+pub struct OpeningReader {
     seen: Vec<u8>,
     acceptor: Acceptor,
 }
@@ -39,7 +39,7 @@ impl OpeningReader {
     ///
     /// # Errors
     /// As [`HelloError`] says; the reader is of no further use then.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Option<Opening>, HelloError> {
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Option<Opening>, HelloError> {
         self.seen.extend_from_slice(bytes);
         match self.seen.first() {
             None => return Ok(None),
@@ -58,7 +58,8 @@ impl OpeningReader {
     }
 
     /// All that was read, for the backend.
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
         self.seen
     }
 }

@@ -1,60 +1,111 @@
 //! `meridian balance`: routes TCP connections by the server name of their TLS ClientHello, and passes TLS through unread.
 //!
-//! It answers for: which rule a connection falls under ([`route`]), which backend it gets ([`pool`]), active health checks, a dial
-//! that fails being tried elsewhere before the client notices, and bounds on everything. It ends no TLS, reads nothing that
-//! it carries, and keeps no buffer for an idle connection. The choices are pure; sockets are at the rim
-//! ([`backends`], [`listener`]).
+//! It answers for: which rule a connection falls under ([`route`]), in which order its backends are tried ([`choice`]) and
+//! dialled ([`dial`]), which of them are in ([`standing`], [`check`], [`probe`]), who a connection is from ([`origin`]), and new
+//! configurations that touch no live connection ([`balancer`], [`follow`]). It ends no TLS, reads nothing that it carries but
+//! its first bytes, and keeps no buffer for an idle connection. Everything is bounded by the configuration, whose checked form
+//! is a [`plan`]. The decisions are pure; sockets are at the rim.
 
-mod backends;
+mod backend;
+mod balancer;
+mod check;
+mod choice;
+mod connection;
+mod dial;
+mod follow;
 mod hello;
-mod listener;
 mod metrics;
-mod pool;
+mod origin;
+mod places;
+mod plan;
+mod probe;
 mod route;
+mod rule;
+mod standing;
+mod table;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use meridian_runtime::{Health, RelayLimits, Tasks, serve_ops};
+use meridian_runtime::{Health, Tasks, name_node, serve_ops};
 use meridian_settings::BalanceSettings;
-use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_util::sync::CancellationToken;
-
-use crate::{
-    backends::{Backends, keep_checked},
-    listener::Balancer,
-    route::Routes,
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
 };
-pub use metrics::{Metrics, Refused};
 
-/// Bytes read at once from a connection; nothing is held while it is idle.
-const BUFFER_BYTES: usize = 32 * 1024;
-/// How long what is left of a half-closed connection may be silent.
-const HALF_CLOSE_WAIT: Duration = Duration::from_secs(60);
-/// Reason code of `/readyz`: no rule has a backend that answers.
-const NO_BACKEND: &str = "no_backend";
+use crate::balancer::Balancer;
+pub use hello::{HelloError, MAX_HELLO_BYTES, Opening, OpeningReader};
+pub use metrics::{Metrics, Refused, Reload};
+pub use origin::{Guard, HeaderError, HeaderReader, MAX_HEADER_BYTES, Origin, header_of};
 
-/// Why a balancer cannot start.
+/// Why a balancer cannot start, or cannot take a new configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum BalanceError {
     #[error("cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: std::io::Error },
+    Listen { address: SocketAddr, source: io::Error },
     #[error("`{0}` is no server name: write a name such as `web.meridian`, or `*.agent.example`")]
     ServerName(String),
-    #[error("the route `{0}` has no backend")]
+    #[error("the rule `{0}` has no backend")]
     NoBackend(String),
-    #[error("there is no route")]
+    #[error("there is no route for `listen`")]
     NoRoute,
-    #[error("a route without `sni` takes everything: it must be the last one")]
+    #[error("a route without `sni` takes everything: it must be the last one of its address")]
     Unreachable,
+    #[error("there is more than one rule for `{0}`, or of that name")]
+    SameName(String),
+    #[error("`{0}` is no address of a backend: write `host:port`")]
+    Address(String),
+    #[error("the rule `{rule}` has the backend {address} more than once")]
+    SameBackend { rule: String, address: String },
+    #[error("the backend {0} is this balancer itself")]
+    Itself(String),
+    #[error("trusted_proxies: `{0}` is neither an address nor a network such as 10.0.0.0/8")]
+    Trusted(String),
+    #[error("check: {0}")]
+    Check(String),
     #[error("{0} must be at least 1")]
     Zero(&'static str),
 }
 
 /// A balancer that runs; it stops with its tasks.
-#[derive(Debug)]
 pub struct BoundBalancer {
+    /// Where `listen` came to be.
     pub local_addr: SocketAddr,
+    /// Where `ops_listen` came to be.
+    pub ops_addr: Option<SocketAddr>,
     pub metrics: Metrics,
+    balancer: Arc<Balancer>,
+}
+
+impl fmt::Debug for BoundBalancer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("BoundBalancer").field("local_addr", &self.local_addr).finish_non_exhaustive()
+    }
+}
+
+impl BoundBalancer {
+    /// Lets a new configuration take over. No live connection is touched.
+    ///
+    /// # Errors
+    /// As [`BalanceError`] says; then the one before goes on.
+    pub async fn reload(&self, settings: BalanceSettings) -> Result<(), BalanceError> {
+        self.balancer.reload_and_tell(settings).await
+    }
+
+    /// Reads the configuration file again on SIGHUP, and when it has changed, until the tasks stop.
+    ///
+    /// # Errors
+    /// When the signal cannot be listened for.
+    pub fn follow(&self, path: PathBuf, tasks: &Tasks) -> io::Result<()> {
+        let hangup = signal(SignalKind::hangup())?;
+        tasks.spawn_until_stop("configuration", follow::follow(self.balancer.clone(), path, hangup));
+        Ok(())
+    }
+
+    /// Where a configured address came to be, for one whose port is 0.
+    pub async fn address_of(&self, configured: SocketAddr) -> Option<SocketAddr> {
+        self.balancer.local_addr(configured).await
+    }
 }
 
 /// Binds and serves until the tasks stop.
@@ -66,45 +117,22 @@ pub async fn start(
     tasks: &Tasks,
     health: &Health,
 ) -> Result<BoundBalancer, BalanceError> {
-    let routes = Routes::new(&settings)?;
-    let period = positive(settings.check_period_s, "check_period_s")?;
-    let dial_wait = positive(settings.dial_wait_s, "dial_wait_s")?;
-    let hello_wait = positive(settings.hello_wait_s, "hello_wait_s")?;
-    let max_connections = u32::try_from(settings.max_connections).unwrap_or(u32::MAX / 2);
-    positive(u64::from(max_connections), "max_connections")?;
-    let listener = bind(settings.listen).await?;
-    let local_addr = listener.local_addr().map_err(|source| listen_error(settings.listen, source))?;
-    let metrics = Metrics::default();
-    if let Some(address) = settings.ops_listen {
-        serve_ops(tasks, bind(address).await?, health.clone(), metrics.register());
+    name_node(&settings.zone, &settings.name);
+    let (metrics, listen) = (Metrics::default(), settings.listen);
+    let ops = match settings.ops_listen {
+        Some(address) => Some((bind(address).await?, metrics.register(&settings.zone))),
+        None => None,
+    };
+    let balancer = Balancer::start(settings, &metrics, tasks, health).await?;
+    let mut ops_addr = None;
+    if let Some((listener, registry)) = ops {
+        ops_addr = listener.local_addr().ok();
+        serve_ops(tasks, listener, health.clone(), registry);
     }
-    let backends: Arc<[_]> =
-        settings.routes.iter().map(|route| Backends::new(route, dial_wait, &metrics)).collect();
-    keep_checked(&backends, period, tasks, health, NO_BACKEND);
-    let balancer = Arc::new(Balancer {
-        routes,
-        backends,
-        hello_wait,
-        drain_wait: Duration::from_secs(settings.drain_wait_s),
-        limits: RelayLimits { buffer_bytes: BUFFER_BYTES, half_close_wait: HALF_CLOSE_WAIT },
-        max_connections,
-        places: Arc::new(Semaphore::new(max_connections as usize)),
-        metrics: metrics.clone(),
-        cut: CancellationToken::new(),
-    });
-    tasks.spawn("listener", listener::accept(listener, balancer, tasks.clone()));
-    tracing::info!(address = %local_addr, routes = settings.routes.len(), "balancing");
-    Ok(BoundBalancer { local_addr, metrics })
+    let local_addr = balancer.local_addr(listen).await.ok_or(BalanceError::NoRoute)?;
+    Ok(BoundBalancer { local_addr, ops_addr, metrics, balancer })
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, BalanceError> {
-    TcpListener::bind(address).await.map_err(|source| listen_error(address, source))
-}
-
-fn listen_error(address: SocketAddr, source: std::io::Error) -> BalanceError {
-    BalanceError::Listen { address, source }
-}
-
-fn positive(seconds: u64, name: &'static str) -> Result<Duration, BalanceError> {
-    if seconds == 0 { Err(BalanceError::Zero(name)) } else { Ok(Duration::from_secs(seconds)) }
+    TcpListener::bind(address).await.map_err(|source| BalanceError::Listen { address, source })
 }

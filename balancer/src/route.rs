@@ -1,7 +1,5 @@
 //! Which rule a connection falls under. Pure.
 
-use meridian_settings::BalanceSettings;
-
 use crate::{BalanceError, hello::Opening};
 
 /// What a rule fits.
@@ -47,62 +45,53 @@ impl Pattern {
     }
 }
 
-/// The rules in their order.
-#[derive(Clone, Debug)]
+/// The rules of one address in their order.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Routes {
-    patterns: Vec<Pattern>,
+    patterns: Vec<(Pattern, usize)>,
 }
 
 impl Routes {
+    /// Adds the rule with this number, which fits what `sni` says: a name, names that end alike, or everything.
+    ///
     /// # Errors
-    /// When a rule's name is no server name, or a rule can never have a connection or a backend.
-    pub(crate) fn new(settings: &BalanceSettings) -> Result<Self, BalanceError> {
-        let mut patterns: Vec<Pattern> = Vec::with_capacity(settings.routes.len());
-        for route in &settings.routes {
-            if patterns.last() == Some(&Pattern::Any) {
-                return Err(BalanceError::Unreachable);
-            }
-            if route.backends.is_empty() {
-                return Err(BalanceError::NoBackend(route.sni.clone().unwrap_or_else(|| "any".into())));
-            }
-            patterns.push(Pattern::parse(route.sni.as_deref())?);
+    /// When the name is no server name, or the rule can never have a connection.
+    pub(crate) fn add(&mut self, sni: Option<&str>, rule: usize) -> Result<(), BalanceError> {
+        if self.patterns.last().is_some_and(|(last, _)| *last == Pattern::Any) {
+            return Err(BalanceError::Unreachable);
         }
-        if patterns.is_empty() { Err(BalanceError::NoRoute) } else { Ok(Self { patterns }) }
+        let pattern = Pattern::parse(sni)?;
+        if self.patterns.iter().any(|(other, _)| *other == pattern) {
+            return Err(BalanceError::SameName(sni.unwrap_or_default().into()));
+        }
+        self.patterns.push((pattern, rule));
+        Ok(())
     }
 
     /// The rule of every connection, when no ClientHello is needed to tell.
     pub(crate) fn only(&self) -> Option<usize> {
-        matches!(self.patterns[..], [Pattern::Any]).then_some(0)
+        match self.patterns[..] {
+            [(Pattern::Any, rule)] => Some(rule),
+            _ => None,
+        }
     }
 
     /// The first rule that fits.
     pub(crate) fn find(&self, opening: &Opening) -> Option<usize> {
-        self.patterns.iter().position(|pattern| pattern.fits(opening))
+        self.patterns.iter().find(|(pattern, _)| pattern.fits(opening)).map(|(_, rule)| *rule)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use meridian_settings::{BackendSettings, RouteSettings};
-
     use super::*;
 
     fn routes(names: &[Option<&str>]) -> Result<Routes, BalanceError> {
-        let backend = BackendSettings { address: "127.0.0.1:1".into() };
-        let route = |name: &Option<&str>| RouteSettings {
-            sni: name.map(str::to_owned),
-            backends: vec![backend.clone()],
-        };
-        Routes::new(&BalanceSettings {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            routes: names.iter().map(route).collect(),
-            ops_listen: None,
-            hello_wait_s: 5,
-            dial_wait_s: 5,
-            check_period_s: 1,
-            drain_wait_s: 1,
-            max_connections: 10,
-        })
+        let mut routes = Routes::default();
+        for (rule, name) in names.iter().enumerate() {
+            routes.add(*name, rule)?;
+        }
+        Ok(routes)
     }
 
     fn tls(name: &str) -> Opening {
@@ -129,8 +118,8 @@ mod tests {
 
     #[test]
     fn rules_that_make_no_sense_are_refused() {
-        assert!(matches!(routes(&[]), Err(BalanceError::NoRoute)));
         assert!(matches!(routes(&[None, Some("a")]), Err(BalanceError::Unreachable)));
+        assert!(matches!(routes(&[Some("a.b"), Some("A.B")]), Err(BalanceError::SameName(_))));
         for name in ["", "*", "*.", "a..b", "a b", "*.*.x"] {
             assert!(matches!(routes(&[Some(name)]), Err(BalanceError::ServerName(_))), "{name}");
         }

@@ -14,8 +14,8 @@ async fn the_samples_start() {
         // Their addresses are not this machine's: nothing is dialled, and a free port is listened on.
         let mut settings =
             BalanceSettings { ops_listen: None, listen: "127.0.0.1:0".parse().unwrap(), ..sample };
-        for backend in settings.routes.iter_mut().flat_map(|route| &mut route.backends) {
-            backend.address = "127.0.0.1:1".into();
+        for (backend, port) in settings.routes.iter_mut().flat_map(|route| &mut route.backends).zip(1_u16..) {
+            backend.address = format!("127.0.0.1:{port}");
         }
         start(settings, &Tasks::new(), &Health::default()).await.unwrap();
     }

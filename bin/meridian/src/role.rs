@@ -30,9 +30,21 @@ pub async fn told_to_stop() -> Result<&'static str, Failure> {
     })
 }
 
+/// Returns when Ctrl-C or SIGTERM came, for a role to which SIGHUP means that its configuration is to be read again.
+async fn told_to_end() -> Result<&'static str, Failure> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(tokio::select! {
+        _ = interrupt.recv() => "interrupted",
+        _ = terminate.recv() => "told to stop",
+    })
+}
+
 /// Waits for the signal, then stops softly, then hard.
 async fn until_stopped(tasks: Tasks) -> Result<(), Failure> {
-    let why = told_to_stop().await?;
+    stop(tasks, told_to_stop().await?).await
+}
+
+async fn stop(tasks: Tasks, why: &str) -> Result<(), Failure> {
     tracing::info!(why, "stopping");
     if !tasks.stop(STOP_WAIT).await {
         tracing::warn!("some tasks did not stop in time");
@@ -93,9 +105,14 @@ pub async fn run_agent(config: PathBuf) -> Result<(), Failure> {
 pub async fn run_balance(config: PathBuf) -> Result<(), Failure> {
     let settings: BalanceSettings = read_file(&config)?;
     let tasks = Tasks::new();
-    let _balancer =
-        balancer::start(settings, &tasks, &Health::default()).instrument(role_span("balance")).await?;
-    until_stopped(tasks).await
+    async {
+        let balancer = balancer::start(settings, &tasks, &Health::default()).await?;
+        balancer.follow(config, &tasks)?;
+        Ok::<_, Failure>(())
+    }
+    .instrument(role_span("balance"))
+    .await?;
+    stop(tasks, told_to_end().await?).await
 }
 
 pub async fn migrate(url: String) -> Result<(), Failure> {

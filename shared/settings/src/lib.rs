@@ -13,7 +13,7 @@ use std::{net::SocketAddr, path::Path};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use agent::AgentSettings;
-pub use balance::{BackendSettings, BalanceSettings, RouteSettings};
+pub use balance::{BackendSettings, BalanceSettings, CheckKind, CheckSettings, Choice, RouteSettings};
 pub use proxy::ProxySettings;
 pub use web::{FurnishCertificate, FurnishEnrollment, FurnishSettings, FurnishZone, WebSettings};
 

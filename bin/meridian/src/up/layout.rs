@@ -231,8 +231,7 @@ fn balancer(
 }
 
 fn route(sni: Option<&str>, backends: &[SocketAddr]) -> RouteSettings {
-    let backends = backends.iter().map(|address| BackendSettings { address: address.to_string() }).collect();
-    RouteSettings { sni: sni.map(str::to_owned), backends }
+    RouteSettings::new(sni, backends.iter().map(BackendSettings::new).collect())
 }
 
 fn certificate_names(listen: SocketAddr) -> Vec<String> {

@@ -1,0 +1,11 @@
+//! The balancer over real sockets.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod checking;
+mod choosing;
+mod origin;
+mod reloading;
+mod routing;
+mod watching;
+mod world;

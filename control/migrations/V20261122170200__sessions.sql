@@ -6,16 +6,21 @@ CREATE FUNCTION node_is_reachable_v1(p_last_seen timestamptz) RETURNS boolean LA
     SELECT coalesce(p_last_seen > now() - interval '10 seconds', false)
 $$;
 
-CREATE FUNCTION judge_v1(n nodes, p_has_image boolean, p_cpu bigint, p_memory bigint) RETURNS text LANGUAGE sql STABLE AS $$
+CREATE FUNCTION judge_v1(n nodes, p_has_image boolean, w workspaces) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT CASE
         WHEN NOT node_is_reachable_v1(n.last_seen_at) THEN 'unreachable'
         WHEN n.draining THEN 'draining'
+        -- Only what it wrote down does an agent carry out.
+        WHEN n.problems @> '[{"code": "disk"}]' THEN 'its disk takes no writes'
+        WHEN w.network <> 'none' AND NOT coalesce(n.report->'network_modes' ? w.network, false) THEN
+            'network mode ' || w.network || ' is not offered'
+        WHEN w.gpu > coalesce((n.report->>'gpus')::integer, 0) THEN 'no graphics card'
         WHEN NOT p_has_image THEN 'no image yet'
-        WHEN n.cpu_used + p_cpu > n.cpu_total THEN
-            ((n.cpu_used + p_cpu - n.cpu_total) / 1000) || '.'
-            || lpad(((n.cpu_used + p_cpu - n.cpu_total) % 1000)::text, 3, '0') || ' core short'
-        WHEN n.memory_used + p_memory > n.memory_total THEN
-            (n.memory_used + p_memory - n.memory_total) || ' MB memory short'
+        WHEN n.cpu_used + w.cpu_milli > n.cpu_total THEN
+            ((n.cpu_used + w.cpu_milli - n.cpu_total) / 1000) || '.'
+            || lpad(((n.cpu_used + w.cpu_milli - n.cpu_total) % 1000)::text, 3, '0') || ' core short'
+        WHEN n.memory_used + w.memory_mb > n.memory_total THEN
+            (n.memory_used + w.memory_mb - n.memory_total) || ' MB memory short'
         ELSE 'fits' END
 $$;
 
@@ -140,7 +145,7 @@ BEGIN
     LOOP
         FOR v_candidate IN
             SELECT n.id, n.name,
-                judge_v1(n, i.node_id IS NOT NULL, v_workspace.cpu_milli, v_workspace.memory_mb) AS verdict
+                judge_v1(n, i.node_id IS NOT NULL, v_workspace) AS verdict
             FROM nodes n LEFT JOIN node_images i ON i.node_id = n.id AND i.reference = v_workspace.image
             WHERE n.zone_id = v_try.id AND n.role = 'agent' AND n.removed_at IS NULL
             ORDER BY rank_v1(n, v_try.settings->>'load_strategy'), n.id
@@ -166,7 +171,7 @@ BEGIN
                     SELECT * INTO v_chosen_zone FROM zones WHERE id = v_try.id;
                 EXCEPTION WHEN SQLSTATE 'MR001' THEN
                     v_node := NULL;
-                    SELECT judge_v1(n, true, v_workspace.cpu_milli, v_workspace.memory_mb) INTO v_verdict
+                    SELECT judge_v1(n, true, v_workspace) INTO v_verdict
                         FROM nodes n WHERE n.id = v_candidate.id;
                     IF v_verdict = 'fits' THEN
                         v_verdict := 'taken meanwhile';

@@ -5,8 +5,8 @@ mod support;
 use anyhow::Result;
 use meridian_ids::NodeId;
 use meridian_model::{
-    LoadStrategy, Resources,
-    placement::{Candidate, Verdict, choose, judge},
+    LoadStrategy, Network, Resources,
+    placement::{Candidate, Verdict, Wanted, choose, judge},
 };
 use meridian_runtime::Tasks;
 use proptest::{
@@ -24,13 +24,24 @@ const CASES: usize = 60;
 
 fn candidate() -> impl Strategy<Value = Candidate> {
     let size = prop_oneof![Just(0_i64), Just(1000), Just(2000), Just(4000)];
-    (any::<[bool; 3]>(), size, 0..5000_i64, 0..9000_i64, 0..6_i64, 0..4_i64, 1..9000_i64).prop_map(
-        |([unreachable, draining, no_image], cpu, cpu_used, memory_used, sessions, last_placed, memory)| {
+    (any::<[bool; 5]>(), size, 0..5000_i64, 0..9000_i64, 0..6_i64, 0..4_i64, 1..9000_i64).prop_map(
+        |(
+            [unreachable, draining, no_image, unconnected, broken],
+            cpu,
+            cpu_used,
+            memory_used,
+            sessions,
+            last_placed,
+            memory,
+        )| {
             Candidate {
                 node: NodeId::generate(),
                 // Mostly willing, so that the strategies decide.
                 reachable: !(unreachable && draining),
                 draining: draining && no_image,
+                writes: !(broken && no_image),
+                networks: if unconnected && broken { Vec::new() } else { vec![Network::Internet] },
+                gpus: 0,
                 has_image: !(no_image && unreachable),
                 total: Resources { cpu_milli: cpu, memory_mb: memory },
                 used: Resources { cpu_milli: cpu_used, memory_mb: memory_used },
@@ -46,10 +57,12 @@ async fn the_sql_decision_is_the_models_decision() -> Result<()> {
     let site = Site::start().await?;
     let admin = site.admin().await?;
     let desktop = site.workspace(&admin, "Desktop").await?;
-    let wanted = Resources { cpu_milli: 500, memory_mb: 1024 };
+    let resources = Resources { cpu_milli: 500, memory_mb: 1024 };
+    let wanted = Wanted { resources, network: Network::Internet, gpus: 0 };
     let tasks = Tasks::new();
     let (client, connection) = site.database.superuser_config().connect(NoTls).await?;
     tasks.spawn("test connection", async move { drop(connection.await) });
+    client.batch_execute("UPDATE workspaces SET network = 'internet' WHERE name = 'Desktop'").await?;
     let mut runner = TestRunner::new(Config::default());
     let strategy =
         (proptest::collection::vec(candidate(), 0..7), proptest::sample::select(LoadStrategy::ALL.to_vec()));
@@ -96,8 +109,9 @@ async fn furnish(client: &Client, candidates: &[Candidate], load: LoadStrategy) 
         client
             .execute(
                 "INSERT INTO nodes (id, name, role, zone_id, public_point, draining, last_seen_at, cpu_total, memory_total,
-                     cpu_used, memory_used, sessions_used, last_placed)
-                 SELECT $1, $1::uuid::text, 'agent', id, '', $2, now() - make_interval(secs => $3), $4, $5, $6, $7, $8, $9
+                     cpu_used, memory_used, sessions_used, last_placed, report, problems)
+                 SELECT $1, $1::uuid::text, 'agent', id, '', $2, now() - make_interval(secs => $3), $4, $5, $6, $7, $8, $9,
+                     jsonb_build_object('network_modes', $10::jsonb), $11
                  FROM zones WHERE name = 'london'",
                 &[
                     &candidate.node.0,
@@ -109,6 +123,8 @@ async fn furnish(client: &Client, candidates: &[Candidate], load: LoadStrategy) 
                     &candidate.used.memory_mb,
                     &candidate.sessions,
                     &candidate.last_placed,
+                    &json!(candidate.networks.iter().map(|mode| mode.as_str()).collect::<Vec<_>>()),
+                    &if candidate.writes { json!([]) } else { json!([{"code": "disk", "message": "full"}]) },
                 ],
             )
             .await?;

@@ -12,7 +12,7 @@ import { promisify } from 'node:util';
 import WebSocket from 'ws';
 
 const run = promisify(execFile);
-const executable =
+export const executable =
   process.env.MERIDIAN_EXECUTABLE ?? fileURLToPath(new URL('../../target/release/meridian', import.meta.url));
 
 export const password = 'a password for the tests';
@@ -37,6 +37,8 @@ export class Meridian {
   constructor(data, options) {
     this.data = data;
     this.options = options;
+    /** Another user to run as: `uid`, `gid` and the `executable` where that user can reach it. */
+    this.as = {};
     this.log = [];
   }
 
@@ -46,9 +48,11 @@ export class Meridian {
 
   /** Starts it and waits for its `ready URL`. */
   async start() {
-    this.process = spawn(executable, ['up', '--listen', '127.0.0.1:0', ...this.options], {
+    const { executable: reachable = executable, ...user } = this.as;
+    this.process = spawn(reachable, ['up', '--listen', '127.0.0.1:0', ...this.options], {
       env: { ...process.env, MERIDIAN_DATA: this.data, MERIDIAN_ADMIN_PASSWORD: password },
       stdio: ['ignore', 'pipe', 'pipe'],
+      ...user,
     });
     this.exited = new Promise((resolve) => this.process.once('exit', (code, signal) => resolve({ code, signal })));
     createInterface({ input: this.process.stderr }).on('line', (line) => {

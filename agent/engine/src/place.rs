@@ -21,6 +21,9 @@ use crate::Owner;
 pub const STREAM_DIRECTORY: &str = "/run/stream";
 /// The user that images are made for.
 const WORKSPACE_USER: u32 = 1000;
+/// What programs learn of users where the workspace's is not the images' own.
+const PASSWD: &str = "passwd";
+const GROUP: &str = "group";
 
 /// The display directories of one agent.
 #[derive(Debug)]
@@ -63,6 +66,37 @@ impl DisplayPlaces {
     #[must_use]
     pub fn user(&self) -> (u32, u32) {
         (self.user, self.group)
+    }
+
+    /// Files for `/etc/passwd` and `/etc/group` of a workspace whose user the images do not know: without a name for it, programs as
+    /// basic as the message bus do not start. `None` where the images' own files do.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn account_files(&self) -> io::Result<Option<(PathBuf, PathBuf)>> {
+        let Self { user, group, .. } = self;
+        if *user == WORKSPACE_USER && *group == WORKSPACE_USER {
+            return Ok(None);
+        }
+        let passwd = format!(
+            "root:x:0:0:root:/root:/usr/sbin/nologin\nuser:x:{user}:{group}::/home/user:/bin/bash\n\
+             nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+        );
+        let group = format!("root:x:0:\nuser:x:{group}:\nnogroup:x:65534:\n");
+        Ok(Some((self.account_file(PASSWD, &passwd)?, self.account_file(GROUP, &group)?)))
+    }
+
+    fn account_file(&self, name: &str, text: &str) -> io::Result<PathBuf> {
+        let path = self.root.join(name);
+        if fs::read_to_string(&path).is_ok_and(|found| found == text) {
+            return Ok(path);
+        }
+        // Whole or not at all; containers that run keep the file that they were started with.
+        let temporary = self.root.join(format!("{name}.new"));
+        fs::write(&temporary, text)?;
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o644))?;
+        fs::rename(&temporary, &path)?;
+        Ok(path)
     }
 
     /// Whether the leaf is bounded; if not, a workspace can fill what the run directory lies on.
@@ -181,6 +215,27 @@ mod tests {
         places.remove(session).unwrap();
         places.remove(session).unwrap();
         assert!(!leaf.exists());
+    }
+
+    #[test]
+    fn a_user_that_the_images_do_not_know_gets_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let owner = Owner { deployment: DeploymentId::generate(), agent: NodeId::generate() };
+        let places = DisplayPlaces::open(folder.path(), &owner).unwrap();
+        let of = |user, group| DisplayPlaces {
+            root: places.root.clone(),
+            user,
+            group,
+            is_root: false,
+            refused: AtomicBool::new(false),
+        };
+        assert_eq!(of(1000, 1000).account_files().unwrap(), None);
+        for _ in 0..2 {
+            let (passwd, group) = of(1003, 1004).account_files().unwrap().unwrap();
+            assert!(fs::read_to_string(&passwd).unwrap().contains("user:x:1003:1004::/home/user:"));
+            assert!(fs::read_to_string(group).unwrap().contains("user:x:1004:"));
+            assert_eq!(fs::metadata(passwd).unwrap().mode() & 0o777, 0o644);
+        }
     }
 
     #[test]

@@ -183,6 +183,9 @@ async fn an_order_that_the_disk_refuses_is_not_carried_out_until_it_can_be_writt
         problems.into_iter().find(|problem| problem.code == "disk")
     })
     .await;
+    bench
+        .observed(session, |seen| matches!(seen, Observation::Starting { message, .. } if message.contains("data directory")))
+        .await;
     assert!(bench.daemon.names().is_empty());
     std::fs::rename(&away, &ledger).unwrap();
     bench.observed(session, |seen| *seen == Observation::Running).await;

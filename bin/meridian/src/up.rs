@@ -16,7 +16,7 @@ use clap::Args;
 use meridian_control::store::Database;
 use meridian_embedded::EmbeddedPostgres;
 use meridian_front::FrontSettings;
-use meridian_runtime::{Tasks, role_span};
+use meridian_runtime::{Tasks, name_node, role_span};
 
 use tracing::Instrument;
 
@@ -68,6 +68,14 @@ pub struct UpArguments {
 }
 
 pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
+    let everything = async {
+        name_node("", "up");
+        run_all(arguments).await
+    };
+    everything.instrument(role_span("up")).await
+}
+
+async fn run_all(arguments: UpArguments) -> Result<(), Failure> {
     check_zones(&arguments.zones)?;
     let data = DataDirectory::open(arguments.data.clone())?;
     check_port(arguments.listen)?;

@@ -269,7 +269,7 @@ impl FakeAgent {
                 images: vec![image("desktop"), image("browser"), image("terminal")],
                 sessions,
                 home_storage: "tmpfs".into(),
-                network_modes: vec!["none".into()],
+                network_modes: vec!["none".into(), "internet".into()],
             }),
             problems: Vec::new(),
         };

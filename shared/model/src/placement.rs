@@ -9,7 +9,16 @@ use std::cmp::Ordering;
 use meridian_ids::NodeId;
 use serde::{Deserialize, Serialize};
 
-use crate::{LoadStrategy, Resources};
+use crate::{LoadStrategy, Network, Resources};
+
+/// What a session asks of its agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub resources: Resources,
+    pub network: Network,
+    /// Graphics cards.
+    pub gpus: u32,
+}
 
 /// An agent as placement sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +26,11 @@ pub struct Candidate {
     pub node: NodeId,
     pub reachable: bool,
     pub draining: bool,
+    /// Its disk takes writes: only what it wrote down does an agent carry out.
+    pub writes: bool,
+    /// Network modes besides `none`, which every agent has.
+    pub networks: Vec<Network>,
+    pub gpus: u32,
     pub has_image: bool,
     pub total: Resources,
     pub used: Resources,
@@ -33,6 +47,11 @@ pub enum Verdict {
     Fits,
     Unreachable,
     Draining,
+    DiskRefuses,
+    NoNetwork {
+        mode: Network,
+    },
+    NoGpu,
     NoImage,
     CpuShort {
         milli: i64,
@@ -51,6 +70,9 @@ impl Verdict {
             Self::Fits => "fits".into(),
             Self::Unreachable => "unreachable".into(),
             Self::Draining => "draining".into(),
+            Self::DiskRefuses => "its disk takes no writes".into(),
+            Self::NoNetwork { mode } => format!("network mode {} is not offered", mode.as_str()),
+            Self::NoGpu => "no graphics card".into(),
             Self::NoImage => "no image yet".into(),
             Self::CpuShort { milli } => format!("{}.{:03} core short", milli / 1000, milli % 1000),
             Self::MemoryShort { mb } => format!("{mb} MB memory short"),
@@ -60,13 +82,19 @@ impl Verdict {
 
 /// Judges one candidate on its own: `Fits` or the first reason against it.
 #[must_use]
-pub fn judge(candidate: &Candidate, wanted: Resources) -> Verdict {
-    let cpu_short = candidate.used.cpu_milli + wanted.cpu_milli - candidate.total.cpu_milli;
-    let memory_short = candidate.used.memory_mb + wanted.memory_mb - candidate.total.memory_mb;
+pub fn judge(candidate: &Candidate, wanted: Wanted) -> Verdict {
+    let cpu_short = candidate.used.cpu_milli + wanted.resources.cpu_milli - candidate.total.cpu_milli;
+    let memory_short = candidate.used.memory_mb + wanted.resources.memory_mb - candidate.total.memory_mb;
     if !candidate.reachable {
         Verdict::Unreachable
     } else if candidate.draining {
         Verdict::Draining
+    } else if !candidate.writes {
+        Verdict::DiskRefuses
+    } else if wanted.network != Network::None && !candidate.networks.contains(&wanted.network) {
+        Verdict::NoNetwork { mode: wanted.network }
+    } else if wanted.gpus > candidate.gpus {
+        Verdict::NoGpu
     } else if !candidate.has_image {
         Verdict::NoImage
     } else if cpu_short > 0 {
@@ -80,7 +108,7 @@ pub fn judge(candidate: &Candidate, wanted: Resources) -> Verdict {
 
 /// The agent that gets the session, or none. Ties go to the lower node id.
 #[must_use]
-pub fn choose(candidates: &[Candidate], wanted: Resources, strategy: LoadStrategy) -> Option<NodeId> {
+pub fn choose(candidates: &[Candidate], wanted: Wanted, strategy: LoadStrategy) -> Option<NodeId> {
     candidates
         .iter()
         .filter(|candidate| judge(candidate, wanted) == Verdict::Fits)
@@ -114,6 +142,9 @@ mod tests {
             node: NodeId::generate(),
             reachable: true,
             draining: false,
+            writes: true,
+            networks: vec![Network::Internet],
+            gpus: 0,
             has_image: true,
             total: Resources { cpu_milli: 4000, memory_mb: 8000 },
             used: Resources { cpu_milli: used, memory_mb: 0 },
@@ -122,7 +153,11 @@ mod tests {
         }
     }
 
-    const ONE_CORE: Resources = Resources { cpu_milli: 1000, memory_mb: 1000 };
+    const ONE_CORE: Wanted = Wanted {
+        resources: Resources { cpu_milli: 1000, memory_mb: 1000 },
+        network: Network::Internet,
+        gpus: 0,
+    };
 
     #[test]
     fn least_load_takes_the_emptiest_and_most_load_the_fullest_that_fits() {
@@ -135,6 +170,11 @@ mod tests {
     fn a_verdict_names_what_is_missing_in_words() {
         assert_eq!(judge(&agent(3500, 1), ONE_CORE).words(), "0.500 core short");
         assert_eq!(judge(&Candidate { draining: true, ..agent(0, 0) }, ONE_CORE).words(), "draining");
+        assert_eq!(
+            judge(&Candidate { networks: Vec::new(), ..agent(0, 0) }, ONE_CORE).words(),
+            "network mode internet is not offered"
+        );
+        assert_eq!(judge(&agent(0, 0), Wanted { gpus: 1, ..ONE_CORE }).words(), "no graphics card");
     }
 
     #[test]

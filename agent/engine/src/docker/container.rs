@@ -1,6 +1,9 @@
 //! A workspace's container: what it may not do (DESIGN.md §5).
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use bollard::models::{
     ContainerCreateBody, ContainerState as Described, HostConfig, HostConfigLogConfig, Mount,
@@ -26,6 +29,8 @@ pub(super) struct Parts {
     /// The text of a profile other than the engine's own.
     pub(super) seccomp: Option<String>,
     pub(super) user: (u32, u32),
+    /// Files in place of the image's `/etc/passwd` and `/etc/group`.
+    pub(super) accounts: Option<(PathBuf, PathBuf)>,
 }
 
 pub(super) fn body(owner: &Owner, order: &Order, parts: &Parts) -> ContainerCreateBody {
@@ -69,7 +74,7 @@ fn host(order: &Order, parts: &Parts) -> HostConfig {
             config: Some(HashMap::from([("max-size".into(), "1m".into()), ("max-file".into(), "1".into())])),
         }),
         tmpfs: Some(tmpfs(spec.tmp_mb)),
-        mounts: Some(vec![stream_mount(parts), home_mount(order)]),
+        mounts: Some(mounts(order, parts)),
         ..HostConfig::default()
     }
 }
@@ -85,10 +90,19 @@ fn tmpfs(tmp_mb: i64) -> HashMap<String, String> {
     ])
 }
 
-fn stream_mount(parts: &Parts) -> Mount {
+fn mounts(order: &Order, parts: &Parts) -> Vec<Mount> {
+    let mut mounts = vec![bind(&parts.leaf, STREAM_DIRECTORY, false), home_mount(order)];
+    if let Some((passwd, group)) = &parts.accounts {
+        mounts.extend([bind(passwd, "/etc/passwd", true), bind(group, "/etc/group", true)]);
+    }
+    mounts
+}
+
+fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
     Mount {
-        target: Some(STREAM_DIRECTORY.into()),
-        source: Some(parts.leaf.display().to_string()),
+        target: Some(target.into()),
+        source: Some(source.display().to_string()),
+        read_only: Some(read_only),
         typ: Some(MountType::BIND),
         bind_options: Some(MountBindOptions {
             propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),

@@ -163,7 +163,11 @@ impl DockerEngine {
         );
         volume?;
         let network = network?;
-        let body = container::body(&self.owner, order, &container::Parts { leaf, network, seccomp, user });
+        let accounts = self.places.account_files().map_err(|error| {
+            EngineError::Refused(format!("the workspace's account files could not be written: {error}"))
+        })?;
+        let parts = container::Parts { leaf, network, seccomp, user, accounts };
+        let body = container::body(&self.owner, order, &parts);
         let name = session_name(session);
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         self.client

@@ -13,7 +13,7 @@ use meridian_ids::SessionId;
 use meridian_model::ProgressStep;
 use meridian_node::NodeClient;
 use meridian_runtime::{Backoff, Clock, Tasks};
-use meridian_wire::{Command, Observation, Update};
+use meridian_wire::{Command, Observation, ObservedSession, Update};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until},
@@ -90,10 +90,15 @@ pub(super) struct Owner {
     /// The engine's own list, once it was heard, and how much work had ended when it was asked for.
     pub(super) found: Option<(u64, Vec<Found>)>,
     pub(super) problems: HashMap<&'static str, String>,
+    /// Orders to run something that the disk refused: they come again with every update, and until then the user reads why nothing moves.
+    pub(super) unwritten: Vec<ObservedSession>,
     /// Tombstones that were carried out and are still to be told, and after how many answered heartbeats they are not any more: a month's
     /// tombstones are not said every two seconds.
     pub(super) gone: HashMap<SessionId, u64>,
 }
+
+/// The problem of a disk that refuses.
+const DISK: &str = "disk";
 
 /// The first answered heartbeat may have been on its way already.
 const TELL_GONE: u64 = 3;
@@ -116,6 +121,7 @@ impl Owner {
             retries: HashMap::new(),
             found: None,
             problems: HashMap::new(),
+            unwritten: Vec::new(),
             gone: HashMap::new(),
         };
         owner.publish();
@@ -261,10 +267,9 @@ impl Owner {
                 ),
             }
         }
-        let written = self.write(news.clone()).await;
-        if !written {
+        if let Err(problem) = self.write(news.clone()).await {
             // Not acknowledged, so it comes again.
-            return;
+            return self.wait_for_disk(&news, problem);
         }
         if update.epoch > self.epoch {
             // The database was promoted or restored: its numbers are others, so everything is asked for anew.
@@ -347,31 +352,50 @@ impl Owner {
     pub(super) async fn move_on(&mut self, session: SessionId, from: Stage, to: Stage) {
         let Some(record) = self.ledger.get(session).filter(|record| record.stage == from) else { return };
         let moved = Record { stage: to, ..record.clone() };
-        self.write(vec![moved]).await;
+        if let Err(problem) = self.write(vec![moved]).await {
+            self.wait_for_disk(&[], problem);
+        }
     }
 
-    /// Puts records on disk and into memory; false, with nothing changed, when the disk refuses.
-    async fn write(&mut self, records: Vec<Record>) -> bool {
+    /// Puts records on disk and into memory. The error is what is wrong with the disk; nothing has changed then.
+    async fn write(&mut self, records: Vec<Record>) -> Result<(), String> {
         if records.is_empty() {
-            return true;
+            return Ok(());
         }
         let (folder, copies) = (self.ledger.folder(), records.clone());
         let written = tokio::task::spawn_blocking(move || ledger::write(&folder, &copies)).await;
         match written {
             Ok(Ok(())) => {
-                self.problems.remove("disk");
+                if self.problems.remove(DISK).is_some() {
+                    tracing::info!("this agent's disk takes what is written again");
+                }
+                self.unwritten.clear();
                 self.ledger.adopt(records);
-                true
+                Ok(())
             }
-            Ok(Err(error)) => {
-                tracing::error!(%error, "this agent's disk refuses; no order is carried out");
-                let text = format!("the agent cannot write to its data directory: {error}");
-                self.problems.insert("disk", text);
-                self.tell();
-                false
-            }
-            // Only a stopping runtime does not finish it.
-            Err(_) => false,
+            Ok(Err(error)) => Err(format!("the agent cannot write to its data directory: {error}")),
+            Err(_) => Err("the agent is stopping".into()),
+        }
+    }
+
+    /// Says what the disk's state is and what waits for it: once, because telling brings the next heartbeat forward, and its answer the
+    /// same orders again.
+    fn wait_for_disk(&mut self, orders: &[Record], problem: String) {
+        let runs = orders.iter().filter(|record| matches!(record.desired.command, Command::Run { .. }));
+        let unwritten: Vec<_> = runs
+            .map(|record| {
+                let (epoch, generation) = record.pair();
+                let observation = starting(ProgressStep::Pushed, format!("waiting: {problem}"));
+                ObservedSession { session_id: record.session(), epoch, generation, observation, streams: 0 }
+            })
+            .filter(|order| self.ledger.get(order.session_id).is_none())
+            .collect();
+        let news = self.problems.get(DISK) != Some(&problem) || self.unwritten != unwritten;
+        if news {
+            tracing::error!(problem, "this agent's disk refuses; no order is carried out");
+            self.problems.insert(DISK, problem);
+            self.unwritten = unwritten;
+            self.tell();
         }
     }
 }

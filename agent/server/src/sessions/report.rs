@@ -34,7 +34,7 @@ impl Owner {
             .map(|(code, message)| ProblemReport { code: (*code).into(), message: message.clone() });
         let view = View {
             since: self.since,
-            observed: observed.chain(quarantined).collect(),
+            observed: observed.chain(quarantined).chain(self.unwritten.iter().cloned()).collect(),
             problems: problems.collect(),
             standings: self.ledger.records().map(|record| (record.session(), standing(record))).collect(),
         };

@@ -169,24 +169,25 @@ impl Viewer {
         let received = self.received;
         let key = key.map(|key| key.sign(&nonce, stream, number, received));
         self.send_frame(Frame::Attach(Attach { number, received, key })).await;
-        match self.next_frame().await.unwrap() {
-            Frame::Refused { code, .. } => Err(code),
-            Frame::Attached { verdict: Verdict::Resumed, received, .. } => {
-                assert!(received <= self.sent);
-                self.sent = received;
-                self.send_frame(Frame::Ack { received: self.received }).await;
-                self.send_written().await;
-                Ok(Verdict::Resumed)
-            }
-            Frame::Attached { verdict, .. } => {
-                self.written.clear();
-                self.heard.clear();
-                self.display.clear();
-                (self.sent, self.received, self.records) = (0, 0, RecordReader::default());
-                Ok(verdict)
-            }
-            other => panic!("neither attached nor refused: {other:?}"),
+        let answer = self.next_frame().await.unwrap();
+        if let Frame::Refused { code, .. } = answer {
+            return Err(code);
         }
+        let Frame::Attached { verdict, received, .. } = answer else {
+            panic!("neither attached nor refused: {answer:?}");
+        };
+        if verdict == Verdict::Resumed {
+            assert!(received <= self.sent);
+            self.sent = received;
+            self.send_frame(Frame::Ack { received: self.received }).await;
+            self.send_written().await;
+        } else {
+            self.written.clear();
+            self.heard.clear();
+            self.display.clear();
+            (self.sent, self.received, self.records) = (0, 0, RecordReader::default());
+        }
+        Ok(verdict)
     }
 
     /// Breaks the path in the middle of a message of its own.

@@ -103,3 +103,15 @@ fn the_committed_openapi_document_is_current() -> Result<()> {
     assert!(current.contains("\"openapi\": \"3.1"));
     Ok(())
 }
+
+#[tokio::test]
+async fn whoever_sends_too_much_is_told_so_and_not_cut_off() -> Result<()> {
+    let site = Site::start().await?;
+    for bytes in [70_000, 3 << 20] {
+        let body = serde_json::json!({"username": "x".repeat(bytes), "password": "x"});
+        let (status, answer) = site.anonymous().send(Method::POST, "/api/v1/auth/login", Some(body)).await?;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{answer}");
+        assert_eq!(answer["error"]["code"], "body_too_large");
+    }
+    Ok(())
+}

@@ -7,22 +7,25 @@ use axum::{
     http::{
         HeaderName, HeaderValue, Method, StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN, REFERRER_POLICY,
+            CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN, REFERRER_POLICY,
             X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
         },
     },
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use http_body_util::BodyExt;
 use meridian_ids::Uuid;
 use tracing::Instrument;
 
 use super::{
     error::{ApiError, Hop, Unframed},
-    extract::RequestId,
+    extract::{RequestId, too_large},
 };
 use crate::state::AppState;
 
+const MAX_DISCARDED_BYTES: usize = 16 << 20;
+const DISCARD_WAIT: Duration = Duration::from_secs(5);
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; \
     style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
@@ -60,6 +63,23 @@ pub(super) async fn frame(State(state): State<AppState>, mut request: Request, n
     }
     .instrument(span)
     .await
+}
+
+/// Refuses a body that says it is too large, after having read it: a client that still writes sees a broken connection in place of
+/// an answer. What is larger by far is not worth reading.
+pub(super) async fn bound_body(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let length = request.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok()).unwrap_or(0);
+    if length <= state.settings.max_body_bytes {
+        return next.run(request).await;
+    }
+    if length <= MAX_DISCARDED_BYTES {
+        let mut body = request.into_body();
+        let discard = async { while let Some(Ok(_)) = body.frame().await {} };
+        // Whoever sends too slowly has no right to the answer.
+        let _ = tokio::time::timeout(DISCARD_WAIT, discard).await;
+    }
+    too_large().into_response()
 }
 
 /// Refuses what another site's page sends with our cookie. Browsers state where a request comes from; programs do not, and carry no

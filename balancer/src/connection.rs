@@ -147,9 +147,7 @@ async fn read_opening(client: &mut TcpStream) -> Result<(Opening, Vec<u8>), Refu
 async fn carry(joined: Joined, limits: meridian_runtime::RelayLimits, balancer: &Balancer) {
     let Joined { mut client, dialled, rule } = joined;
     let Dialled { mut socket, backend, place } = dialled;
-    // A token that nobody cancels costs a rule without resets nothing.
-    let reset =
-        if rule.terms.reset_when_unreachable { backend.cut_token() } else { CancellationToken::new() };
+    let reset = rule.terms.reset_when_unreachable.then(|| backend.cut_token());
     let (metrics, series) = (&balancer.metrics, rule.series.clone());
     // The rule may be out of the configuration long before this connection ends.
     drop((rule, backend));
@@ -159,7 +157,7 @@ async fn carry(joined: Joined, limits: meridian_runtime::RelayLimits, balancer: 
         end = relay(&mut client, &mut socket, limits, |_, count| {
             bytes.inc_by(count as u64);
         }) => Some(end),
-        () = reset.cancelled() => None,
+        () = cancelled(reset.as_ref()) => None,
     };
     drop(place);
     metrics.open.dec();
@@ -175,6 +173,14 @@ async fn carry(joined: Joined, limits: meridian_runtime::RelayLimits, balancer: 
     }
     if client.forged {
         metrics.refuse(Refused::ForgedHeader);
+    }
+}
+
+/// Never, where there is no token: streams are not reset.
+async fn cancelled(reset: Option<&CancellationToken>) {
+    match reset {
+        Some(reset) => reset.cancelled().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -28,8 +28,7 @@ pub(crate) async fn follow(balancer: Arc<Balancer>, path: PathBuf, mut hangup: S
     let (mut read, mut seen): (Option<Stamp>, Stamp) = (None, stamp(&path).await);
     loop {
         let told = tokio::select! {
-            // None would mean that the process can no longer be signalled; looking goes on.
-            told = hangup.recv() => told.is_some(),
+            Some(()) = hangup.recv() => true,
             () = sleep(LOOK_EVERY) => false,
         };
         let now = stamp(&path).await;

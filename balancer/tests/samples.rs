@@ -8,7 +8,7 @@ use meridian_settings::{BalanceSettings, read_file};
 
 #[tokio::test]
 async fn the_samples_start() {
-    for name in ["balance-private.toml", "balance-entry.toml"] {
+    for name in ["balance-primary.toml", "balance-entry.toml", "balance-private.toml"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(name);
         let sample: BalanceSettings = read_file(&path).unwrap();
         // Their addresses are not this machine's: nothing is dialled, and a free port is listened on.

@@ -39,7 +39,7 @@ node        nodejs,npm       nodejs,npm           nodejs,npm  nodejs-default,npm
 nftables    nftables         nftables             nftables    nftables
 debootstrap debootstrap      debootstrap          debootstrap debootstrap
 chromium    chromium         chromium             chromium    chromium
-nginx       nginx            nginx                nginx       nginx
+nginx       nginx,libnginx-mod-stream nginx,nginx-mod-stream nginx,nginx-mod-stream nginx
 haproxy     haproxy          haproxy              haproxy     haproxy
 rust        rustup           rustup               rustup      rustup
 python      python3          python3              python       python3
@@ -77,6 +77,14 @@ has_postgresql() {
     return 1
 }
 
+# The executable, and its stream module where that is a package of its own.
+has_nginx() {
+    local nginx
+    nginx=$(PATH=$PATH:/usr/sbin command -v nginx) || return 1
+    if [[ $("$nginx" -V 2>&1) != *--with-stream=dynamic* ]]; then return 0; fi
+    compgen -G '/usr/lib*/nginx/modules/ngx_stream_module.so' >/dev/null
+}
+
 has_node() {
     local version
     command -v npm >/dev/null || return 1
@@ -95,7 +103,8 @@ has() {
         python) command -v python3 >/dev/null ;;
         nextest) cargo nextest --version >/dev/null 2>&1 ;;
         debootstrap) command -v debootstrap >/dev/null || [[ -x /usr/sbin/debootstrap ]] ;;
-        chromium | nginx | haproxy | shellcheck) command -v "$1" >/dev/null || [[ -x /usr/sbin/$1 ]] ;;
+        nginx) has_nginx ;;
+        chromium | haproxy | shellcheck) command -v "$1" >/dev/null || [[ -x /usr/sbin/$1 ]] ;;
         *) fail "nobody knows how to install $1" ;;
     esac
 }

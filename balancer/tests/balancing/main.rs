@@ -5,6 +5,7 @@
 mod checking;
 mod choosing;
 mod origin;
+mod peers;
 mod reloading;
 mod routing;
 mod watching;

@@ -50,7 +50,7 @@ CREATE TABLE logins (
 CREATE INDEX logins_user ON logins (user_id);
 CREATE INDEX logins_expiry ON logins (expires_at);
 
--- Failed sign-ins, per account ('account:…') and per address ('address:…').
+-- Failed sign-ins: per address ('address:…'), per account and address ('pair:…'), and per account ('account:…').
 CREATE TABLE throttles (
     key            text PRIMARY KEY,
     attempts       integer NOT NULL,
@@ -62,7 +62,10 @@ CREATE TABLE zones (
     id          uuid PRIMARY KEY,
     name        text NOT NULL UNIQUE CHECK (name ~ '^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$'),
     position    integer GENERATED ALWAYS AS IDENTITY,
-    settings    jsonb NOT NULL,
+    -- All but the alternates, which are names to whoever asks, and must stay who they are when one is renamed.
+    settings    jsonb NOT NULL CHECK (NOT settings ? 'alternate_zones'),
+    -- In order; empty: any.
+    alternates  uuid[] NOT NULL DEFAULT '{}',
     -- Rises with each change; nodes of the zone learn of it.
     version     bigint NOT NULL DEFAULT 1,
     created_at  timestamptz NOT NULL DEFAULT now()
@@ -150,7 +153,9 @@ CREATE TABLE sessions (
     cpu_milli         bigint NOT NULL,
     memory_mb         bigint NOT NULL,
     spec              jsonb NOT NULL,
+    -- A launch that is repeated with this key gets this session, if it asks for the same; for a day.
     idempotency_key   text,
+    requested_zone    text,
     progress_step     text NOT NULL DEFAULT 'reserved',
     progress_message  text NOT NULL DEFAULT '',
     progress_percent  integer,
@@ -173,6 +178,9 @@ CREATE INDEX sessions_reserved ON sessions (node_id) WHERE reserved;
 -- Every heartbeat is answered with the zone's revocations: these two find them without the history.
 CREATE INDEX sessions_cut ON sessions (zone_id) WHERE cut_before IS NOT NULL AND state NOT IN ('ended', 'failed', 'lost');
 CREATE INDEX sessions_over ON sessions (zone_id, ended_at) WHERE state IN ('ended', 'failed', 'lost');
+-- What is over its time of keeping.
+CREATE INDEX sessions_age ON sessions (ended_at) WHERE state IN ('ended', 'failed', 'lost');
+CREATE INDEX sessions_keyed ON sessions (created_at) WHERE idempotency_key IS NOT NULL;
 
 CREATE TABLE ticket_uses (
     ticket_id   uuid PRIMARY KEY,

@@ -39,26 +39,50 @@ CREATE FUNCTION address_key_v1(p_address text) RETURNS text LANGUAGE sql IMMUTAB
         THEN text(network(set_masklen(p_address::inet, 64))) ELSE p_address END
 $$;
 
+-- The throttle's key of an account at an address.
+CREATE FUNCTION pair_key_v1(p_name text, p_address text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT 'pair:' || lower(p_name) || ' ' || address_key_v1(p_address)
+$$;
+
+-- Counts one attempt against an account from wherever it comes, and gives the seconds by which the answer is delayed: none up to a hundred
+-- in a quarter of an hour, then more and more. It never refuses: whoever guesses from everywhere must not lock the account's owner out.
+CREATE FUNCTION delay_v1(p_account text) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    v_attempts integer;
+BEGIN
+    INSERT INTO throttles AS t (key, attempts) VALUES ('account:' || lower(p_account), 1)
+        ON CONFLICT (key) DO UPDATE SET
+            attempts = CASE WHEN t.counted_since < now() - interval '15 minutes' THEN 1 ELSE t.attempts + 1 END,
+            counted_since = CASE WHEN t.counted_since < now() - interval '15 minutes' THEN now() ELSE t.counted_since END
+        RETURNING attempts INTO v_attempts;
+    RETURN CASE WHEN v_attempts <= 100 THEN 0 ELSE least(1 + (v_attempts - 100) / 100, 5) END;
+END
+$$;
+
 -- First round trip: the stored hash, if the throttles let the attempt pass.
 CREATE FUNCTION login_begin_v1(p_name text, p_address text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     v_wait integer;
+    v_delay integer;
     v_user users;
 BEGIN
-    -- Always address before account: one lock order.
+    -- Always address, pair, account: one lock order. A refused attempt counts against nothing that comes after.
     v_wait := throttle_v1(address_key_v1(p_address), 60, 300);
     IF v_wait = 0 THEN
-        v_wait := throttle_v1('account:' || lower(p_name), 6, 60);
+        v_wait := throttle_v1(pair_key_v1(p_name, p_address), 6, 60);
     END IF;
     IF v_wait > 0 THEN
         RETURN jsonb_build_object('outcome', 'throttled', 'wait_s', v_wait);
     END IF;
+    v_delay := delay_v1(p_name);
     SELECT * INTO v_user FROM users WHERE lower(name) = lower(p_name) AND disabled_at IS NULL;
-    RETURN jsonb_build_object('outcome', 'ok', 'user_id', v_user.id, 'password_hash', v_user.password_hash);
+    RETURN jsonb_build_object('outcome', 'ok', 'delay_s', v_delay, 'user_id', v_user.id,
+        'password_hash', v_user.password_hash);
 END
 $$;
 
--- Second round trip: the outcome is written down; a good one opens a login and clears the account's throttle.
+-- Second round trip: the outcome is written down; a good one opens a login, clears the throttle of the account at this address, and takes
+-- its own attempt back from the others: somebody else's guesses stay counted.
 CREATE FUNCTION login_finish_v1(
     p_user uuid, p_ok boolean, p_name text, p_token bytea, p_lifetime_s integer, p_address text, p_request text
 ) RETURNS jsonb LANGUAGE plpgsql AS $$
@@ -73,7 +97,8 @@ BEGIN
     END IF;
     UPDATE throttles SET attempts = greatest(attempts - 1, 0), blocked_until = NULL
         WHERE key = address_key_v1(p_address);
-    DELETE FROM throttles WHERE key = 'account:' || lower(p_name);
+    DELETE FROM throttles WHERE key = pair_key_v1(p_name, p_address);
+    UPDATE throttles SET attempts = greatest(attempts - 1, 0) WHERE key = 'account:' || lower(p_name);
     INSERT INTO logins (token_hash, user_id, expires_at)
         VALUES (p_token, v_user.id, now() + make_interval(secs => p_lifetime_s));
     INSERT INTO audit (user_id, action, target, outcome, address, request_id)

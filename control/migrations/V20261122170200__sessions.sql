@@ -1,6 +1,13 @@
 -- Launch, look, connect, end: each hot interaction is one call in which caller, permission and action resolve together.
 -- Lock order: users, nodes, sessions. The pure model of the placement decision is shared/model/src/placement.rs.
 
+-- A zone's settings with its alternates by their names of now.
+CREATE FUNCTION zone_settings_v1(z zones) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT z.settings || jsonb_build_object('alternate_zones', (
+        SELECT coalesce(jsonb_agg(a.name ORDER BY array_position(z.alternates, a.id)), '[]')
+        FROM zones a WHERE a.id = ANY (z.alternates)))
+$$;
+
 -- How long a node may be silent before nothing new is placed on it.
 CREATE FUNCTION node_is_reachable_v1(p_last_seen timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT coalesce(p_last_seen > now() - interval '10 seconds', false)
@@ -107,7 +114,7 @@ BEGIN
     END IF;
     SELECT * INTO v_known FROM sessions WHERE user_id = v_user.id AND idempotency_key = p_key;
     IF FOUND THEN
-        IF v_known.workspace_id <> p_workspace THEN
+        IF v_known.workspace_id <> p_workspace OR v_known.requested_zone IS DISTINCT FROM p_zone THEN
             RETURN jsonb_build_object('outcome', 'key_reused');
         END IF;
         RETURN jsonb_build_object('outcome', 'ok', 'replayed', true, 'push', push_view_v1(v_known),
@@ -131,16 +138,14 @@ BEGIN
     FOR v_try IN
         SELECT z.*, 0 AS turn FROM zones z WHERE z.id = v_zone.id
         UNION ALL
-        SELECT z.*, CASE WHEN v_zone.settings->'alternate_zones' = '[]' THEN z.position
-                    ELSE (SELECT a.ordinality::integer FROM
-                        jsonb_array_elements_text(v_zone.settings->'alternate_zones') WITH ORDINALITY a
-                        WHERE a.value = z.name LIMIT 1) END
+        SELECT z.*, CASE WHEN v_zone.alternates = '{}' THEN z.position
+                    ELSE array_position(v_zone.alternates, z.id) END
         FROM zones z
         WHERE z.id <> v_zone.id
           AND (v_zone.settings->>'search_alternate_zones')::boolean
           AND NOT (v_zone.settings->>'isolated')::boolean
           AND NOT (z.settings->>'isolated')::boolean
-          AND (v_zone.settings->'alternate_zones' = '[]' OR v_zone.settings->'alternate_zones' ? z.name)
+          AND (v_zone.alternates = '{}' OR z.id = ANY (v_zone.alternates))
         ORDER BY turn
     LOOP
         FOR v_candidate IN
@@ -202,9 +207,9 @@ BEGIN
         'tmp_mb', v_workspace.tmp_mb, 'pids_limit', v_workspace.pids_limit, 'network', v_workspace.network,
         'seccomp', v_workspace.seccomp);
     INSERT INTO sessions (id, user_id, workspace_id, zone_id, node_id, state, desired, epoch, desired_version,
-            cpu_milli, memory_mb, spec, idempotency_key, progress_message, explanation)
+            cpu_milli, memory_mb, spec, idempotency_key, requested_zone, progress_message, explanation)
         SELECT p_session, v_user.id, v_workspace.id, v_chosen_zone.id, v_node, 'starting', 'run', d.control_epoch,
-            v_desired, v_workspace.cpu_milli, v_workspace.memory_mb, v_spec, p_key,
+            v_desired, v_workspace.cpu_milli, v_workspace.memory_mb, v_spec, p_key, p_zone,
             'A place on ' || v_node_name || ' is reserved', v_explanation
         FROM deployment d
         RETURNING * INTO v_session;
@@ -223,7 +228,7 @@ CREATE FUNCTION get_session_v1(p_token bytea, p_session uuid) RETURNS jsonb LANG
     SELECT CASE
         WHEN c.id IS NULL THEN jsonb_build_object('outcome', 'unauthenticated')
         WHEN s.id IS NULL THEN jsonb_build_object('outcome', 'not_found')
-        ELSE jsonb_build_object('outcome', 'ok', 'session', session_view_v1(s), 'explanation', s.explanation) END
+        ELSE jsonb_build_object('outcome', 'ok', 'caller', c.id, 'session', session_view_v1(s), 'explanation', s.explanation) END
     FROM (SELECT 1) one
     LEFT JOIN caller_v1(p_token) c ON true
     LEFT JOIN sessions s ON s.id = p_session AND (s.user_id = c.id OR c.role = 'admin')

@@ -51,7 +51,7 @@ CREATE FUNCTION update_view_v1(p_node uuid, p_since bigint) RETURNS jsonb LANGUA
               -- A tombstone that was carried out is only repeated to a node that asks for everything, for a day.
               AND (s.gone_at IS NULL OR s.gone_at > now() - interval '1 day')) END,
         'settings', jsonb_build_object(
-            'zone_id', z.id, 'zone_name', z.name, 'zone', z.settings,
+            'zone_id', z.id, 'zone_name', z.name, 'zone', zone_settings_v1(z),
             'jwks', (SELECT jsonb_build_object('keys', coalesce(jsonb_agg(jsonb_build_object('kty', 'OKP', 'crv', 'Ed25519',
                 'alg', 'EdDSA', 'use', 'sig', 'kid', k.id, 'x', k.public_x) ORDER BY k.id), '[]'))
                 FROM signing_keys k WHERE k.retired_at IS NULL),
@@ -223,28 +223,55 @@ BEGIN
 END
 $$;
 
--- Removes what nobody needs any more, a bounded number of rows at a time.
-CREATE FUNCTION clean_up_v1() RETURNS integer LANGUAGE plpgsql AS $$
+-- Removes what nobody needs any more, at most p_batch rows of a kind, and says how many rows of the fullest kind it touched: as many as
+-- p_batch means that there may be more. None when another node is at it. Days of 0 mean: for ever. Rows that somebody holds wait for
+-- the next time.
+CREATE FUNCTION clean_up_v1(p_session_days integer, p_audit_days integer, p_batch integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
-    v_count integer := 0;
+    v_most integer := 0;
     v_rows integer;
 BEGIN
-    DELETE FROM logins WHERE token_hash IN (SELECT token_hash FROM logins WHERE expires_at < now() LIMIT 1000);
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('meridian clean_up', 0)) THEN
+        RETURN NULL;
+    END IF;
+    DELETE FROM logins WHERE token_hash IN (SELECT token_hash FROM logins
+        WHERE expires_at < now() - interval '1 day' LIMIT p_batch FOR UPDATE SKIP LOCKED);
     GET DIAGNOSTICS v_rows = ROW_COUNT;
-    v_count := v_count + v_rows;
-    DELETE FROM ticket_uses WHERE ticket_id IN (
-        SELECT ticket_id FROM ticket_uses WHERE granted_at < now() - interval '10 minutes' LIMIT 1000);
+    v_most := greatest(v_most, v_rows);
+    DELETE FROM ticket_uses WHERE ticket_id IN (SELECT ticket_id FROM ticket_uses
+        WHERE granted_at < now() - interval '10 minutes' LIMIT p_batch FOR UPDATE SKIP LOCKED);
     GET DIAGNOSTICS v_rows = ROW_COUNT;
-    v_count := v_count + v_rows;
-    DELETE FROM throttles WHERE key IN (
-        SELECT key FROM throttles WHERE counted_since < now() - interval '1 hour'
-            AND (blocked_until IS NULL OR blocked_until < now()) LIMIT 1000);
+    v_most := greatest(v_most, v_rows);
+    DELETE FROM throttles WHERE key IN (SELECT key FROM throttles
+        WHERE counted_since < now() - interval '1 hour' AND (blocked_until IS NULL OR blocked_until < now())
+        LIMIT p_batch FOR UPDATE SKIP LOCKED);
     GET DIAGNOSTICS v_rows = ROW_COUNT;
-    v_count := v_count + v_rows;
-    DELETE FROM enrollments WHERE token_hash IN (
-        SELECT token_hash FROM enrollments WHERE expires_at < now() - interval '7 days' LIMIT 1000);
+    v_most := greatest(v_most, v_rows);
+    DELETE FROM enrollments WHERE token_hash IN (SELECT token_hash FROM enrollments
+        WHERE expires_at < now() - interval '7 days' LIMIT p_batch FOR UPDATE SKIP LOCKED);
     GET DIAGNOSTICS v_rows = ROW_COUNT;
-    RETURN v_count + v_rows;
+    v_most := greatest(v_most, v_rows);
+    UPDATE sessions SET idempotency_key = NULL WHERE id IN (SELECT id FROM sessions
+        WHERE idempotency_key IS NOT NULL AND created_at < now() - interval '1 day' LIMIT p_batch FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    v_most := greatest(v_most, v_rows);
+    IF p_session_days > 0 THEN
+        -- A tombstone that was not carried out stays: an agent that comes back after months must still find it.
+        DELETE FROM sessions WHERE id IN (SELECT s.id FROM sessions s
+            WHERE s.state IN ('ended', 'failed', 'lost') AND s.ended_at < now() - make_interval(days => p_session_days)
+              AND NOT s.reserved
+              AND (s.gone_at IS NOT NULL OR EXISTS (SELECT 1 FROM nodes n WHERE n.id = s.node_id AND n.removed_at IS NOT NULL))
+            LIMIT p_batch FOR UPDATE OF s SKIP LOCKED);
+        GET DIAGNOSTICS v_rows = ROW_COUNT;
+        v_most := greatest(v_most, v_rows);
+    END IF;
+    IF p_audit_days > 0 THEN
+        DELETE FROM audit WHERE id IN (SELECT id FROM audit
+            WHERE at < now() - make_interval(days => p_audit_days) LIMIT p_batch FOR UPDATE SKIP LOCKED);
+        GET DIAGNOSTICS v_rows = ROW_COUNT;
+        v_most := greatest(v_most, v_rows);
+    END IF;
+    RETURN v_most;
 END
 $$;
 

@@ -13,7 +13,8 @@ CREATE FUNCTION list_workspaces_v1(p_token bytea) RETURNS jsonb LANGUAGE sql STA
 $$;
 
 CREATE FUNCTION zone_view_v1(z zones) RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT jsonb_build_object('id', z.id, 'name', z.name, 'version', z.version, 'settings', z.settings,
+    SELECT jsonb_build_object('id', z.id, 'name', z.name, 'version', z.version, 'settings', zone_settings_v1(z),
+        'alternates', to_jsonb(z.alternates),
         'default', NOT EXISTS (SELECT 1 FROM zones x WHERE x.position < z.position),
         'nodes_ready', (SELECT count(*) FROM nodes n WHERE n.zone_id = z.id AND n.removed_at IS NULL
             AND NOT n.draining AND node_is_reachable_v1(n.last_seen_at)))

@@ -17,7 +17,10 @@ mod users;
 mod workspaces;
 mod zones;
 
-use axum::{Router, middleware, routing::get};
+use axum::{
+    Router, middleware,
+    routing::{any, get},
+};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -87,7 +90,10 @@ pub fn public_router(state: AppState) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/.well-known/jwks.json", get(health::jwks))
-        .route("/api/{*rest}", axum::routing::any(health::no_such_route))
+        .method_not_allowed_fallback(health::method_not_allowed)
+        .route("/api", any(health::no_such_route))
+        .route("/api/", any(health::no_such_route))
+        .route("/api/{*rest}", any(health::no_such_route))
         .fallback(assets::console)
         .layer(axum::extract::DefaultBodyLimit::max(state.settings.max_body_bytes))
         .layer(middleware::from_fn_with_state(state.clone(), layers::bound_body))

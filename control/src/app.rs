@@ -2,6 +2,7 @@
 
 pub mod bus;
 pub mod identity;
+pub mod live;
 pub mod own_certificate;
 pub mod passwords;
 pub mod push;

@@ -34,6 +34,8 @@ pub enum BootstrapError {
     Password(#[from] PasswordError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error("zone {zone}: alternate_zones names {alternate}, which is no zone")]
+    Alternate { zone: String, alternate: String },
     #[error("cannot read or write {path}")]
     File { path: String, source: std::io::Error },
 }
@@ -113,8 +115,15 @@ const SHIPPED: [ShippedWorkspace; 3] = [
 /// # Errors
 /// When the database does not answer or a file cannot be read or written.
 pub(crate) async fn furnish(state: &AppState, settings: &FurnishSettings) -> Result<(), BootstrapError> {
+    let mut made = Vec::new();
     for zone in &settings.zones {
-        see_to_zone(&state.store, &zone.name, &zone.settings).await?;
+        if see_to_zone(&state.store, &zone.name, &zone.settings).await? {
+            made.push(zone);
+        }
+    }
+    // When all are there: each may name any other.
+    for zone in made {
+        see_to_alternates(&state.store, &zone.name, &zone.settings).await?;
     }
     see_to_workspaces(&state.store).await?;
     see_to_administrator(state, settings).await?;
@@ -170,12 +179,13 @@ fn renewal_due(issued: Timestamp, now: Timestamp) -> bool {
     now.duration_since(issued) >= SignedDuration::from_hours(LIFETIME_DAYS * 24 * 2 / 3)
 }
 
-/// Makes the zone, or brings up to date what `meridian up` decides anew at each start: how the zone is reached.
-async fn see_to_zone(store: &Store, name: &str, wanted: &ZoneSettings) -> Result<(), BootstrapError> {
+/// Makes the zone, or brings up to date what `meridian up` decides anew at each start: how the zone is reached. Says whether it made it.
+async fn see_to_zone(store: &Store, name: &str, wanted: &ZoneSettings) -> Result<bool, BootstrapError> {
     let Some(zone) = store.find_zone(name).await? else {
         return match store.create_zone(name, wanted).await {
-            Err(error) if !error.violates("zones_name_key") => Err(error.into()),
-            Ok(_) | Err(_) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(error) if error.violates("zones_name_key") => Ok(false),
+            Err(error) => Err(error.into()),
         };
     };
     let mut settings = zone.settings.clone();
@@ -183,8 +193,26 @@ async fn see_to_zone(store: &Store, name: &str, wanted: &ZoneSettings) -> Result
     settings.private_balancer.clone_from(&wanted.private_balancer);
     settings.proxy_path.clone_from(&wanted.proxy_path);
     if settings != zone.settings {
-        store.replace_zone(&zone, name, &settings, None).await?;
+        store.replace_zone(&zone, name, &settings, &zone.alternates, None).await?;
     }
+    Ok(false)
+}
+
+async fn see_to_alternates(store: &Store, name: &str, wanted: &ZoneSettings) -> Result<(), BootstrapError> {
+    if wanted.alternate_zones.is_empty() {
+        return Ok(());
+    }
+    let Some(zone) = store.find_zone(name).await? else { return Ok(()) };
+    let mut alternates = Vec::new();
+    for alternate in &wanted.alternate_zones {
+        let found = store.find_zone(alternate).await?;
+        let found = found.ok_or_else(|| BootstrapError::Alternate {
+            zone: name.to_owned(),
+            alternate: alternate.clone(),
+        })?;
+        alternates.push(found.id);
+    }
+    store.replace_zone(&zone, name, &zone.settings, &alternates, None).await?;
     Ok(())
 }
 

@@ -24,6 +24,7 @@ use crate::{
     app::{
         bus::Bus,
         identity::{Deployment, FoundingError},
+        live::LiveStreams,
         own_certificate::OwnCertificate,
         passwords::{PasswordError, Passwords},
         push::Pusher,
@@ -133,6 +134,7 @@ impl Web {
             tasks: tasks.clone(),
             health,
             metrics: Metrics::default(),
+            live: LiveStreams::default(),
             pusher: Pusher::new(node_tls.clone(), tasks.clone()),
             nodes: tokio::sync::RwLock::default(),
             settings,

@@ -9,13 +9,15 @@ use meridian_settings::WebSettings;
 use tokio::sync::RwLock;
 
 use crate::{
-    app::{bus::Bus, identity::Deployment, passwords::Passwords, push::Pusher},
+    app::{bus::Bus, identity::Deployment, live::LiveStreams, passwords::Passwords, push::Pusher},
     metrics::Metrics,
     store::{Store, StoreError, nodes::NodeCredentials},
 };
 
 /// How long a node's key is believed without asking the database again. Whether the node is still enrolled is asked every time.
 const REMEMBER: Duration = Duration::from_secs(60);
+/// Within this time of a look nobody looks again because a signature did not fit: forged calls cost the database next to nothing.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Nodes remembered at most; beyond it all are forgotten and asked anew.
 const MAX_REMEMBERED: usize = 20_000;
 
@@ -34,6 +36,8 @@ pub struct App {
     pub bus: Bus,
     pub metrics: Metrics,
     pub pusher: Pusher,
+    /// Open streams of live updates.
+    pub live: LiveStreams,
     pub nodes: RwLock<HashMap<NodeId, (NodeCredentials, Timestamp)>>,
 }
 
@@ -86,10 +90,19 @@ impl App {
         self.refresh_node_credentials(node).await
     }
 
-    pub(crate) async fn refresh_node_credentials(
+    /// What the node signs with now, if that may be newer than what is remembered: it may have renewed its key.
+    pub(crate) async fn newer_node_credentials(
         &self,
         node: NodeId,
     ) -> Result<Option<NodeCredentials>, StoreError> {
+        let fresh_until = self.clock.now() + REMEMBER - LOOK_AGAIN_AFTER;
+        if self.nodes.read().await.get(&node).is_some_and(|(_, until)| *until > fresh_until) {
+            return Ok(None);
+        }
+        self.refresh_node_credentials(node).await
+    }
+
+    async fn refresh_node_credentials(&self, node: NodeId) -> Result<Option<NodeCredentials>, StoreError> {
         let found = self.store.node_credentials(node).await?;
         let mut nodes = self.nodes.write().await;
         if nodes.len() >= MAX_REMEMBERED {

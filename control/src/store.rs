@@ -16,5 +16,5 @@ pub mod workspaces;
 pub mod zones;
 
 pub use database::{Database, DatabaseUrlError, TlsFault};
-pub use migrate::{MIGRATIONS_KEY, migrate};
+pub use migrate::{MIGRATION_WAIT, MIGRATIONS_KEY, migrate};
 pub use pool::{Store, StoreError};

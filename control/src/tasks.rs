@@ -1,71 +1,162 @@
 //! Background work: each job looks at what is and makes it what it should be, on a period.
 //!
-//! Any number of Web App nodes may run them at once: each is one idempotent statement.
+//! Any number of Web App nodes may run them at once: each is one idempotent statement, or holds a lock of its own.
+//!
+//! A job keeps its own health. Readiness names what fails: `database` while any job does not get through to it; the job's own name when it
+//! fails for another reason several times in a row. A row that cannot be worked on is an error in the log, and no reason to send users
+//! elsewhere: every other node would find the same.
+
+mod standing;
 
 use std::{future::Future, time::Duration};
 
+use meridian_ids::NodeId;
+use tokio::{sync::Mutex, time::Instant};
+
 use crate::{state::AppState, store::StoreError};
+use standing::Standings;
+
+/// As long as an agent may be silent (`node_is_reachable_v1`): so long, too, it gets to report after this node could not hear it.
+const REPORT_GRACE: Duration = Duration::from_secs(10);
+/// A job that failed is tried again after this time, if its period is longer.
+const RETRY: Duration = Duration::from_secs(2);
+/// Rows of a kind that are removed by one statement.
+const CLEAN_UP_BATCH: i32 = 1000;
+/// Statements of one cleaning: what is left waits for the next.
+const CLEAN_UP_ROUNDS: usize = 50;
 
 /// Starts every job.
-pub(crate) fn start(state: &AppState, web_node: meridian_ids::NodeId) {
-    every(state, "mark_unreachable", Duration::from_secs(2), |state| async move {
-        let marked = state.store.mark_unreachable().await?;
-        if let Ok(marked @ 1..) = u64::try_from(marked) {
-            state.metrics.unreachable.inc_by(marked);
-            tracing::warn!(
-                sessions = marked,
-                "agents fell silent; their sessions are unreachable and keep their places"
-            );
+pub(crate) fn start(state: &AppState, web_node: NodeId) {
+    let standings = Standings::new(state.health.clone());
+    let every = |name, period, work| run(state, &standings, name, period, work);
+    let hearing = std::sync::Arc::new(Mutex::new(Hearing::since(Instant::now())));
+    every(
+        "mark_unreachable",
+        Duration::from_secs(2),
+        job(move |state| {
+            let hearing = hearing.clone();
+            async move { mark_unreachable(&state, &mut *hearing.lock().await).await }
+        }),
+    );
+    every(
+        "learn_time",
+        Duration::from_secs(30),
+        job(|state| async move { state.store.learn_time(&state.clock).await }),
+    );
+    every(
+        "touch_web_node",
+        Duration::from_secs(3),
+        job(move |state| async move { state.store.touch_web_node(web_node).await }),
+    );
+    every("audit_counters", Duration::from_secs(60), job(audit_counters));
+    every("clean_up", Duration::from_secs(60), job(clean_up));
+}
+
+/// Since when this node hears agents without a break. Their silence is only theirs when it could have heard them.
+#[derive(Debug)]
+struct Hearing {
+    since: Instant,
+    last_look: Instant,
+}
+
+impl Hearing {
+    fn since(now: Instant) -> Self {
+        Self { since: now, last_look: now }
+    }
+
+    /// Whether silence may be judged now. A process that was stopped for a while heard nobody, either.
+    fn look(&mut self, now: Instant) -> bool {
+        if now - self.last_look >= REPORT_GRACE {
+            self.since = now;
         }
-        Ok(())
-    });
-    every(state, "learn_time", Duration::from_secs(30), |state| async move {
-        state.store.learn_time(&state.clock).await
-    });
-    every(state, "touch_web_node", Duration::from_secs(3), move |state| async move {
-        state.store.touch_web_node(web_node).await
-    });
-    every(state, "audit_counters", Duration::from_secs(60), |state| async move {
-        let corrected = state.store.audit_counters().await?;
-        if corrected > 0 {
-            tracing::error!(
-                corrected,
-                "counters did not fit the reservations they stand for; they were put right"
-            );
+        self.last_look = now;
+        now - self.since >= REPORT_GRACE
+    }
+
+    /// The database was away: what agents reported meanwhile was not written down.
+    fn broke(&mut self, now: Instant) {
+        self.since = now;
+        self.last_look = now;
+    }
+}
+
+async fn mark_unreachable(state: &AppState, hearing: &mut Hearing) -> Result<(), StoreError> {
+    let outcome = if hearing.look(Instant::now()) {
+        state.store.mark_unreachable().await
+    } else {
+        // An outage while it waits is noticed all the same.
+        state.store.ping().await.map(|()| 0)
+    };
+    if outcome.is_err() {
+        hearing.broke(Instant::now());
+    }
+    if let Ok(marked @ 1..) = u64::try_from(outcome?) {
+        state.metrics.unreachable.inc_by(marked);
+        tracing::warn!(
+            sessions = marked,
+            "agents fell silent; their sessions are unreachable and keep their places"
+        );
+    }
+    Ok(())
+}
+
+async fn audit_counters(state: AppState) -> Result<(), StoreError> {
+    let corrected = state.store.audit_counters().await?;
+    if corrected > 0 {
+        tracing::error!(
+            corrected,
+            "counters did not fit the reservations they stand for; they were put right"
+        );
+    }
+    Ok(())
+}
+
+async fn clean_up(state: AppState) -> Result<(), StoreError> {
+    for _ in 0..CLEAN_UP_ROUNDS {
+        if !state.store.clean_up(state.settings.retention, CLEAN_UP_BATCH).await? {
+            break;
         }
-        Ok(())
-    });
-    every(state, "clean_up", Duration::from_secs(60), |state| async move {
-        state.store.clean_up().await.map(drop)
+    }
+    Ok(())
+}
+
+type Work =
+    Box<dyn Fn(AppState) -> futures_util::future::BoxFuture<'static, Result<(), StoreError>> + Send + Sync>;
+
+fn job<F>(work: impl Fn(AppState) -> F + Send + Sync + 'static) -> Work
+where
+    F: Future<Output = Result<(), StoreError>> + Send + 'static,
+{
+    Box::new(move |state| Box::pin(work(state)))
+}
+
+fn run(state: &AppState, standings: &Standings, name: &'static str, period: Duration, work: Work) {
+    let (shared, standings) = (state.clone(), standings.clone());
+    state.tasks.spawn_until_stop(name, async move {
+        loop {
+            let outcome = work(shared.clone()).await;
+            standings.note(name, &outcome);
+            tokio::time::sleep(if outcome.is_ok() { period } else { period.min(RETRY) }).await;
+        }
     });
 }
 
-fn every<F, W>(state: &AppState, name: &'static str, period: Duration, work: W)
-where
-    W: Fn(AppState) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<(), StoreError>> + Send + 'static,
-{
-    let shared = state.clone();
-    state.tasks.spawn_until_stop(name, async move {
-        let mut failing = false;
-        let mut ticks = tokio::time::interval(period);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let outcome = work(shared.clone()).await;
-            // Once when it begins and once when it is over: an outage of the database is one event, not thousands.
-            match (&outcome, failing) {
-                (Err(error), false) => {
-                    tracing::warn!(job = name, %error, "a job does not get through to the database")
-                }
-                (Ok(()), true) => tracing::info!(job = name, "the job works again"),
-                (Err(_), true) | (Ok(()), false) => {}
-            }
-            match &outcome {
-                Err(error) => shared.health.degrade("database", error.to_string()),
-                Ok(()) => shared.health.restore("database"),
-            }
-            failing = outcome.is_err();
-        }
-    });
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_judged_only_after_agents_had_time_to_report() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut hearing = Hearing::since(at(0));
+        assert!(!hearing.look(at(2)) && !hearing.look(at(9)), "it just began to listen");
+        assert!(hearing.look(at(10)));
+        hearing.broke(at(12));
+        assert!(!hearing.look(at(14)) && !hearing.look(at(21)), "the database was away");
+        assert!(hearing.look(at(22)));
+        assert!(!hearing.look(at(60)), "the process itself was away");
+        assert!(!hearing.look(at(69)));
+        assert!(hearing.look(at(70)));
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Times are RFC 3339 in UTC. A zone is named by its name wherever the API takes or gives one.
 
+mod schemas;
+
 use meridian_ids::{NodeId, SessionId, UserId, WorkspaceId, ZoneId};
 use meridian_model::{
     LoadStrategy, Network, NodeRole, ProgressStep, Seccomp, SessionState, Transport, ZoneSettings,
@@ -114,7 +116,7 @@ pub struct WorkspaceView {
     pub cpu: f64,
     pub memory_mb: i64,
     pub gpu: i32,
-    #[schema(value_type = String)]
+    #[schema(value_type = schemas::Network)]
     pub network: Network,
 }
 
@@ -135,11 +137,11 @@ pub struct NewWorkspace {
     #[serde(default = "icon")]
     pub icon: String,
     #[serde(default = "no_network")]
-    #[schema(value_type = String)]
+    #[schema(value_type = schemas::Network)]
     pub network: Network,
     /// `default`, or `chromium` for images whose browser keeps its own sandbox.
     #[serde(default)]
-    #[schema(value_type = String)]
+    #[schema(value_type = schemas::Seccomp)]
     pub seccomp: Seccomp,
     #[serde(default = "mb_64")]
     pub shm_mb: i64,
@@ -202,7 +204,7 @@ pub struct ZoneView {
 pub struct ZoneSettingsView {
     pub allow_origin_domain: String,
     pub upstream_auth_address: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = schemas::LoadStrategy)]
     pub load_strategy: LoadStrategy,
     pub search_alternate_zones: bool,
     pub alternate_zones: Vec<String>,
@@ -248,7 +250,7 @@ pub struct ZonePatch {
     pub zone_name: Option<String>,
     pub allow_origin_domain: Option<String>,
     pub upstream_auth_address: Option<String>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<schemas::LoadStrategy>)]
     pub load_strategy: Option<LoadStrategy>,
     pub search_alternate_zones: Option<bool>,
     pub alternate_zones: Option<Vec<String>>,
@@ -309,7 +311,7 @@ pub struct SessionView {
     pub user: SessionUserView,
     pub zone: String,
     pub agent: Option<String>,
-    #[schema(value_type = String)]
+    #[schema(value_type = schemas::SessionState)]
     pub state: SessionState,
     pub progress: ProgressView,
     /// Why it ended or failed.
@@ -340,7 +342,7 @@ pub struct SessionUserView {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProgressView {
     /// `reserved`, `pushed`, `image`, `container`, `display`, `ready`.
-    #[schema(value_type = String)]
+    #[schema(value_type = schemas::ProgressStep)]
     pub step: ProgressStep,
     pub message: String,
     pub percent: Option<u8>,
@@ -375,7 +377,7 @@ pub struct CandidateView {
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectRequest {
     /// `meridian.v1` or `binary`.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<schemas::Transport>)]
     pub transport: Option<Transport>,
     /// RFC 7638 thumbprint of the viewer's P-256 key for this stream; a stream without one cannot be resumed.
     pub jkt: Option<String>,
@@ -397,7 +399,7 @@ pub struct NodeView {
     #[schema(value_type = String, format = Uuid)]
     pub id: NodeId,
     pub name: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = schemas::NodeRole)]
     pub role: NodeRole,
     pub zone: Option<String>,
     pub address: String,
@@ -436,7 +438,7 @@ pub struct ProblemView {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewEnrollment {
-    #[schema(value_type = String)]
+    #[schema(value_type = schemas::NodeRole)]
     pub role: NodeRole,
     /// A zone's name.
     pub zone: String,
@@ -446,7 +448,8 @@ pub struct NewEnrollment {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct EnrollmentView {
     pub token: String,
-    pub role: String,
+    #[schema(value_type = schemas::NodeRole)]
+    pub role: NodeRole,
     pub zone: String,
     /// Seconds.
     pub expires_in_s: u64,

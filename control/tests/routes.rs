@@ -115,3 +115,61 @@ async fn whoever_sends_too_much_is_told_so_and_not_cut_off() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn every_refusal_is_the_one_envelope() -> Result<()> {
+    let site = Site::start().await?;
+    let admin = site.admin().await?;
+    let nobody = "/api/v1/sessions/0190a5de-0000-7000-8000-000000000000";
+    let json = "application/json";
+    let connect = format!("{nobody}/connect");
+    let cases = [
+        (Method::GET, "/api/v1/sessions?cursor=rubbish", json, String::new(), 400, "bad_query"),
+        (Method::GET, "/api/v1/sessions?ended=perhaps", json, String::new(), 400, "bad_query"),
+        (Method::GET, "/api/v1/sessions?colour=blue", json, String::new(), 400, "bad_query"),
+        (Method::GET, "/api/v1/sessions/%ff", json, String::new(), 400, "bad_path"),
+        (Method::GET, "/api", json, String::new(), 404, "no_such_route"),
+        (Method::GET, "/api/", json, String::new(), 404, "no_such_route"),
+        (Method::POST, "/api/v2/sessions", json, String::new(), 404, "no_such_route"),
+        (Method::POST, &connect, "text/plain", "{}".to_owned(), 415, "not_json"),
+        (Method::POST, &connect, json, "{".to_owned(), 400, "malformed"),
+        (Method::POST, "/api/v1/sessions", "text/plain", "{}".to_owned(), 415, "not_json"),
+        (Method::POST, "/api/v1/sessions", json, "{".to_owned(), 400, "malformed"),
+        (Method::POST, &connect, json, " ".repeat(70_000), 413, "body_too_large"),
+        (Method::POST, "/api/v1/connections/authorize", json, " ".repeat(70_000), 413, "body_too_large"),
+        (Method::DELETE, "/api/__healthcheck", json, String::new(), 405, "method_not_allowed"),
+        (Method::POST, "/", json, String::new(), 405, "method_not_allowed"),
+    ];
+    for (method, path, kind, body, status, code) in cases {
+        let request = admin.request(method.clone(), path).header("content-type", kind).body(body);
+        let response = request.send().await?;
+        let allow = response.headers().contains_key("allow");
+        let (got, answer) = support::read(response).await?;
+        let described = format!("{method} {path}: {got} {answer}");
+        assert_eq!((got.as_u16(), answer["error"]["code"].as_str()), (status, Some(code)), "{described}");
+        assert!(answer["error"]["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{described}");
+        assert_eq!(allow, status == 405, "{described}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_route_names_the_methods_that_it_has() -> Result<()> {
+    let site = Site::start().await?;
+    let client = site.anonymous();
+    let routes = routes()?;
+    for (_, path) in &routes {
+        let response = client.request(Method::PUT, path).send().await?;
+        let allow = response.headers().get("allow").context("no Allow")?.to_str()?.to_owned();
+        let (status, answer) = support::read(response).await?;
+        assert_eq!(
+            (status, answer["error"]["code"].as_str()),
+            (StatusCode::METHOD_NOT_ALLOWED, Some("method_not_allowed")),
+            "{path}: {answer}"
+        );
+        for (method, _) in routes.iter().filter(|(_, other)| other == path) {
+            assert!(allow.split(',').any(|name| name.trim() == method.as_str()), "{path}: {allow}");
+        }
+    }
+    Ok(())
+}

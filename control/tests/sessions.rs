@@ -2,8 +2,12 @@
 
 mod support;
 
+use std::time::Duration;
+
 use anyhow::Result;
+use meridian_harness::wait_for;
 use meridian_model::ProgressStep;
+use meridian_settings::RetentionSettings;
 use meridian_wire::Observation;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -453,4 +457,217 @@ async fn a_node_that_knows_more_than_a_restored_database_is_told_everything() ->
     assert_eq!(site.store().update_for(agent.node, 1).await?.sessions.len(), 0, "nothing is new");
     assert_eq!(site.store().update_for(agent.node, 1000).await?.sessions.len(), 1);
     Ok(())
+}
+
+#[tokio::test]
+async fn a_key_stands_for_one_launch_and_no_other_zone() -> Result<()> {
+    let site = Site::start().await?;
+    site.agent("london", 4).await?;
+    site.agent("virginia", 4).await?;
+    let user = site.user("ada").await?;
+    let desktop = site.workspace(&user, "Desktop").await?;
+    assert_eq!(user.launch(&desktop, "london", "key").await?.0, StatusCode::CREATED);
+    let (status, body) = user.launch(&desktop, "virginia", "key").await?;
+    assert_eq!(
+        (status, body["error"]["code"].as_str()),
+        (StatusCode::CONFLICT, Some("key_reused")),
+        "{body}"
+    );
+    let default_zone = user
+        .request(Method::POST, "/api/v1/sessions")
+        .header("idempotency-key", "key")
+        .json(&json!({"workspace_id": desktop}));
+    let (status, body) = support::read(default_zone.send().await?).await?;
+    assert_eq!(
+        (status, body["error"]["code"].as_str()),
+        (StatusCode::CONFLICT, Some("key_reused")),
+        "{body}"
+    );
+    let (_, list) = user.send(Method::GET, "/api/v1/sessions", None).await?;
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_renamed_zone_stays_an_alternate_and_one_that_is_gone_is_refused() -> Result<()> {
+    let site = Site::start().await?;
+    site.agent("virginia", 4).await?;
+    let (user, admin) = (site.user("ada").await?, site.admin().await?);
+    let desktop = site.workspace(&user, "Desktop").await?;
+    let patch = |zone: &'static str, body: Value| {
+        let admin = admin.clone();
+        async move { admin.send(Method::PATCH, &format!("/api/v1/zones/{zone}"), Some(body)).await }
+    };
+    let (status, zone) =
+        patch("london", json!({"search_alternate_zones": true, "alternate_zones": ["virginia"]})).await?;
+    assert_eq!((status, &zone["alternate_zones"]), (StatusCode::OK, &json!(["virginia"])), "{zone}");
+    assert_eq!(patch("virginia", json!({"zone_name": "ashburn"})).await?.0, StatusCode::OK);
+    let (_, zones) = admin.send(Method::GET, "/api/v1/zones", None).await?;
+    assert_eq!(zones["items"][0]["alternate_zones"], json!(["ashburn"]), "{zones}");
+    let (status, session) = user.launch(&desktop, "london", "1").await?;
+    assert_eq!((status, session["zone"].as_str()), (StatusCode::CREATED, Some("ashburn")), "{session}");
+    // Other settings leave the alternates as they are.
+    let (_, zone) = patch("london", json!({"proxy_port": 8443})).await?;
+    assert_eq!(zone["alternate_zones"], json!(["ashburn"]));
+
+    execute(&site, "INSERT INTO zones (id, name, settings) SELECT gen_random_uuid(), 'tokyo', settings FROM zones LIMIT 1").await?;
+    let (_, zone) = patch("london", json!({"alternate_zones": ["tokyo"]})).await?;
+    assert_eq!(zone["alternate_zones"], json!(["tokyo"]));
+    execute(&site, "DELETE FROM zones WHERE name = 'tokyo'").await?;
+    let (_, zones) = admin.send(Method::GET, "/api/v1/zones", None).await?;
+    assert_eq!(zones["items"][0]["alternate_zones"], json!([]));
+    let (status, _) = user.launch(&desktop, "london", "2").await?;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "one that is gone does not come to mean any");
+    for wrong in ["virginia", "tokyo", "london"] {
+        let (status, body) = patch("london", json!({"alternate_zones": [wrong]})).await?;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        assert!(body["error"]["message"].as_str().is_some_and(|text| text.contains(wrong)), "{body}");
+    }
+    let (status, _) = patch("london", json!({"alternate_zones": ["ashburn", "ashburn"]})).await?;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    Ok(())
+}
+
+/// Does something behind Meridian's back.
+async fn execute(site: &Site, statements: &str) -> Result<()> {
+    let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
+    tokio::select! {
+        _ = connection => anyhow::bail!("closed"),
+        done = client.batch_execute(statements) => Ok(done?),
+    }
+}
+
+async fn count(site: &Site, query: &str) -> Result<i64> {
+    let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
+    tokio::select! {
+        _ = connection => anyhow::bail!("closed"),
+        row = client.query_one(query, &[]) => Ok(row?.get(0)),
+    }
+}
+
+#[tokio::test]
+async fn a_web_app_that_was_away_does_not_take_its_own_absence_for_an_agents() -> Result<()> {
+    let site = Site::start().await?;
+    let agent = site.agent("london", 4).await?;
+    let user = site.user("ada").await?;
+    let desktop = site.workspace(&user, "Desktop").await?;
+    let session = id(&user.launch(&desktop, "london", "one").await?.1);
+    agent.say(&session, 1, Observation::Running).await?;
+    execute(&site, "UPDATE nodes SET last_seen_at = now() - interval '1 hour' WHERE role = 'agent'").await?;
+    let site = site.restart().await?;
+    let user = site.anonymous().sign_in("ada", support::PASSWORD).await?;
+    let began = std::time::Instant::now();
+    let marked = wait_for("the silence to be judged", Duration::from_secs(20), async || {
+        match user.state_of(&session).await?.as_str() {
+            "unreachable" => Ok(began.elapsed()),
+            state => anyhow::bail!("{state}"),
+        }
+    })
+    .await?;
+    assert!(marked > Duration::from_secs(7), "it was judged after {marked:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_over_is_kept_as_long_as_configured_and_no_longer() -> Result<()> {
+    let site = Site::start().await?;
+    let agent = site.agent("london", 16).await?;
+    let user = site.user("ada").await?;
+    let desktop = site.workspace(&user, "Desktop").await?;
+    let mut sessions = Vec::new();
+    for key in ["old", "unfinished", "young", "live"] {
+        sessions.push(id(&user.launch(&desktop, "london", key).await?.1));
+    }
+    for session in &sessions[..3] {
+        agent.say(session, 1, Observation::Exited { reason: "over".into() }).await?;
+    }
+    for session in [&sessions[0], &sessions[2]] {
+        agent.say(session, 2, Observation::Gone).await?;
+    }
+    let days = |days: i32| format!("now() - interval '{days} days'");
+    execute(
+        &site,
+        &format!(
+            "UPDATE sessions SET created_at = {long}, ended_at = CASE WHEN id <> '{young}' AND ended_at IS NOT NULL THEN {long} ELSE ended_at END;
+             UPDATE audit SET at = {audit} WHERE action = 'launch';
+             INSERT INTO logins (token_hash, user_id, expires_at) SELECT 'yesterday', id, now() - interval '23 hours' FROM users LIMIT 1;
+             INSERT INTO logins (token_hash, user_id, expires_at) SELECT 'before', id, now() - interval '25 hours' FROM users LIMIT 1",
+            long = days(91),
+            young = sessions[2],
+            audit = days(366),
+        ),
+    )
+    .await?;
+    let kept = RetentionSettings { ended_sessions_days: 0, audit_days: 0 };
+    site.store().clean_up(kept, 1000).await?;
+    assert_eq!(count(&site, "SELECT count(*) FROM sessions").await?, 4, "0 means for ever");
+    assert_eq!(count(&site, "SELECT count(*) FROM audit WHERE action = 'launch'").await?, 4);
+    assert_eq!(count(&site, "SELECT count(*) FROM sessions WHERE idempotency_key IS NOT NULL").await?, 0);
+    assert_eq!(
+        count(&site, "SELECT count(*) FROM logins WHERE token_hash IN ('yesterday', 'before')").await?,
+        1
+    );
+
+    // Another node is at it.
+    let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
+    let connection = site.tasks.spawn("test connection", async move { drop(connection.await) });
+    client.batch_execute("SELECT pg_advisory_lock(hashtextextended('meridian clean_up', 0))").await?;
+    let default = RetentionSettings::default();
+    assert!(!site.store().clean_up(default, 1).await?);
+    assert_eq!(count(&site, "SELECT count(*) FROM audit WHERE action = 'launch'").await?, 4);
+    drop(client);
+    connection.await?;
+
+    wait_for("everything to be removed in small batches", Duration::from_secs(10), async || {
+        let more = site.store().clean_up(default, 1).await?;
+        anyhow::ensure!(!more, "there is more");
+        Ok(())
+    })
+    .await?;
+    wait_for("the last batch", Duration::from_secs(10), async || {
+        let left = count(&site, "SELECT count(*) FROM audit WHERE action = 'launch'").await?;
+        anyhow::ensure!(left == 0, "{left}");
+        Ok(())
+    })
+    .await?;
+    let left = count(&site, &format!("SELECT count(*) FROM sessions WHERE id = '{}'", sessions[0])).await?;
+    assert_eq!(
+        (left, count(&site, "SELECT count(*) FROM sessions").await?),
+        (0, 3),
+        "a tombstone must be carried out first"
+    );
+    assert_eq!(site.store().audit_counters().await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_user_watches_a_bounded_number_of_sessions_at_once() -> Result<()> {
+    let site = Site::start().await?;
+    site.agent("london", 4).await?;
+    let user = site.user("ada").await?;
+    let desktop = site.workspace(&user, "Desktop").await?;
+    let session = id(&user.launch(&desktop, "london", "one").await?.1);
+    let path = format!("/api/v1/sessions/{session}/events");
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        let stream = user.request(Method::GET, &path).send().await?;
+        assert_eq!(stream.status(), StatusCode::OK);
+        open.push(stream);
+    }
+    let (status, body) = user.send(Method::GET, &path, None).await?;
+    assert_eq!(
+        (status, body["error"]["code"].as_str()),
+        (StatusCode::TOO_MANY_REQUESTS, Some("too_many_live_updates")),
+        "{body}"
+    );
+    // Somebody else's are their own, even of the same session.
+    let admin = site.admin().await?;
+    assert_eq!(admin.request(Method::GET, &path).send().await?.status(), StatusCode::OK);
+    open.pop();
+    wait_for("the place of a closed page", Duration::from_secs(10), async || {
+        let status = user.request(Method::GET, &path).send().await?.status();
+        anyhow::ensure!(status == StatusCode::OK, "{status}");
+        Ok(())
+    })
+    .await
 }

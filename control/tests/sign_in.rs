@@ -166,3 +166,47 @@ async fn who_has_one_ipv6_address_has_its_network() -> Result<()> {
     connection.await?;
     Ok(())
 }
+
+/// Signs in from an address, as a trusted proxy in front says.
+async fn from(site: &Site, address: &str, password: &str) -> Result<(StatusCode, serde_json::Value)> {
+    let client = site.anonymous();
+    let body = json!({"username": "admin", "password": password});
+    let request =
+        client.request(Method::POST, "/api/v1/auth/login").header("x-forwarded-for", address).json(&body);
+    support::read(request.send().await?).await
+}
+
+#[tokio::test]
+async fn whoever_guesses_locks_out_their_own_address_and_not_the_accounts_owner() -> Result<()> {
+    let site = Site::start().await?;
+    for _ in 0..6 {
+        assert_eq!(from(&site, "203.0.113.1", "wrong password").await?.0, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(from(&site, "203.0.113.1", PASSWORD).await?.0, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(from(&site, "203.0.113.2", PASSWORD).await?.0, StatusCode::OK);
+    // The owner's success elsewhere gives the guesser nothing back.
+    assert_eq!(from(&site, "203.0.113.1", PASSWORD).await?.0, StatusCode::TOO_MANY_REQUESTS);
+    Ok(())
+}
+
+#[tokio::test]
+async fn guesses_from_everywhere_delay_the_account_and_never_refuse_its_owner() -> Result<()> {
+    let site = Site::start().await?;
+    let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
+    let connection = site.tasks.spawn("test connection", async move { drop(connection.await) });
+    // A hundred addresses' guesses.
+    client.execute("INSERT INTO throttles (key, attempts) VALUES ('account:admin', 100)", &[]).await?;
+    let began = std::time::Instant::now();
+    assert_eq!(from(&site, "203.0.113.2", PASSWORD).await?.0, StatusCode::OK);
+    assert!(began.elapsed() >= std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+    let attempts: i32 =
+        client.query_one("SELECT attempts FROM throttles WHERE key = 'account:admin'", &[]).await?.get(0);
+    assert_eq!(attempts, 100, "a success takes its own attempt back and no other");
+    client.execute("UPDATE throttles SET counted_since = now() - interval '16 minutes'", &[]).await?;
+    let began = std::time::Instant::now();
+    assert_eq!(from(&site, "203.0.113.2", PASSWORD).await?.0, StatusCode::OK);
+    assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+    drop(client);
+    connection.await?;
+    Ok(())
+}

@@ -259,3 +259,48 @@ async fn a_connection_that_went_silent_is_given_up() -> Result<()> {
     assert_eq!(wire.counts().connections, before + 1);
     Ok(())
 }
+
+#[tokio::test]
+async fn rubbish_asks_the_database_nothing() -> Result<()> {
+    let counted = Counted::start().await?;
+    let site = &counted.site;
+    site.agent("london", 4).await?;
+    let admin = site.admin().await?;
+    let desktop = site.workspace(&admin, "Desktop").await?;
+    let (_, session) = admin.launch(&desktop, "london", "one").await?;
+    let connect = format!("/api/v1/sessions/{}/connect", session["id"].as_str().unwrap_or_default());
+    let proxy = Proxy::enroll(site).await?;
+    let ticket = proxy.ticket(&admin, &connect).await?;
+    let (body, _) = ticket.rsplit_once('.').unwrap_or_default();
+    let bad = format!("{body}.{}", "A".repeat(86));
+    let unknown = Proxy {
+        name: NodeName { node: meridian_ids::NodeId::generate(), ..proxy.name },
+        key: NodeKey::generate()?,
+        client: proxy.client.clone(),
+    };
+    for asker in [&proxy, &unknown] {
+        let cost = counted
+            .cost(async || {
+                let (status, answer) = asker.ask(&bad, &"a".repeat(32)).await?;
+                anyhow::ensure!(
+                    status == StatusCode::FORBIDDEN && answer["error"]["code"] == "bad_ticket",
+                    "{status} {answer}"
+                );
+                Ok(())
+            })
+            .await?;
+        assert_eq!(cost, 0, "a bad ticket");
+    }
+    // Nor is the key of a known proxy looked up again and again for calls that somebody else signed.
+    let thief = Proxy { key: NodeKey::generate()?, ..proxy };
+    thief.ask(&ticket, &"b".repeat(32)).await?;
+    let cost = counted
+        .cost(async || {
+            let (status, _) = thief.ask(&ticket, &"b".repeat(32)).await?;
+            anyhow::ensure!(status == StatusCode::UNAUTHORIZED, "{status}");
+            Ok(())
+        })
+        .await?;
+    assert_eq!(cost, 0, "a forged call");
+    Ok(())
+}

@@ -106,6 +106,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{id}/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Removes a node that is gone for good: its sessions are lost and give their places back. A node that answers must have none. */
+        post: operations["remove_node"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/{id}/undrain": {
         parameters: {
             query?: never;
@@ -314,11 +331,8 @@ export interface components {
              * @default null
              */
             jkt?: string | null;
-            /**
-             * @description `meridian.v1` or `binary`.
-             * @default null
-             */
-            transport?: string | null;
+            /** @default null */
+            transport?: components["schemas"]["Transport"] | null;
         };
         ConnectView: {
             /** @description Further entries of the zone to try when `url` cannot be reached. */
@@ -340,7 +354,7 @@ export interface components {
              * @description Seconds.
              */
             expires_in_s: number;
-            role: string;
+            role: components["schemas"]["NodeRole"];
             token: string;
             zone: string;
         };
@@ -374,13 +388,17 @@ export interface components {
             image_id: string;
             reference: string;
         };
+        /** @enum {string} */
+        LoadStrategy: "least_load" | "most_load" | "least_sessions" | "most_sessions" | "round_robin";
         /** @description A login. The token is for API clients, as `Authorization: Bearer`; browsers have the cookie. */
         LoginView: {
             token: string;
             user: components["schemas"]["UserView"];
         };
+        /** @enum {string} */
+        Network: "none" | "internet" | "full";
         NewEnrollment: {
-            role: string;
+            role: components["schemas"]["NodeRole"];
             /** @description A zone's name. */
             zone: string;
         };
@@ -412,16 +430,18 @@ export interface components {
             /** Format: int64 */
             memory_mb?: number;
             name: string;
-            network?: string;
+            network?: components["schemas"]["Network"];
             /** Format: int64 */
             pids_limit?: number;
             /** @description `default`, or `chromium` for images whose browser keeps its own sandbox. */
-            seccomp?: string;
+            seccomp?: components["schemas"]["Seccomp"];
             /** Format: int64 */
             shm_mb?: number;
             /** Format: int64 */
             tmp_mb?: number;
         };
+        /** @enum {string} */
+        NodeRole: "web" | "proxy" | "agent" | "connect" | "balance";
         /** @description A node, as administrators see it. */
         NodeView: {
             address: string;
@@ -448,7 +468,7 @@ export interface components {
             problems: components["schemas"]["ProblemView"][];
             /** @description Sessions whose containers the agent found and the control plane does not know. */
             quarantined: string[];
-            role: string;
+            role: components["schemas"]["NodeRole"];
             /** Format: int64 */
             sessions: number;
             /** @description `enrolled` (never heard of yet), `ready`, `draining`, `unreachable`. */
@@ -483,7 +503,7 @@ export interface components {
                 problems: components["schemas"]["ProblemView"][];
                 /** @description Sessions whose containers the agent found and the control plane does not know. */
                 quarantined: string[];
-                role: string;
+                role: components["schemas"]["NodeRole"];
                 /** Format: int64 */
                 sessions: number;
                 /** @description `enrolled` (never heard of yet), `ready`, `draining`, `unreachable`. */
@@ -510,7 +530,7 @@ export interface components {
                 reason?: string | null;
                 /** Format: date-time */
                 started_at?: string | null;
-                state: string;
+                state: components["schemas"]["SessionState"];
                 user: components["schemas"]["SessionUserView"];
                 workspace: components["schemas"]["SessionWorkspaceView"];
                 zone: string;
@@ -557,7 +577,7 @@ export interface components {
                 /** Format: int64 */
                 memory_mb: number;
                 name: string;
-                network: string;
+                network: components["schemas"]["Network"];
             }[];
             next?: string | null;
         };
@@ -581,15 +601,21 @@ export interface components {
             code: string;
             message: string;
         };
+        /** @enum {string} */
+        ProgressStep: "reserved" | "pushed" | "image" | "container" | "display" | "ready";
         ProgressView: {
             message: string;
             /** Format: int32 */
             percent?: number | null;
             /** @description `reserved`, `pushed`, `image`, `container`, `display`, `ready`. */
-            step: string;
+            step: components["schemas"]["ProgressStep"];
         };
         /** @enum {string} */
         Role: "admin" | "user";
+        /** @enum {string} */
+        Seccomp: "default" | "chromium";
+        /** @enum {string} */
+        SessionState: "starting" | "running" | "paused" | "unreachable" | "ending" | "ended" | "failed" | "lost";
         SessionUserView: {
             /** Format: uuid */
             id: string;
@@ -610,7 +636,7 @@ export interface components {
             reason?: string | null;
             /** Format: date-time */
             started_at?: string | null;
-            state: string;
+            state: components["schemas"]["SessionState"];
             user: components["schemas"]["SessionUserView"];
             workspace: components["schemas"]["SessionWorkspaceView"];
             zone: string;
@@ -621,6 +647,8 @@ export interface components {
             id: string;
             name: string;
         };
+        /** @enum {string} */
+        Transport: "meridian.v1" | "binary";
         UserPatch: {
             disabled?: boolean | null;
             /** Format: int32 */
@@ -668,7 +696,7 @@ export interface components {
             /** Format: int64 */
             memory_mb: number;
             name: string;
-            network: string;
+            network: components["schemas"]["Network"];
         };
         /** @description Any of a zone's settings; those left out stay. */
         ZonePatch: {
@@ -679,7 +707,7 @@ export interface components {
             /** @default null */
             isolated?: boolean | null;
             /** @default null */
-            load_strategy?: string | null;
+            load_strategy?: components["schemas"]["LoadStrategy"] | null;
             /**
              * Format: int32
              * @description Seconds.
@@ -712,7 +740,7 @@ export interface components {
             allow_origin_domain: string;
             alternate_zones: string[];
             isolated: boolean;
-            load_strategy: string;
+            load_strategy: components["schemas"]["LoadStrategy"];
             /**
              * Format: int64
              * @description Nodes that can take work now.
@@ -951,6 +979,49 @@ export interface operations {
             };
         };
     };
+    remove_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
     undrain_node: {
         parameters: {
             query?: never;
@@ -1005,6 +1076,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_SessionView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
                 };
             };
             401: {
@@ -1233,6 +1312,14 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

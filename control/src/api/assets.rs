@@ -3,7 +3,7 @@
 use axum::{
     http::{
         HeaderValue, Method, StatusCode, Uri,
-        header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
         request::Parts,
     },
     response::{IntoResponse, Response},
@@ -16,8 +16,9 @@ const PAGE: &str = "index.html";
 /// Serves a file, or the page.
 pub(super) async fn console(parts: Parts, uri: Uri) -> Response {
     if parts.method != Method::GET && parts.method != Method::HEAD {
-        return ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Only GET works here")
-            .into_response();
+        let refusal =
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Only GET works here");
+        return ([(ALLOW, "GET, HEAD")], refusal).into_response();
     }
     let path = uri.path().trim_start_matches('/');
     let (name, file) = match meridian_console::file(path) {

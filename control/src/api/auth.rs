@@ -1,5 +1,7 @@
 //! Sign in, sign out, who am I.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::State,
@@ -37,12 +39,15 @@ pub(super) async fn login(
     }
     let name = credentials.username;
     let (user, stored) = match state.store.begin_login(&name, &origin).await? {
-        LoginBegin::Ok { user_id, password_hash } => (user_id, password_hash),
+        LoginBegin::Ok { delay_s, user_id, password_hash } => {
+            tokio::time::sleep(Duration::from_secs(delay_s)).await;
+            (user_id, password_hash)
+        }
         LoginBegin::Throttled { wait_s } => {
             return Err(ApiError::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "throttled",
-                "There were too many wrong sign-ins for this account or from this address",
+                "There were too many wrong sign-ins from this address",
             )
             .hint(format!("Try again in {wait_s} seconds"))
             .retry_after(wait_s));

@@ -2,7 +2,6 @@
 
 use axum::{
     Json,
-    body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode},
 };
@@ -14,7 +13,7 @@ use meridian_wire::{AuthorizeRequest, AuthorizeResponse, EnrollRequest, EnrollRe
 
 use super::{
     error::{ApiError, Hop},
-    extract::{Body, From, hash_token},
+    extract::{Body, From, Raw, hash_token},
 };
 use crate::{
     app::tickets,
@@ -27,18 +26,11 @@ pub(super) async fn authorize(
     State(state): State<AppState>,
     From(mut origin): From,
     headers: HeaderMap,
-    body: Bytes,
+    Raw(body): Raw,
 ) -> Result<Json<AuthorizeResponse>, ApiError> {
     let call = CallHeaders::read(|name| headers.get(name)?.to_str().ok()).map_err(refuse_call)?;
-    let node = state.node_credentials(call.node).await?.ok_or_else(unknown_proxy)?;
     let now = state.clock.control_now();
-    if verify_call(&call, &node.public_point, "POST", public_paths::AUTHORIZE, &body, now).is_err() {
-        // It may have renewed its key since it was last looked up.
-        let node = state.refresh_node_credentials(call.node).await?.ok_or_else(unknown_proxy)?;
-        verify_call(&call, &node.public_point, "POST", public_paths::AUTHORIZE, &body, now)
-            .map_err(refuse_call)?;
-    }
-    let zone = node.zone.filter(|_| node.role == NodeRole::Proxy).ok_or_else(unknown_proxy)?;
+    // What costs nothing comes first: rubbish asks the database nothing.
     let request: AuthorizeRequest = serde_json::from_slice(&body)
         .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "malformed", error.to_string()))?;
     let nonce = &request.connection_nonce;
@@ -46,6 +38,15 @@ pub(super) async fn authorize(
         return Err(ApiError::invalid("connection_nonce must be 32 hex digits"));
     }
     let ticket = state.deployment.key_set.check_any_ticket(&request.ticket, now).map_err(refuse_ticket)?;
+    let node = state.node_credentials(call.node).await?.ok_or_else(unknown_proxy)?;
+    let verify = |point: &[u8]| {
+        verify_call(&call, point, "POST", public_paths::AUTHORIZE, &body, now).map_err(refuse_call)
+    };
+    if let Err(refused) = verify(&node.public_point) {
+        let newer = state.newer_node_credentials(call.node).await?.ok_or(refused)?;
+        verify(&newer.public_point)?;
+    }
+    let zone = node.zone.filter(|_| node.role == NodeRole::Proxy).ok_or_else(unknown_proxy)?;
     if ticket.aud != zone_audience(zone) || ticket.iss != state.deployment.id {
         return Err(refuse_ticket(TokenError::WrongAudience));
     }

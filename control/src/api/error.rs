@@ -147,16 +147,18 @@ impl From<StoreError> for ApiError {
             StoreError::Text(_) => {
                 Self::invalid("A text has a character that cannot be stored, such as U+0000").cause(error)
             }
-            StoreError::Query(_) | StoreError::Shape(_) | StoreError::Migrate(_) | StoreError::Corrupt(_) => {
-                Self::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "internal",
-                    "Meridian could not do this because of an error of its own",
-                )
-                .hop(Hop::Web)
-                .hint("Tell an administrator the request id")
-                .cause(error)
-            }
+            StoreError::Query(_)
+            | StoreError::Shape(_)
+            | StoreError::MigrationBusy { .. }
+            | StoreError::Migrate(_)
+            | StoreError::Corrupt(_) => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Meridian could not do this because of an error of its own",
+            )
+            .hop(Hop::Web)
+            .hint("Tell an administrator the request id")
+            .cause(error),
         }
     }
 }

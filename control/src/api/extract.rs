@@ -7,7 +7,7 @@ use axum::{
     extract::{ConnectInfo, FromRequest, FromRequestParts, Request, rejection::JsonRejection},
     http::{
         HeaderMap, StatusCode,
-        header::{AUTHORIZATION, COOKIE, HOST},
+        header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST},
         request::Parts,
     },
 };
@@ -43,6 +43,15 @@ pub(crate) struct Page(pub RequestPage);
 
 /// A JSON body: bounded, of a known shape, without unknown fields. An empty body is `Default` for [`OptionalBody`] alone.
 pub(crate) struct Body<T>(pub T);
+
+/// The query of the address: known parameters of a known shape.
+pub(crate) struct Query<T>(pub T);
+
+/// The one variable part of the path.
+pub(crate) struct Path(pub String);
+
+/// A body as it came, bounded.
+pub(crate) struct Raw(pub axum::body::Bytes);
 
 /// Like [`Body`], or the default when there is no body.
 pub(crate) struct OptionalBody<T>(pub T);
@@ -155,11 +164,54 @@ impl<T: DeserializeOwned + Default> FromRequest<AppState> for OptionalBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
-        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|_| too_large())?;
+        let kind = request.headers().get(CONTENT_TYPE).cloned();
+        let Raw(bytes) = Raw::from_request(request, state).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
-        axum::Json::from_bytes(&bytes).map(|axum::Json(body)| Self(body)).map_err(refuse)
+        // The same judgement of type and shape as for a body that must be there.
+        let mut request = Request::new(bytes.into());
+        if let Some(kind) = kind {
+            request.headers_mut().insert(CONTENT_TYPE, kind);
+        }
+        Body::from_request(request, state).await.map(|Body(body)| Self(body))
+    }
+}
+
+impl FromRequest<AppState> for Raw {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        match axum::body::Bytes::from_request(request, state).await {
+            Ok(bytes) => Ok(Self(bytes)),
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
+            Err(rejection) => Err(ApiError::new(rejection.status(), "malformed", rejection.body_text())),
+        }
+    }
+}
+
+impl<T: DeserializeOwned> FromRequestParts<AppState> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        query.map(|axum::extract::Query(query)| Self(query)).map_err(|rejection| {
+            ApiError::new(StatusCode::BAD_REQUEST, "bad_query", rejection.body_text()).hint(
+                "See /api/v1/openapi.json for the parameters; a cursor is the `next` of the page before",
+            )
+        })
+    }
+}
+
+impl FromRequestParts<AppState> for Path {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let path = axum::extract::Path::<String>::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path(part)| Self(part)).map_err(|rejection| {
+            ApiError::new(StatusCode::BAD_REQUEST, "bad_path", rejection.body_text())
+                .hint("A path is UTF-8, percent-encoded where need be")
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::State,
-    http::{StatusCode, Uri},
+    http::{Method, StatusCode, Uri},
 };
 use meridian_ticket::KeySet;
 use serde_json::{Value, json};
@@ -37,6 +37,16 @@ pub(super) async fn jwks(State(state): State<AppState>) -> Json<KeySet> {
 pub(super) async fn no_such_route(uri: Uri) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "no_such_route", format!("There is nothing at {}", uri.path()))
         .hint("See /api/v1/openapi.json for what there is")
+}
+
+/// Which methods there are, the `Allow` header says.
+pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("{method} does not work at {}", uri.path()),
+    )
+    .hint("The Allow header names the methods that do; see /api/v1/openapi.json")
 }
 
 /// The process answers.

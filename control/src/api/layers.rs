@@ -7,8 +7,8 @@ use axum::{
     http::{
         HeaderName, HeaderValue, Method, StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN, REFERRER_POLICY,
-            X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+            ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN,
+            REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
         },
     },
     middleware::Next,
@@ -45,7 +45,11 @@ pub(super) async fn frame(State(state): State<AppState>, mut request: Request, n
                 .into_response()
         });
         if let Some(unframed) = response.extensions_mut().remove::<Unframed>() {
+            let allow = response.headers_mut().remove(ALLOW);
             response = unframed.frame(&request_id);
+            if let Some(allow) = allow {
+                response.headers_mut().insert(ALLOW, allow);
+            }
         }
         state.metrics.count_request(response.status());
         let headers = response.headers_mut();

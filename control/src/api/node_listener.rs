@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{
     Extension, Json, Router,
     body::{Body, Bytes},
-    extract::{Query, State},
+    extract::State,
     http::StatusCode,
     middleware,
     response::{IntoResponse, Response},
@@ -19,8 +19,8 @@ use tokio::sync::broadcast;
 
 use super::{
     error::{ApiError, Hop},
-    extract::Body as JsonBody,
-    layers,
+    extract::{Body as JsonBody, Query},
+    health, layers,
 };
 use crate::{
     app::bus::{Changed, next_look},
@@ -37,6 +37,8 @@ pub(crate) fn node_router(state: AppState) -> Router {
         .route(node_paths::HEARTBEAT, post(heartbeat))
         .route(node_paths::WATCH, get(watch))
         .route(node_paths::RENEW, post(renew))
+        .fallback(health::no_such_route)
+        .method_not_allowed_fallback(health::method_not_allowed)
         .layer(axum::extract::DefaultBodyLimit::max(MAX_HEARTBEAT_BYTES))
         .layer(middleware::from_fn_with_state(state.clone(), layers::frame))
         .with_state(state)

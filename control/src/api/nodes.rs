@@ -1,17 +1,13 @@
 //! Nodes, for administrators.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use meridian_ids::NodeId;
 use meridian_model::NodeRole;
 use meridian_runtime::random_token;
 
 use super::{
     error::ApiError,
-    extract::{Admin, Body, hash_token},
+    extract::{Admin, Body, Path, hash_token},
 };
 use crate::{
     state::AppState,
@@ -38,7 +34,7 @@ pub(super) async fn list_nodes(
 pub(super) async fn drain_node(
     state: State<AppState>,
     admin: Admin,
-    id: Path<String>,
+    id: Path,
 ) -> Result<StatusCode, ApiError> {
     set_draining(state, admin, id, true).await
 }
@@ -49,7 +45,7 @@ pub(super) async fn drain_node(
 pub(super) async fn undrain_node(
     state: State<AppState>,
     admin: Admin,
-    id: Path<String>,
+    id: Path,
 ) -> Result<StatusCode, ApiError> {
     set_draining(state, admin, id, false).await
 }
@@ -57,7 +53,7 @@ pub(super) async fn undrain_node(
 async fn set_draining(
     State(state): State<AppState>,
     Admin(admin): Admin,
-    Path(id): Path<String>,
+    Path(id): Path,
     draining: bool,
 ) -> Result<StatusCode, ApiError> {
     let id: NodeId = id.parse().map_err(|_| ApiError::not_found("node"))?;
@@ -74,7 +70,7 @@ async fn set_draining(
 pub(super) async fn remove_node(
     State(state): State<AppState>,
     Admin(admin): Admin,
-    Path(id): Path<String>,
+    Path(id): Path,
 ) -> Result<StatusCode, ApiError> {
     let id: NodeId = id.parse().map_err(|_| ApiError::not_found("node"))?;
     match state.store.remove_node(id, admin.id).await? {
@@ -112,7 +108,6 @@ pub(super) async fn create_enrollment(
     let lifetime = ENROLLMENT_S as f64;
     let hash = hash_token(&token);
     state.store.create_enrollment(&hash.0, new.role, Some(zone.id), Some(admin.id), lifetime).await?;
-    let view =
-        EnrollmentView { token, role: new.role.to_string(), zone: zone.name, expires_in_s: ENROLLMENT_S };
+    let view = EnrollmentView { token, role: new.role, zone: zone.name, expires_in_s: ENROLLMENT_S };
     Ok((StatusCode::CREATED, Json(view)))
 }

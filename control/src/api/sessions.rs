@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
     response::{
         Sse,
@@ -12,18 +12,19 @@ use axum::{
     },
 };
 use futures_util::{Stream, stream};
-use meridian_ids::SessionId;
+use meridian_ids::{SessionId, UserId};
 use meridian_model::Transport;
 use serde::Deserialize;
 use tokio::sync::broadcast;
 
 use super::{
     error::{ApiError, Hop},
-    extract::{Body, From, OptionalBody, Page as PageOf, Token},
+    extract::{Body, From, OptionalBody, Page as PageOf, Path, Query, Token},
 };
 use crate::{
     app::{
         bus::{Changed, next_look},
+        live::{Full, MAX_OF_A_USER, Place},
         tickets::{self, ConnectTarget},
     },
     state::AppState,
@@ -73,7 +74,7 @@ pub(super) async fn launch_session(
         Launch::KeyReused => Err(ApiError::new(
             StatusCode::CONFLICT,
             "key_reused",
-            "This Idempotency-Key was used for another workspace",
+            "This Idempotency-Key was used for another launch: another workspace, or another zone",
         )
         .hint("Use a new key for a new launch")),
         Launch::Limit { limit } => Err(ApiError::new(
@@ -112,7 +113,7 @@ pub(super) struct ListQuery {
 /// The caller's sessions, newest first; everybody's for administrators who ask.
 #[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions",
     params(("all" = Option<bool>, Query), ("ended" = Option<bool>, Query), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = Page<SessionView>), (status = 401, body = ErrorView), (status = 403, body = ErrorView)))]
+    responses((status = 200, body = Page<SessionView>), (status = 400, body = ErrorView), (status = 401, body = ErrorView), (status = 403, body = ErrorView)))]
 pub(super) async fn list_sessions(
     State(state): State<AppState>,
     Token(token): Token,
@@ -136,9 +137,9 @@ pub(super) async fn list_sessions(
 pub(super) async fn get_session(
     State(state): State<AppState>,
     Token(token): Token,
-    Path(id): Path<String>,
+    Path(id): Path,
 ) -> Result<Json<SessionView>, ApiError> {
-    look(&state, token, parse(&id)?).await.map(|(session, _)| Json(session))
+    look(&state, token, parse(&id)?).await.map(|seen| Json(seen.session))
 }
 
 /// Why the session is where it is.
@@ -147,25 +148,27 @@ pub(super) async fn get_session(
 pub(super) async fn explain_session(
     State(state): State<AppState>,
     Token(token): Token,
-    Path(id): Path<String>,
+    Path(id): Path,
 ) -> Result<Json<ExplanationView>, ApiError> {
-    look(&state, token, parse(&id)?).await.map(|(_, explanation)| Json(explanation))
+    look(&state, token, parse(&id)?).await.map(|seen| Json(seen.explanation))
 }
 
 /// The session as it changes: server-sent events, each the session's JSON, until it is over or the login ends.
 #[utoipa::path(get, path = "/api/v1/sessions/{id}/events", tag = "sessions", params(("id" = String, Path)),
     responses((status = 200, body = String, content_type = "text/event-stream"), (status = 401, body = ErrorView),
-        (status = 404, body = ErrorView)))]
+        (status = 404, body = ErrorView), (status = 429, body = ErrorView)))]
 pub(super) async fn watch_session(
     State(state): State<AppState>,
     Token(token): Token,
-    Path(id): Path<String>,
+    Path(id): Path,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let id = parse(&id)?;
     // Subscribed before the first look, so that no change falls between the two.
     let news = state.bus.subscribe();
-    let (first, _) = look(&state, token, id).await?;
-    let watch = Watch { state, token, id, news, pending: Some(first), shown: String::new() };
+    let seen = look(&state, token, id).await?;
+    let place = state.live.take(seen.caller).map_err(too_many)?;
+    let watch =
+        Watch { state, token, id, news, pending: Some(seen.session), shown: String::new(), _place: place };
     Ok(Sse::new(stream::unfold(watch, Watch::next)).keep_alive(KeepAlive::default()))
 }
 
@@ -176,6 +179,23 @@ struct Watch {
     news: broadcast::Receiver<Changed>,
     pending: Option<SessionView>,
     shown: String,
+    _place: Place,
+}
+
+fn too_many(full: Full) -> ApiError {
+    let (message, hint) = match full {
+        Full::User => (
+            format!("You watch {MAX_OF_A_USER} sessions already, which is as many as one person may"),
+            "Close pages or programs that you no longer need",
+        ),
+        Full::Node => {
+            ("This node has as many live updates open as it can".to_owned(), "Try again in a minute")
+        }
+    };
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_live_updates", message)
+        .hop(Hop::Web)
+        .hint(hint)
+        .retry_after(60)
 }
 
 impl Watch {
@@ -194,7 +214,7 @@ impl Watch {
                         () = next_look(&mut self.news, |changed| changed.session == id) => {}
                     }
                     match look(&self.state, self.token, self.id).await {
-                        Ok((session, _)) => session,
+                        Ok(seen) => seen.session,
                         Err(_) => return None,
                     }
                 }
@@ -218,7 +238,7 @@ pub(super) async fn end_session(
     State(state): State<AppState>,
     From(origin): From,
     Token(token): Token,
-    Path(id): Path<String>,
+    Path(id): Path,
 ) -> Result<(StatusCode, Json<SessionView>), ApiError> {
     match state.store.end_session(token, parse(&id)?, &origin).await? {
         EndSession::Ok { session, push } => {
@@ -240,7 +260,7 @@ pub(super) async fn connect_session(
     State(state): State<AppState>,
     PageOf(page): PageOf,
     Token(token): Token,
-    Path(id): Path<String>,
+    Path(id): Path,
     OptionalBody(request): OptionalBody<ConnectRequest>,
 ) -> Result<Json<ConnectView>, ApiError> {
     let id = parse(&id)?;
@@ -278,13 +298,18 @@ pub(super) async fn connect_session(
     Ok(Json(tickets::connect_view(&settings, &page, id, transport, &token)))
 }
 
-async fn look(
-    state: &AppState,
-    token: TokenHash,
-    id: SessionId,
-) -> Result<(SessionView, ExplanationView), ApiError> {
+/// A session, why it is where it is, and who looks.
+struct Seen {
+    caller: UserId,
+    session: SessionView,
+    explanation: ExplanationView,
+}
+
+async fn look(state: &AppState, token: TokenHash, id: SessionId) -> Result<Seen, ApiError> {
     match state.store.get_session(token, id).await? {
-        GetSession::Ok { session, explanation } => Ok((*session, *explanation)),
+        GetSession::Ok { caller, session, explanation } => {
+            Ok(Seen { caller, session: *session, explanation: *explanation })
+        }
         GetSession::Unauthenticated => Err(ApiError::unauthenticated()),
         GetSession::NotFound => Err(ApiError::not_found("session")),
     }

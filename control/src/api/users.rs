@@ -1,16 +1,12 @@
 //! Accounts, for administrators.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use meridian_ids::UserId;
 use meridian_runtime::Secret;
 
 use super::{
     error::ApiError,
-    extract::{Admin, Body},
+    extract::{Admin, Body, Path},
 };
 use crate::{
     app::passwords::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS},
@@ -61,7 +57,7 @@ pub(super) async fn create_user(
 pub(super) async fn update_user(
     State(state): State<AppState>,
     Admin(admin): Admin,
-    Path(id): Path<String>,
+    Path(id): Path,
     Body(patch): Body<UserPatch>,
 ) -> Result<Json<UserRowView>, ApiError> {
     let id: UserId = id.parse().map_err(|_| ApiError::not_found("user"))?;

@@ -1,14 +1,12 @@
 //! Zones: names for everybody, settings for administrators.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
+
+use meridian_ids::ZoneId;
 
 use super::{
     error::ApiError,
-    extract::{Admin, Body, Token},
+    extract::{Admin, Body, Path, Token},
 };
 use crate::{
     state::AppState,
@@ -35,23 +33,22 @@ pub(super) async fn list_zones(
 pub(super) async fn update_zone(
     State(state): State<AppState>,
     Admin(admin): Admin,
-    Path(id): Path<String>,
+    Path(id): Path,
     Body(patch): Body<ZonePatch>,
 ) -> Result<Json<ZoneView>, ApiError> {
     let zone = state.store.find_zone(&id).await?.ok_or_else(|| ApiError::not_found("zone"))?;
     let name = patch.zone_name.clone().unwrap_or_else(|| zone.name.clone());
     check_name(&name)?;
-    let settings = patch.apply(zone.settings.clone());
+    let mut alternates = zone.alternates.clone();
+    let mut settings = patch.clone().apply(zone.settings.clone());
+    if let Some(wanted) = &patch.alternate_zones {
+        (alternates, settings.alternate_zones) = find_alternates(&state, &zone, wanted).await?;
+    }
     if settings.isolated && settings.search_alternate_zones {
         return Err(ApiError::invalid("an isolated zone does not borrow: turn search_alternate_zones off"));
     }
-    for alternate in &settings.alternate_zones {
-        if state.store.find_zone(alternate).await?.is_none_or(|found| found.id == zone.id) {
-            return Err(ApiError::invalid(format!("alternate_zones: {alternate} is not another zone")));
-        }
-    }
-    match state.store.replace_zone(&zone, &name, &settings, Some(admin.id)).await {
-        Ok(true) => Ok(Json(view(ZoneRow { name, settings, ..zone }, Role::Admin))),
+    match state.store.replace_zone(&zone, &name, &settings, &alternates, Some(admin.id)).await {
+        Ok(true) => Ok(Json(view(ZoneRow { name, settings, alternates, ..zone }, Role::Admin))),
         Ok(false) => Err(ApiError::new(
             StatusCode::CONFLICT,
             "changed_meanwhile",
@@ -61,6 +58,28 @@ pub(super) async fn update_zone(
         Err(error) if error.violates("zones_name_key") => Err(ApiError::taken("zone")),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The zones that are meant, and their names of now.
+async fn find_alternates(
+    state: &AppState,
+    zone: &ZoneRow,
+    wanted: &[String],
+) -> Result<(Vec<ZoneId>, Vec<String>), ApiError> {
+    let (mut ids, mut names) = (Vec::new(), Vec::new());
+    for text in wanted {
+        let found = state.store.find_zone(text).await?;
+        let found = found.filter(|found| found.id != zone.id).ok_or_else(|| {
+            ApiError::invalid(format!("alternate_zones: {text} is not another zone"))
+                .hint("It was deleted or renamed, perhaps: GET /api/v1/zones lists what there is")
+        })?;
+        if ids.contains(&found.id) {
+            return Err(ApiError::invalid(format!("alternate_zones: {text} is named twice")));
+        }
+        ids.push(found.id);
+        names.push(found.name);
+    }
+    Ok((ids, names))
 }
 
 /// A zone's name must be fit for a DNS label and a path.

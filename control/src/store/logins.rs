@@ -26,8 +26,15 @@ pub struct Origin {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum LoginBegin {
-    Throttled { wait_s: u64 },
-    Ok { user_id: Option<UserId>, password_hash: Option<String> },
+    Throttled {
+        wait_s: u64,
+    },
+    Ok {
+        /// How long the answer shall take, since somebody guesses at this account.
+        delay_s: u64,
+        user_id: Option<UserId>,
+        password_hash: Option<String>,
+    },
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,7 +1,9 @@
 //! Migrations, under an advisory lock: any number of Web App nodes may start at once.
 
+use std::time::Duration;
+
 use refinery::{Migration, Runner};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 
 use super::StoreError;
 
@@ -24,12 +26,16 @@ migrations!(
     "V20261122170400__catalogue",
 );
 
-/// Brings the database up to date. `client` should have no statement timeout.
+/// How long another node's migration is waited for.
+pub const MIGRATION_WAIT: Duration = Duration::from_secs(60);
+
+/// Brings the database up to date. `client` should have no statement timeout. Another node that is at it is waited for, but no longer
+/// than `wait`.
 ///
 /// # Errors
-/// When the database refuses, or holds migrations of a newer release that this one does not know.
-pub async fn migrate(client: &mut Client) -> Result<(), StoreError> {
-    client.execute("SELECT pg_advisory_lock($1)", &[&ADVISORY_LOCK]).await?;
+/// When the database refuses, or somebody else holds the lock all the time.
+pub async fn migrate(client: &mut Client, wait: Duration) -> Result<(), StoreError> {
+    take_lock(client, wait).await?;
     let migrations = MIGRATIONS
         .iter()
         .map(|(name, sql)| Migration::unapplied(name, sql))
@@ -40,4 +46,35 @@ pub async fn migrate(client: &mut Client) -> Result<(), StoreError> {
     let outcome = runner.run_async(client).await.map_err(StoreError::Migrate);
     client.execute("SELECT pg_advisory_unlock($1)", &[&ADVISORY_LOCK]).await?;
     outcome.map(drop)
+}
+
+async fn take_lock(client: &Client, wait: Duration) -> Result<(), StoreError> {
+    client.batch_execute(&format!("SET lock_timeout = {}", wait.as_millis())).await?;
+    let taken = client.execute("SELECT pg_advisory_lock($1)", &[&ADVISORY_LOCK]).await;
+    client.batch_execute("RESET lock_timeout").await?;
+    match taken {
+        Ok(_) => Ok(()),
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            Err(StoreError::MigrationBusy { wait_s: wait.as_secs(), holder: holder(client).await? })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whoever holds the lock, in words with which an administrator finds it.
+async fn holder(client: &Client) -> Result<String, StoreError> {
+    // A lock by one number is shown as its two halves.
+    let row = client
+        .query_opt(
+            "SELECT format('backend pid %s, application %s, from %s, connected since %s', l.pid,
+                 coalesce(nullif(a.application_name, ''), 'unnamed'), coalesce(host(a.client_addr), 'this machine'),
+                 coalesce(to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"'), 'unknown'))
+             FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+             WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+               AND (l.classid::bigint << 32) | l.objid::bigint = $1 LIMIT 1",
+            &[&ADVISORY_LOCK],
+        )
+        .await?;
+    Ok(row.map_or_else(|| "nobody any more: try again".into(), |row| row.get(0)))
 }

@@ -2,6 +2,7 @@
 
 use meridian_ids::{NodeId, UserId, ZoneId};
 use meridian_model::NodeRole;
+use meridian_settings::RetentionSettings;
 use meridian_wire::{EnrollRequest, Heartbeat, Update};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -255,12 +256,16 @@ impl Store {
         self.count("SELECT audit_counters_v1()").await
     }
 
-    /// How many rows nobody needs were removed.
+    /// Removes what nobody needs any more, at most `batch` rows of a kind, and says whether there may be more; not while another node
+    /// does it.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn clean_up(&self) -> Result<i32, StoreError> {
-        self.count("SELECT clean_up_v1()").await
+    pub async fn clean_up(&self, retention: RetentionSettings, batch: i32) -> Result<bool, StoreError> {
+        let (sessions, audit) = (i32::from(retention.ended_sessions_days), i32::from(retention.audit_days));
+        let rows = self.rows("SELECT clean_up_v1($1, $2, $3)", &[&sessions, &audit, &batch]).await?;
+        let row = rows.first().ok_or_else(|| StoreError::Corrupt("a function answered no row".into()))?;
+        Ok(row.try_get::<_, Option<i32>>(0)?.is_some_and(|touched| touched >= batch))
     }
 
     async fn count(&self, statement: &str) -> Result<i32, StoreError> {

@@ -30,6 +30,11 @@ pub enum StoreError {
     Query(#[source] tokio_postgres::Error),
     #[error("a row is not what this release expects")]
     Shape(#[source] serde_json::Error),
+    #[error(
+        "the database is being migrated by somebody else, who did not finish within {wait_s} s: {holder}. \
+         Wait for it, or end it with SELECT pg_terminate_backend(pid)"
+    )]
+    MigrationBusy { wait_s: u64, holder: String },
     #[error("a migration failed")]
     Migrate(#[source] refinery::Error),
     #[error("{0}")]
@@ -94,6 +99,7 @@ impl StoreError {
             | Self::Timeout
             | Self::Text(_)
             | Self::Shape(_)
+            | Self::MigrationBusy { .. }
             | Self::Migrate(_)
             | Self::Corrupt(_) => false,
         }
@@ -163,7 +169,7 @@ impl Store {
     pub async fn prepare(&self, tasks: &Tasks) -> Result<(), StoreError> {
         let (mut client, connection) = self.database.connect().await?;
         let connection = tasks.spawn("migration connection", async move { drop(connection.await) });
-        let outcome = super::migrate(&mut client).await;
+        let outcome = super::migrate(&mut client, super::MIGRATION_WAIT).await;
         drop(client);
         let _ = connection.await;
         outcome

@@ -36,7 +36,7 @@ pub enum Launch {
     Unauthenticated,
     NoWorkspace,
     NoZone,
-    /// The idempotency key was used for another workspace.
+    /// The idempotency key was used for another workspace or zone.
     KeyReused,
     /// The user holds as many sessions as allowed.
     Limit {
@@ -59,7 +59,7 @@ pub enum Launch {
 pub enum GetSession {
     Unauthenticated,
     NotFound,
-    Ok { session: Box<SessionView>, explanation: Box<ExplanationView> },
+    Ok { caller: UserId, session: Box<SessionView>, explanation: Box<ExplanationView> },
 }
 
 #[derive(Debug, Deserialize)]

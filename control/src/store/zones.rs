@@ -1,6 +1,6 @@
 //! Zones and their settings.
 
-use meridian_ids::{UserId, ZoneId};
+use meridian_ids::{UserId, Uuid, ZoneId};
 use meridian_model::ZoneSettings;
 use serde::Deserialize;
 use tokio_postgres::types::Json;
@@ -17,7 +17,10 @@ pub struct ZoneRow {
     pub nodes_ready: i64,
     /// Rises with each change.
     pub version: i64,
+    /// With the alternates' names of now.
     pub settings: ZoneSettings,
+    /// The alternates themselves, in order.
+    pub alternates: Vec<ZoneId>,
 }
 
 /// The zones, and who asks.
@@ -46,16 +49,19 @@ impl Store {
         self.call(statement, &[&id_or_name]).await
     }
 
+    /// Makes a zone without alternates.
+    ///
     /// # Errors
     /// When the database does not answer; `violates("zones_name_key")` when the name is taken.
     pub async fn create_zone(&self, name: &str, settings: &ZoneSettings) -> Result<ZoneRow, StoreError> {
         let id = ZoneId::generate();
-        let statement = "WITH z AS (INSERT INTO zones (id, name, settings) VALUES ($1, $2, $3) RETURNING *)
+        let statement = "WITH z AS (INSERT INTO zones (id, name, settings) VALUES ($1, $2, $3::jsonb - 'alternate_zones'::text) RETURNING *)
             SELECT zone_view_v1(ROW(z.*)::zones) FROM z";
         self.call(statement, &[&id.0, &name, &Json(settings)]).await
     }
 
-    /// Replaces a zone's name and settings, if nobody changed it since the caller read it.
+    /// Replaces a zone's name, settings and alternates, if nobody changed it since the caller read it. The alternates count, not their
+    /// names in the settings.
     ///
     /// # Errors
     /// When the database does not answer; `violates("zones_name_key")` when the name is taken.
@@ -64,16 +70,18 @@ impl Store {
         zone: &ZoneRow,
         name: &str,
         settings: &ZoneSettings,
+        alternates: &[ZoneId],
         by: Option<UserId>,
     ) -> Result<bool, StoreError> {
         let by = by.map(|by| by.0);
+        let alternates: Vec<Uuid> = alternates.iter().map(|zone| zone.0).collect();
         let changed = self
             .execute(
-                "WITH changed AS (UPDATE zones SET name = $2, settings = $3, version = version + 1
+                "WITH changed AS (UPDATE zones SET name = $2, settings = $3::jsonb - 'alternate_zones'::text, alternates = $6, version = version + 1
                      WHERE id = $1 AND version = $4 RETURNING id)
                  INSERT INTO audit (user_id, action, target, outcome, detail)
                  SELECT $5, 'update_zone', $2, 'ok', $3 FROM changed",
-                &[&zone.id.0, &name, &Json(settings), &zone.version, &by],
+                &[&zone.id.0, &name, &Json(settings), &zone.version, &by, &alternates],
             )
             .await?;
         Ok(changed == 1)

@@ -87,6 +87,7 @@ impl Site {
             database_wait_s: 5,
             request_wait_s: 30,
             max_body_bytes: 64 * 1024,
+            retention: meridian_settings::RetentionSettings::default(),
             furnish: Some(furnish),
         };
         let tasks = Tasks::new();

@@ -81,6 +81,9 @@ pub enum ProgressStep {
 }
 
 impl ProgressStep {
+    pub const ALL: [Self; 6] =
+        [Self::Reserved, Self::Pushed, Self::Image, Self::Container, Self::Display, Self::Ready];
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -107,6 +110,8 @@ pub enum Network {
 }
 
 impl Network {
+    pub const ALL: [Self; 3] = [Self::None, Self::Internet, Self::Full];
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -129,6 +134,8 @@ pub enum Seccomp {
 }
 
 impl Seccomp {
+    pub const ALL: [Self; 2] = [Self::Default, Self::Chromium];
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -167,6 +174,8 @@ pub enum Transport {
 }
 
 impl Transport {
+    pub const ALL: [Self; 2] = [Self::MeridianV1, Self::Binary];
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -177,7 +186,7 @@ impl Transport {
 
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::MeridianV1, Self::Binary].into_iter().find(|transport| transport.as_str() == text)
+        Self::ALL.into_iter().find(|transport| transport.as_str() == text)
     }
 }
 

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub use agent::AgentSettings;
 pub use balance::{BackendSettings, BalanceSettings, CheckKind, CheckSettings, Choice, RouteSettings};
 pub use proxy::ProxySettings;
-pub use web::{FurnishCertificate, FurnishEnrollment, FurnishSettings, FurnishZone, WebSettings};
+pub use web::{
+    FurnishCertificate, FurnishEnrollment, FurnishSettings, FurnishZone, RetentionSettings, WebSettings,
+};
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -48,9 +48,28 @@ pub struct WebSettings {
     /// A request's body at most, in bytes.
     #[serde(default = "max_body_bytes")]
     pub max_body_bytes: usize,
+    /// How long what is over is kept.
+    #[serde(default)]
+    pub retention: RetentionSettings,
     /// What the node sees to at each start; `meridian up` writes it.
     #[serde(default)]
     pub furnish: Option<FurnishSettings>,
+}
+
+/// How long the database keeps what is over, in days; 0: for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionSettings {
+    /// Sessions that ended, failed or were lost.
+    pub ended_sessions_days: u16,
+    /// Rows of the audit log.
+    pub audit_days: u16,
+}
+
+impl Default for RetentionSettings {
+    fn default() -> Self {
+        Self { ended_sessions_days: 90, audit_days: 365 }
+    }
 }
 
 /// What a deployment on one machine begins with. Each part does nothing when it is there already.

@@ -102,7 +102,7 @@ fn fields(frame: &Frame) -> (&'static str, String) {
             Code::Revoked => "revoked",
             Code::Unknown(_) => "unknown",
         };
-        format!(r#""code": "{name}", "message": "{message}""#)
+        format!(r#""code": "{name}", "text": "{message}""#)
     };
     match frame {
         Frame::Challenge { nonce, stream } => {

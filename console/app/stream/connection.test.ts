@@ -189,6 +189,61 @@ describe('a path that breaks', () => {
   });
 });
 
+describe('a path that goes silent', () => {
+  test('is noticed within two seconds; the next is opened beside it, through another entry, and takes over', async () => {
+    await goLive();
+    const [first] = sockets;
+    await settle(2_300);
+    expect(sockets.map((socket) => socket.url)).toEqual(['ws://one', 'ws://two']);
+    expect(last(states)).toEqual({ name: 'live' });
+    expect(first?.readyState).toBe(1);
+    last(sockets).open();
+    await settle();
+    last(sockets).attach(1);
+    expect(first?.readyState).toBe(3);
+    expect(displays).toHaveLength(1);
+    expect(states.map((state) => state.name)).not.toContain('reconnecting');
+  });
+
+  test('and its page hidden, is noticed too', async () => {
+    await goLive();
+    vi.spyOn(document, 'hidden', 'get').mockReturnValue(true);
+    document.dispatchEvent(new Event('visibilitychange'));
+    await settle(2_300);
+    expect(sockets).toHaveLength(2);
+    vi.restoreAllMocks();
+  });
+});
+
+test('a stream whose counts do not fit any more starts over with a new display', async () => {
+  await goLive();
+  last(sockets).say(0x11, 0, 0, 0, 0, 0, 0, 0, 9);
+  await settle(1_000);
+  last(sockets).open();
+  await settle();
+  last(sockets).attach(0);
+  expect(displays).toHaveLength(2);
+  expect(last(states)).toEqual({ name: 'live' });
+});
+
+test('an attach of its own whose answer was lost does not end a stream', async () => {
+  await goLive();
+  const [first] = sockets;
+  first?.say(0x14, 0, 6);
+  await settle(1_000);
+  last(sockets).open();
+  await settle();
+  last(sockets).say(0x01, 1, ...new Array<number>(48).fill(7));
+  last(sockets).break();
+  first?.say(0x14, 0, 3, 0x6e);
+  await settle(1_000);
+  expect(last(states).name).toBe('reconnecting');
+  last(sockets).open();
+  await settle();
+  last(sockets).attach(1);
+  expect(last(states)).toEqual({ name: 'live' });
+});
+
 describe('a path that drains', () => {
   test('is left only when the next one is attached', async () => {
     await goLive();

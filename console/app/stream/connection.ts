@@ -13,22 +13,15 @@ import { Alarm } from './alarm';
 import { backoffMs } from './backoff';
 import { DisplayChannel } from './channel';
 import { type Effect, type PathId, StreamCore } from './core';
-import { type Code, PROTOCOL_VERSION } from './frames';
+import { type OpenSocket, type Opened, type Ticket, openEntry } from './entries';
+import type { Code } from './frames';
 import { type StreamKey, createStreamKey } from './key';
 
-const SUBPROTOCOL = `meridian.v${PROTOCOL_VERSION}`;
-/** An entry that has not opened the WebSocket within this time is passed over. */
-const OPEN_WITHIN_MS = 8_000;
+export type { Ticket } from './entries';
+
 /** A path that lived so long starts the backoff anew when it breaks. */
 const SETTLED_AFTER_MS = 10_000;
 const RATES_EVERY_MS = 1_000;
-
-/** What `connect` answers: where to go, and what to offer there. */
-export interface Ticket {
-  url: string;
-  protocols: string[];
-  alternates: string[];
-}
 
 /** Why a stream will not come back by itself. */
 export type StopReason = 'ended' | 'superseded' | 'revoked' | 'protocol' | 'unavailable';
@@ -70,15 +63,23 @@ export interface StreamOptions {
   askTicket(thumbprint: string | null): Promise<Ticket>;
   listener: StreamListener;
   /** Replaced in tests. */
-  openSocket?: (url: string, protocols: string[]) => WebSocket;
+  openSocket?: OpenSocket;
   createKey?: () => Promise<StreamKey | null>;
 }
 
+/** What the agent said of a path. */
+interface Word {
+  path: PathId;
+  code: Code;
+  message: string;
+  overtaken: boolean;
+}
+
 export class StreamConnection {
-  private readonly openSocket: (url: string, protocols: string[]) => WebSocket;
+  private readonly openSocket: OpenSocket;
   private readonly createKey: () => Promise<StreamKey | null>;
   private readonly alarm = new Alarm(() => this.tick());
-  private readonly sockets = new Map<PathId, WebSocket>();
+  private readonly paths = new Map<PathId, Opened>();
 
   private core = new StreamCore(null);
   private key: StreamKey | null = null;
@@ -93,6 +94,8 @@ export class StreamConnection {
   private retryAt: number | null = null;
   /** The attached path drains or looks dead: wanted is another, beside it. */
   private wantsAnother = false;
+  /** The entry of a path that looked dead: not the first to try. */
+  private suspectUrl: string | null = null;
   private keyRefusals = 0;
   private over = false;
 
@@ -169,9 +172,9 @@ export class StreamConnection {
     try {
       const ticket = await this.options.askTicket(this.key?.thumbprint ?? null);
       if (era !== this.era) return;
-      const socket = await this.openFirst(ticket);
-      if (era === this.era) this.adopt(socket);
-      else socket.close();
+      const opened = await openEntry(ticket, this.suspectUrl, this.openSocket);
+      if (era === this.era) this.adopt(opened);
+      else opened.socket.close();
     } catch (error) {
       if (era !== this.era) return;
       this.opening = false;
@@ -179,36 +182,12 @@ export class StreamConnection {
     }
   }
 
-  /** The zone's entries in order: an entry that cannot be reached has not used the ticket up. */
-  private async openFirst(ticket: Ticket): Promise<WebSocket> {
-    for (const url of [ticket.url, ...ticket.alternates]) {
-      const socket = await this.tryOpen(url, ticket.protocols);
-      if (socket) return socket;
-    }
-    throw new Error('No entry of the zone could be reached.');
-  }
-
-  private tryOpen(url: string, protocols: string[]): Promise<WebSocket | null> {
-    return new Promise((resolve) => {
-      const socket = this.openSocket(url, protocols);
-      socket.binaryType = 'arraybuffer';
-      const done = (result: WebSocket | null) => {
-        clearTimeout(timeout);
-        socket.onopen = socket.onclose = socket.onerror = null;
-        if (!result) socket.close();
-        resolve(result);
-      };
-      const timeout = setTimeout(() => done(null), OPEN_WITHIN_MS);
-      socket.onopen = () => done(socket.protocol === SUBPROTOCOL ? socket : null);
-      socket.onclose = socket.onerror = () => done(null);
-    });
-  }
-
-  private adopt(socket: WebSocket): void {
-    const core = this.core;
+  private adopt(opened: Opened): void {
+    const { core } = this;
+    const { socket } = opened;
     const path = core.pathOpened(performance.now());
     this.opening = false;
-    this.sockets.set(path, socket);
+    this.paths.set(path, opened);
     socket.onmessage = (event: MessageEvent<ArrayBuffer>) => {
       if (core !== this.core) return;
       this.bytes.down += event.data.byteLength;
@@ -216,7 +195,7 @@ export class StreamConnection {
       this.run();
     };
     socket.onclose = () => {
-      if (core !== this.core || !this.sockets.delete(path)) return;
+      if (core !== this.core || !this.paths.delete(path)) return;
       core.pathClosed(path);
       this.pathLost(null);
       this.run();
@@ -266,10 +245,11 @@ export class StreamConnection {
       case 'attached':
         return this.attached(effect.verdict !== 'resumed');
       case 'refused':
-        return this.refused(effect.path, effect.code, effect.message);
+        return this.refused(effect);
       case 'notice':
-        return this.noticed(effect.path, effect.code, effect.message);
+        return this.noticed(effect);
       case 'suspect':
+        this.suspectUrl = this.paths.get(effect.path)?.url ?? null;
         return this.openAnother();
       case 'display':
         return this.channel?.deliver(effect.bytes);
@@ -282,13 +262,14 @@ export class StreamConnection {
       case 'latency':
         this.latencyMs = effect.ms;
         return;
+      case 'lost':
       case 'overflow':
         return this.restart();
     }
   }
 
   private send(path: PathId, message: Uint8Array): void {
-    const socket = this.sockets.get(path);
+    const socket = this.paths.get(path)?.socket;
     if (socket?.readyState !== WebSocket.OPEN) return;
     this.bytes.up += message.length;
     socket.send(message);
@@ -306,6 +287,7 @@ export class StreamConnection {
     this.attachedAt = performance.now();
     this.retryAt = null;
     this.wantsAnother = false;
+    this.suspectUrl = null;
     this.keyRefusals = 0;
     this.latencyMs = null;
     if (fresh) {
@@ -337,14 +319,17 @@ export class StreamConnection {
 
   private openAnother(): void {
     this.wantsAnother = true;
+    this.settleBackoff();
     this.scheduleOpen();
   }
 
   /** Opens a path after a backoff, unless one is on its way already. */
   private scheduleOpen(): void {
-    const handshakes = this.sockets.size - (this.core.attached ? 1 : 0);
+    const handshakes = this.paths.size - (this.core.attached ? 1 : 0);
     if (this.opening || handshakes > 0 || this.retryAt !== null) return;
-    this.retryAt = performance.now() + (this.attempt === 0 ? 0 : backoffMs(this.attempt));
+    // Only a page that opens is alone with its wish.
+    const opens = this.attempt === 0 && this.channel === null;
+    this.retryAt = performance.now() + (opens ? 0 : backoffMs(this.attempt));
     this.attempt += 1;
     this.rearm();
   }
@@ -355,10 +340,12 @@ export class StreamConnection {
     this.attachedAt = 0;
   }
 
-  private refused(path: PathId, code: Code, message: string): void {
+  private refused({ path, code, message, overtaken }: Word): void {
     switch (code) {
       case 'superseded':
-        return this.superseded(path, message);
+        if (!overtaken) return this.stop('superseded', message);
+        this.dropSocket(path);
+        return this.pathLost(null);
       case 'ended':
       case 'revoked':
       case 'protocol':
@@ -376,10 +363,13 @@ export class StreamConnection {
     }
   }
 
-  private noticed(path: PathId, code: Code, message: string): void {
+  private noticed({ path, code, message, overtaken }: Word): void {
     switch (code) {
       case 'superseded':
-        return this.superseded(path, message);
+        // By this page itself, where it has attached on a later path or is about to: whoever has another key has another stream.
+        if (overtaken) return this.leave(path, null);
+        if (![...this.paths.keys()].some((id) => id > path)) this.stop('superseded', message);
+        return;
       case 'ended':
       case 'revoked':
         return this.stop(code, message);
@@ -388,9 +378,7 @@ export class StreamConnection {
       case 'clipboard_refused':
         return this.options.listener.clipboardRefused(message);
       case 'display_unavailable':
-        this.core.pathClosed(path);
-        this.dropSocket(path);
-        return this.pathLost(message);
+        return this.leave(path, message);
       case 'protocol':
       case 'key':
       case 'unknown':
@@ -398,10 +386,11 @@ export class StreamConnection {
     }
   }
 
-  /** Another viewer took the stream, unless the later path is this page's own. */
-  private superseded(path: PathId, message: string): void {
-    const ownLaterPath = [...this.sockets.keys()].some((id) => id > path);
-    if (!ownLaterPath) this.stop('superseded', message);
+  /** The agent is done with a path. */
+  private leave(path: PathId, trouble: string | null): void {
+    this.core.pathClosed(path);
+    this.dropSocket(path);
+    this.pathLost(trouble);
   }
 
   private stop(reason: StopReason, message: string): void {
@@ -432,16 +421,16 @@ export class StreamConnection {
   }
 
   private dropSocket(path: PathId): void {
-    const socket = this.sockets.get(path);
-    this.sockets.delete(path);
-    if (socket) release(socket);
+    const opened = this.paths.get(path);
+    this.paths.delete(path);
+    if (opened) release(opened.socket);
   }
 
   /** Leaves every path; what the core still had to say goes nowhere. */
   private closeSockets(): void {
     this.core = new StreamCore(null);
-    for (const socket of this.sockets.values()) release(socket);
-    this.sockets.clear();
+    for (const { socket } of this.paths.values()) release(socket);
+    this.paths.clear();
   }
 }
 

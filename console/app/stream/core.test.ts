@@ -96,7 +96,7 @@ describe('opening', () => {
     core.take();
     core.receive(path, refused(3), now);
     expect(core.take()).toEqual([
-      { type: 'refused', path, code: 'superseded', message: 'no' },
+      { type: 'refused', path, code: 'superseded', message: 'no', overtaken: false },
       { type: 'close', path, fault: null },
     ]);
   });
@@ -152,7 +152,7 @@ describe('receiving', () => {
   test('a gap closes the path', () => {
     const { path } = attach();
     core.receive(path, data(1, [1]), now);
-    expect(kinds(core.take())).toEqual(['close']);
+    expect(kinds(core.take())).toEqual(['close', 'lost']);
     expect(core.attached).toBe(false);
   });
 
@@ -195,7 +195,7 @@ describe('receiving', () => {
   test('a broken record closes the path', () => {
     const { path } = attach();
     core.receive(path, data(0, [2, 0xff, 0xff, 0xff, 0xff]), now);
-    expect(kinds(core.take())).toEqual(['close']);
+    expect(kinds(core.take())).toEqual(['close', 'lost']);
   });
 });
 
@@ -233,7 +233,7 @@ describe('sending', () => {
   test('an ACK of what was never sent closes the path', () => {
     const { path } = attach();
     core.receive(path, ack(1), now);
-    expect(kinds(core.take())).toEqual(['close']);
+    expect(kinds(core.take())).toEqual(['close', 'lost']);
   });
 
   test('a clipboard text beyond 256 KiB is not sent', () => {
@@ -278,14 +278,14 @@ describe('paths that follow one another', () => {
     expect(display(core.take())).toEqual([3, 4]);
   });
 
-  test('RESUMED at bytes that are gone, or were never sent, closes the path', () => {
+  test('RESUMED at bytes that are gone, or were never sent, loses the stream', () => {
     const { path } = attach();
     core.sendDisplay(Uint8Array.of(9));
     core.receive(path, ack(6), now);
     core.pathClosed(path);
     core.take();
-    expect(kinds(attach('resumed', 5).effects)).toEqual(['close']);
-    expect(kinds(attach('resumed', 7).effects)).toEqual(['close']);
+    expect(kinds(attach('resumed', 5).effects)).toEqual(['close', 'lost']);
+    expect(kinds(attach('resumed', 7).effects)).toEqual(['close', 'lost']);
   });
 
   test('RESTARTED forgets everything that was under way', () => {
@@ -307,11 +307,47 @@ describe('paths that follow one another', () => {
     const { path } = attach();
     core.sendDisplay(Uint8Array.of(9));
     core.receive(path, notice(6), now);
-    expect(core.take()).toContainEqual({ type: 'notice', path, code: 'draining', message: 'no' });
+    expect(core.take()).toContainEqual({ type: 'notice', path, code: 'draining', message: 'no', overtaken: false });
     const next = attach('resumed', 6);
     expect(next.effects[0]).toEqual({ type: 'close', path, fault: null });
     core.receive(path, data(0, record), now);
     expect(core.take()).toEqual([]);
+  });
+});
+
+describe('attaches that overlap', () => {
+  const record = encodeRecord('display', Uint8Array.of(1, 2, 3, 4));
+
+  test('a path whose ATTACH is not answered is given up for the next, and its answer not taken', () => {
+    const first = core.pathOpened(now);
+    const second = core.pathOpened(now);
+    core.receive(first, challenge, now);
+    core.receive(second, challenge, now);
+    expect(core.take()).toContainEqual({ type: 'close', path: first, fault: null });
+    core.receive(first, attached('new'), now);
+    expect(core.attached).toBe(false);
+    core.receive(second, attached('restarted'), now);
+    expect(core.attached).toBe(true);
+  });
+
+  test('what came while the ATTACH was on its way is acknowledged at once', () => {
+    const { path } = attach();
+    const next = core.pathOpened(now);
+    core.receive(next, challenge, now);
+    core.receive(path, data(0, record), now);
+    core.take();
+    core.receive(next, attached('resumed'), now);
+    expect(sent(core.take())).toEqual([[0x11, ...u64(9)]]);
+    core.receive(next, data(0, record), now);
+    expect(display(core.take())).toEqual([]);
+  });
+
+  test('a notice on a path that a later ATTACH left says so', () => {
+    const { path } = attach();
+    core.receive(core.pathOpened(now), challenge, now);
+    core.take();
+    core.receive(path, notice(3), now);
+    expect(core.take()).toMatchObject([{ type: 'notice', code: 'superseded', overtaken: true }]);
   });
 });
 
@@ -354,6 +390,57 @@ describe('liveness', () => {
     expect(core.attached).toBe(false);
     core.receive(path, ack(0), now);
     expect(core.take()).toEqual([]);
+  });
+
+  test('silence is noticed within two seconds, whenever it begins', () => {
+    for (const lastWord of [1, 250, 500, 999]) {
+      core = new StreamCore(null);
+      const { path } = attach();
+      const start = now;
+      const heard = start + 5_000 + lastWord;
+      let suspectAt = 0;
+      while (suspectAt === 0 && now < start + 30_000) {
+        now = core.nextDeadline() ?? 0;
+        // Answers come until the last word.
+        core.tick(now);
+        for (const effect of core.take()) {
+          if (effect.type === 'suspect') suspectAt = now;
+          if (effect.type === 'send' && effect.message[0] === 0x12 && now < heard) {
+            core.receive(path, Uint8Array.from([0x13, ...effect.message.subarray(1)]), now);
+          }
+        }
+        if (now < heard && (core.nextDeadline() ?? 0) > heard) core.receive(path, ack(0), heard);
+        core.take();
+      }
+      expect(suspectAt - heard).toBeLessThanOrEqual(2_000);
+      expect(suspectAt - heard).toBeGreaterThan(1_000);
+    }
+  });
+
+  test('on a path with a long round trip more patience is taken', () => {
+    const { path } = attach();
+    core.tick(now);
+    const message = ping(core.take()) ?? [];
+    now += 700;
+    core.receive(path, Uint8Array.from([0x13, ...message.slice(1)]), now);
+    now = core.nextDeadline() ?? 0;
+    core.tick(now);
+    expect(ping(core.take())).toBeDefined();
+    core.tick(now + 2_099);
+    expect(kinds(core.take())).toEqual([]);
+    core.tick(now + 2_100);
+    expect(kinds(core.take())).toEqual(['suspect']);
+  });
+
+  test('after a sleep a PING goes out before anything is suspected', () => {
+    attach();
+    now += 20_000;
+    core.tick(now);
+    expect(kinds(core.take())).toEqual(['send']);
+    core.tick(now + 799);
+    expect(kinds(core.take())).toEqual([]);
+    core.tick(now + 800);
+    expect(kinds(core.take())).toEqual(['suspect']);
   });
 
   test('anything heard ends the suspicion', () => {

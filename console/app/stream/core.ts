@@ -5,10 +5,12 @@
  *
  *     challenge ──> signing ──> attaching ──> attached ──> closed
  *
- * and at most one path is attached: when a later one is, the earlier is closed. The counted streams, both ways, belong to the
- * stream: on RESUMED they go on, on NEW and RESTARTED they begin at 0 and the display layer above begins anew.
+ * and at most one path is attached: when a later one is, the earlier is closed. At most one ATTACH waits for its answer: the next
+ * one gives up the path of the last. The counted streams, both ways, belong to the stream: on RESUMED they go on, on NEW and
+ * RESTARTED they begin at 0 and the display layer above begins anew.
  *
- * A path whose peer breaks a rule is closed with a `fault`; the caller decides whether to open another.
+ * A path whose peer breaks a rule is closed with a `fault`; the caller decides whether to open another. Where the counts
+ * themselves are at odds, no other path can mend them, and the stream is `lost`.
  */
 
 import {
@@ -34,7 +36,9 @@ const ACK_WITHIN_MS = 40;
 const ATTACH_WITHIN_MS = 10_000;
 const PING_EVERY_MS = 1_000;
 /** Nothing heard for so long although a PING is out: worth opening another path beside this one. */
-const SUSPECT_AFTER_MS = 5_000;
+const SUSPECT_AFTER_MS = 1_800;
+/** An answer to a PING is late after this time, or after three round trips where those take longer. */
+const PONG_WITHIN_MS = 800;
 /** Nothing heard for so long: the path is dead. */
 const SILENT_AFTER_MS = 30_000;
 /** What may wait to be sent or acknowledged; more means that the other side has stopped reading. */
@@ -49,14 +53,17 @@ export type Effect =
   | { type: 'close'; path: PathId; fault: string | null }
   /** The path carries the stream from here on. Unless resumed, the display layer starts over. */
   | { type: 'attached'; path: PathId; verdict: Verdict }
-  | { type: 'refused'; path: PathId; code: Code; message: string }
-  | { type: 'notice'; path: PathId; code: Code; message: string }
+  /** `overtaken`: this viewer has sent a later ATTACH on another path. */
+  | { type: 'refused'; path: PathId; code: Code; message: string; overtaken: boolean }
+  | { type: 'notice'; path: PathId; code: Code; message: string; overtaken: boolean }
   | { type: 'suspect'; path: PathId }
   | { type: 'display'; bytes: Uint8Array }
   | { type: 'clipboard'; text: string }
   | { type: 'ready' }
   | { type: 'ended'; reason: string }
   | { type: 'latency'; ms: number }
+  /** The counts of both sides do not fit: the stream cannot go on. */
+  | { type: 'lost' }
   /** More was written than the other side takes: the stream cannot go on. */
   | { type: 'overflow' };
 
@@ -88,6 +95,7 @@ export class StreamCore {
   private ping: { token: bigint; at: number } | null = null;
   private pingDue = 0;
   private heardAt = 0;
+  private roundTrip = 0;
   private suspected = false;
 
   private effects: Effect[] = [];
@@ -125,11 +133,15 @@ export class StreamCore {
   receive(id: PathId, message: Uint8Array, now: number): void {
     const path = this.paths.get(id);
     if (!path) return;
+    let counts = false;
     try {
-      this.handle(id, path, decodeFrame(message), now);
+      const frame = decodeFrame(message);
+      counts = frame.kind === 'attached' ? path.phase === 'attaching' : id === this.current;
+      this.handle(id, path, frame, now);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.close(id, `The workspace's side sent ${error.message}.`);
+      if (counts) this.effects.push({ type: 'lost' });
     }
   }
 
@@ -157,6 +169,8 @@ export class StreamCore {
     if (this.current !== null) {
       deadlines.push(this.pingDue);
       if (this.ackDue !== null) deadlines.push(this.ackDue);
+      const suspectDue = this.suspectDue();
+      if (suspectDue !== null) deadlines.push(suspectDue);
     }
     return deadlines.length === 0 ? null : Math.min(...deadlines);
   }
@@ -169,18 +183,25 @@ export class StreamCore {
     }
     if (this.current === null) return;
     if (this.ackDue !== null && now >= this.ackDue) this.acknowledge(this.current);
+    const suspectDue = this.suspectDue();
+    if (suspectDue !== null && now >= suspectDue) {
+      this.suspected = true;
+      this.effects.push({ type: 'suspect', path: this.current });
+    }
     if (now >= this.pingDue) this.testPath(this.current, now);
   }
 
+  /** When silence makes the path suspect: counted from the last word, and from the PING, which may have gone out late. */
+  private suspectDue(): number | null {
+    if (!this.ping || this.suspected) return null;
+    const answerDue = this.ping.at + Math.max(PONG_WITHIN_MS, 3 * this.roundTrip);
+    return Math.max(this.heardAt + SUSPECT_AFTER_MS, answerDue);
+  }
+
   private testPath(id: PathId, now: number): void {
-    const silent = now - this.heardAt;
-    if (silent >= SILENT_AFTER_MS) {
+    if (now - this.heardAt >= SILENT_AFTER_MS) {
       this.close(id, 'The connection went silent.');
       return;
-    }
-    if (this.ping && silent >= SUSPECT_AFTER_MS && !this.suspected) {
-      this.suspected = true;
-      this.effects.push({ type: 'suspect', path: id });
     }
     // One PING at a time: a late answer is still an answer, and says how late.
     if (!this.ping) {
@@ -201,11 +222,12 @@ export class StreamCore {
       case 'attached':
         return this.attachedBy(id, path, frame, now);
       case 'refused':
-        this.effects.push({ type: 'refused', path: id, code: frame.code, message: frame.message });
-        return this.close(id, null);
-      case 'notice':
-        this.effects.push({ type: 'notice', path: id, code: frame.code, message: frame.message });
+      case 'notice': {
+        const { kind, code, message } = frame;
+        this.effects.push({ type: kind, path: id, code, message, overtaken: path.attachNumber < this.lastAttach });
+        if (kind === 'refused') this.close(id, null);
         return;
+      }
       case 'ping':
         return this.send(id, encodePong(frame.token));
       case 'pong':
@@ -222,6 +244,9 @@ export class StreamCore {
 
   private challenged(id: PathId, path: Path, frame: { nonce: Uint8Array; streamId: Uint8Array }, now: number): void {
     if (path.phase !== 'challenge') throw new ProtocolError('a second CHALLENGE');
+    for (const [other, { phase }] of this.paths) {
+      if (phase === 'signing' || phase === 'attaching') this.close(other, null);
+    }
     this.lastAttach += 1;
     path.attachNumber = this.lastAttach;
     path.received = this.received;
@@ -247,7 +272,8 @@ export class StreamCore {
     now: number,
   ): void {
     if (path.phase !== 'attaching') throw new ProtocolError('ATTACHED out of turn');
-    if (frame.verdict === 'resumed') this.outbox.resumeAt(frame.received);
+    const resumed = frame.verdict === 'resumed';
+    if (resumed) this.outbox.resumeAt(frame.received);
     else this.restart();
     path.phase = 'attached';
     const before = this.current;
@@ -257,8 +283,13 @@ export class StreamCore {
     this.suspected = false;
     this.ping = null;
     this.pingDue = now;
+    this.roundTrip = 0;
+    this.ackDue = null;
     if (before !== null) this.close(before, null);
     this.effects.push({ type: 'attached', path: id, verdict: frame.verdict });
+    // What came on the path before since ATTACH was signed need not be sent again.
+    if (resumed && this.received > path.received) this.acknowledge(id);
+    this.acknowledged = this.received;
     this.pump();
   }
 
@@ -272,7 +303,8 @@ export class StreamCore {
 
   private ponged(token: bigint, now: number): void {
     if (this.ping?.token !== token) return;
-    this.effects.push({ type: 'latency', ms: now - this.ping.at });
+    this.roundTrip = now - this.ping.at;
+    this.effects.push({ type: 'latency', ms: this.roundTrip });
     this.ping = null;
   }
 

@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use meridian_balancer::BoundBalancer;
@@ -168,4 +171,15 @@ async fn streams_are_never_reset() {
     mortal.stop_listening().await;
     wait_until_in(&bound, mortal.address, false).await;
     assert_eq!(talk.say("2").await.unwrap(), "mortal:2");
+}
+
+#[tokio::test]
+async fn a_listener_that_wants_a_certificate_passes_a_tls_check() {
+    let mut roots = RootCertStore::empty();
+    let came = Arc::new(AtomicUsize::new(0));
+    let demanding = demanding_backend(&mut roots, came.clone()).await;
+    let check = "check = { kind = \"tls\", interval_ms = 20 }\n";
+    let Balance { bound, .. } = balance(&(rule(None, &[demanding.address]) + check)).await;
+    wait_for("ten checks", || came.load(Ordering::Relaxed) >= 10).await;
+    assert_eq!(bound.metrics.backend_is_in("any", &demanding.address.to_string()), Some(true));
 }

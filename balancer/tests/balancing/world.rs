@@ -2,14 +2,20 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use meridian_balancer::{BoundBalancer, start};
 use meridian_runtime::{Health, Tasks};
 use meridian_settings::BalanceSettings;
-use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer,
+    server::WebPkiClientVerifier,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -136,6 +142,31 @@ pub(crate) async fn tls_backend(name: &'static str, roots: &mut RootCertStore, s
                 let _ = stream.write_all(name.as_bytes()).await;
                 let _ = stream.shutdown().await;
             }
+        }
+    })
+    .await
+}
+
+/// Mutual TLS: whoever brings no certificate is let go after the handshake, as node listeners do.
+/// Counts those who came.
+pub(crate) async fn demanding_backend(roots: &mut RootCertStore, came: Arc<AtomicUsize>) -> Server {
+    let made = rcgen::generate_simple_self_signed(vec!["web.meridian".to_owned()]).unwrap();
+    roots.add(made.cert.der().clone()).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let judge = WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider.clone());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(judge.build().unwrap())
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    Server::start(move |socket| {
+        let (acceptor, came) = (acceptor.clone(), came.clone());
+        async move {
+            drop(acceptor.accept(socket).await);
+            came.fetch_add(1, Ordering::Relaxed);
         }
     })
     .await

@@ -304,3 +304,49 @@ async fn rubbish_asks_the_database_nothing() -> Result<()> {
     assert_eq!(cost, 0, "a forged call");
     Ok(())
 }
+
+#[tokio::test]
+async fn an_outage_of_the_database_is_not_taken_for_an_agents_silence() -> Result<()> {
+    let began = std::time::Instant::now();
+    let counted = Counted::start().await?;
+    let site = &counted.site;
+    let agent = site.agent("london", 4).await?;
+    let admin = site.admin().await?;
+    let desktop = site.workspace(&admin, "Desktop").await?;
+    let (_, session) = admin.launch(&desktop, "london", "one").await?;
+    let session = session["id"].as_str().unwrap_or_default().to_owned();
+    agent.say(&session, 1, Observation::Running).await?;
+    let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
+    let connection = site.tasks.spawn("test connection", async move { drop(connection.await) });
+    client
+        .execute("UPDATE nodes SET last_seen_at = now() - interval '1 hour' WHERE role = 'agent'", &[])
+        .await?;
+    drop(client);
+    connection.await?;
+
+    counted.wire.refuse().await?;
+    counted.wire.cut();
+    let reasons = || site.web.state.health.reasons().into_keys().collect::<Vec<_>>();
+    // Long enough that the grace of the start alone would be over soon after.
+    wait_for("the outage to be noticed", Duration::from_secs(20), async || {
+        anyhow::ensure!(
+            reasons() == ["database"] && began.elapsed() > Duration::from_secs(6),
+            "{:?}",
+            reasons()
+        );
+        Ok(())
+    })
+    .await?;
+    counted.wire.accept().await?;
+    let back = std::time::Instant::now();
+    let marked = wait_for("the silence to be judged", Duration::from_secs(20), async || {
+        match admin.state_of(&session).await {
+            Ok(state) if state == "unreachable" => Ok(back.elapsed()),
+            other => anyhow::bail!("{other:?}"),
+        }
+    })
+    .await?;
+    assert!(marked > Duration::from_secs(7), "it was judged {marked:?} after the database came back");
+    assert!(reasons().is_empty(), "{:?}", reasons());
+    Ok(())
+}

@@ -290,7 +290,10 @@ impl Owner {
 
     fn send_ack(&mut self) {
         self.ack_at = None;
-        if let Some(ack) = self.core.ack() {
+        if self.path.as_ref().is_some_and(|path| !path.takes_answers()) {
+            // A viewer that sends and does not read waits for its own reading.
+            self.ack_at = Some(Instant::now() + ACK_WITHIN);
+        } else if let Some(ack) = self.core.ack() {
             self.push(&ack);
         }
     }

@@ -45,7 +45,7 @@ impl Limits {
             window_bytes: settings.window_bytes,
             attach_wait: Duration::from_secs(settings.attach_wait_s.max(1)),
             display_wait: Duration::from_secs(settings.display_wait_s.max(1)),
-            resume_window: Duration::from_secs(settings.resume_window_s),
+            resume_window: Duration::from_secs(settings.resume_window_s).min(LONGEST_RESUME_WINDOW),
         }
     }
 }
@@ -66,6 +66,8 @@ pub(crate) struct Service {
 
 /// A viewer that is silent for this long is gone.
 const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+/// No display is held open for longer for a viewer that is not there.
+const LONGEST_RESUME_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a last message may take.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 

@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const HUSH_LIMIT: Duration = Duration::from_secs(3);
 /// DATA frames on their way to the socket.
 const MAX_OUTGOING: usize = 4;
-/// Answers that a viewer makes us queue before it is taken for hostile.
+/// Messages that a viewer may leave unread before it is answered no more, and for more PINGs taken for hostile.
 const MAX_ANSWERS: usize = 64;
 
 pub(super) struct Path {
@@ -80,7 +80,7 @@ impl Path {
         if silence >= SILENCE_LIMIT {
             return Some(Heard::Broken);
         }
-        if silence >= LOOK_EVERY && self.outgoing.waiting() < MAX_ANSWERS {
+        if silence >= LOOK_EVERY && self.takes_answers() {
             self.push(&Frame::Ping { token: u64::from_be_bytes(random_bytes()) });
         }
         (silence >= HUSH_LIMIT).then_some(Heard::Hush)
@@ -92,11 +92,16 @@ impl Path {
 
     /// Answers a PING before all that waits; false when the viewer asks for more answers than it reads.
     pub(super) fn answer(&mut self, token: u64) -> bool {
-        let takes = self.outgoing.waiting() < MAX_ANSWERS;
+        let takes = self.takes_answers();
         if takes {
             self.outgoing.push_first(Frame::Pong { token }.encode());
         }
         takes
+    }
+
+    /// Whether the viewer reads what it makes us say.
+    pub(super) fn takes_answers(&self) -> bool {
+        self.outgoing.waiting() < MAX_ANSWERS
     }
 
     /// Whether the socket takes more of the counted stream: what waits here can neither be overtaken nor be measured.

@@ -79,8 +79,10 @@ impl Balancer {
         let before = self.table.load_full();
         let plan = Plan::new(&settings)?;
         plan.refuse_itself(is_local)?;
-        if settings.ops_listen != before.settings.ops_listen || settings.zone != before.settings.zone {
-            tracing::warn!("`ops_listen` and `zone` count from the next start on");
+        let fixed =
+            |settings: &BalanceSettings| (settings.ops_listen, settings.zone.clone(), settings.name.clone());
+        if fixed(&settings) != fixed(&before.settings) {
+            tracing::warn!("`ops_listen`, `zone` and `name` count from the next start on");
         }
         let bound =
             bind_all(plan.listeners.keys().filter(|address| !listeners.contains_key(address))).await?;

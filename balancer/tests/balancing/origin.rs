@@ -9,7 +9,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::world::*;
+use crate::{peers::haproxy, world::*};
 
 const TRUST: &str = "trusted_proxies = [\"127.0.0.0/8\"]\n";
 
@@ -108,4 +108,31 @@ async fn a_header_of_anyone_elses_reaches_no_backend() {
         wait_for("the refusals", || bound.metrics.refused(Refused::ForgedHeader) == 2).await;
         assert_eq!(ask_plain(bound.local_addr, b"PROXIES may pass").await, "b:PROXIES may pass");
     }
+}
+
+#[tokio::test]
+async fn haproxy_before_and_behind_understands_the_same_headers() {
+    let backend = header_backend().await;
+    let (before, behind) = (nobody().await, nobody().await);
+    let rules = TRUST.to_owned() + &rule(None, &[behind]) + "proxy_protocol = true\n";
+    let Balance { bound, .. } = balance(&rules).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("haproxy.cfg");
+    let text = format!(
+        "defaults\n mode tcp\n timeout connect 9s\n timeout client 9s\n timeout server 9s\n\
+         listen before\n bind {before}\n server s {} send-proxy-v2\n\
+         listen behind\n bind {behind} accept-proxy\n server s {} send-proxy-v2\n",
+        bound.local_addr, backend.address
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut peer = haproxy(&file).spawn().unwrap();
+    let up = async {
+        while TcpStream::connect(before).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    within("the start", up).await;
+    let (own, answer) = ask_from(before, b"hello").await;
+    assert_eq!(answer, format!("{own}|{before}|hello"));
+    peer.kill().await.unwrap();
 }

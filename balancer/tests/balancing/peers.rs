@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use rustls::RootCertStore;
@@ -24,7 +25,7 @@ fn program(name: &str) -> Command {
     command
 }
 
-fn haproxy(file: &Path) -> Command {
+pub(crate) fn haproxy(file: &Path) -> Command {
     let mut command = program("haproxy");
     command.arg("-db").arg("-f").arg(file);
     command
@@ -122,7 +123,11 @@ impl Zone {
     async fn routes(&self, mut peer: Child) {
         let ask = |name| ask_tls(self.listen, &self.roots, name);
         // From its first answer on, the dead node costs nobody anything.
-        let up = async { while ask("web.meridian").await.is_err() {} };
+        let up = async {
+            while ask("web.meridian").await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
         within("the start", up).await;
         for _ in 0..4 {
             assert_eq!(within("the Web App", ask("web.meridian")).await.unwrap(), "web");

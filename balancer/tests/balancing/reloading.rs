@@ -21,6 +21,25 @@ async fn a_new_configuration_touches_no_live_connection() {
 }
 
 #[tokio::test]
+async fn many_connections_outlive_many_configurations() {
+    let (one, other) = (echo_backend("one").await, echo_backend("other").await);
+    let Balance { bound, .. } = balance(&rule(None, &[one.address])).await;
+    let mut talks: Vec<(Talk, &str)> = Vec::new();
+    for round in 0..12 {
+        let (name, address) = if round % 2 == 0 { ("one", one.address) } else { ("other", other.address) };
+        let rules = if round % 3 == 2 { rule(Some("web.meridian"), &[address]) } else { String::new() };
+        bound.reload(settings(&(rules + &rule(None, &[address])))).await.unwrap();
+        for _ in 0..5 {
+            talks.push((Talk::open(bound.local_addr).await, name));
+        }
+        for (talk, name) in &mut talks {
+            assert_eq!(talk.say("x").await.unwrap(), format!("{name}:x"));
+        }
+    }
+    assert_eq!(bound.metrics.open(), 60);
+}
+
+#[tokio::test]
 async fn a_draining_backend_keeps_its_connections_and_gets_no_new_ones() {
     let (one, other) = (echo_backend("one").await, echo_backend("other").await);
     let Balance { bound, .. } = balance(&rule(None, &[one.address])).await;

@@ -16,12 +16,13 @@ import { type Effect, type PathId, StreamCore } from './core';
 import { type OpenSocket, type Opened, type Ticket, openEntry } from './entries';
 import type { Code } from './frames';
 import { type StreamKey, createStreamKey } from './key';
+import { Meter, type Rates } from './meter';
 
 export type { Ticket } from './entries';
+export type { Rates } from './meter';
 
 /** A path that lived so long starts the backoff anew when it breaks. */
 const SETTLED_AFTER_MS = 10_000;
-const RATES_EVERY_MS = 1_000;
 
 /** Why a stream will not come back by itself. */
 export type StopReason = 'ended' | 'superseded' | 'revoked' | 'protocol' | 'unavailable';
@@ -41,14 +42,6 @@ export type StreamState =
   | { name: 'connecting' | 'reconnecting'; trouble: string | null }
   | { name: 'live' }
   | { name: 'stopped'; reason: StopReason; message: string };
-
-export interface Rates {
-  /** Round trip to the workspace's side, or null before the first answer. */
-  latencyMs: number | null;
-  /** Bytes per second, measured at the WebSocket. */
-  down: number;
-  up: number;
-}
 
 export interface StreamListener {
   state(state: StreamState): void;
@@ -99,9 +92,7 @@ export class StreamConnection {
   private keyRefusals = 0;
   private over = false;
 
-  private latencyMs: number | null = null;
-  private bytes = { down: 0, up: 0 };
-  private ratesAt = 0;
+  private readonly meter = new Meter();
 
   constructor(private readonly options: StreamOptions) {
     this.openSocket = options.openSocket ?? ((url, protocols) => new WebSocket(url, protocols));
@@ -111,7 +102,7 @@ export class StreamConnection {
   start(): void {
     window.addEventListener('online', this.hurry);
     document.addEventListener('visibilitychange', this.rearm);
-    this.ratesAt = performance.now();
+    this.meter.start(performance.now());
     void this.begin();
   }
 
@@ -190,7 +181,7 @@ export class StreamConnection {
     this.paths.set(path, opened);
     socket.onmessage = (event: MessageEvent<ArrayBuffer>) => {
       if (core !== this.core) return;
-      this.bytes.down += event.data.byteLength;
+      this.meter.down += event.data.byteLength;
       core.receive(path, new Uint8Array(event.data), performance.now());
       this.run();
     };
@@ -211,7 +202,7 @@ export class StreamConnection {
   private tick(): void {
     const now = performance.now();
     this.core.tick(now);
-    if (now - this.ratesAt >= RATES_EVERY_MS) this.reportRates(now);
+    if (now >= this.meter.due) this.options.listener.rates(this.meter.read(now));
     if (this.retryAt !== null && now >= this.retryAt) void this.openPath();
     this.run();
   }
@@ -226,7 +217,7 @@ export class StreamConnection {
 
   private readonly rearm = (): void => {
     if (this.over || this.state.name === 'stopped') return;
-    const due = [this.ratesAt + RATES_EVERY_MS];
+    const due = [this.meter.due];
     const deadline = this.core.nextDeadline();
     if (deadline !== null) due.push(deadline);
     if (this.retryAt !== null) due.push(this.retryAt);
@@ -260,7 +251,7 @@ export class StreamConnection {
       case 'ended':
         return this.stop('ended', effect.reason);
       case 'latency':
-        this.latencyMs = effect.ms;
+        this.meter.latencyMs = effect.ms;
         return;
       case 'lost':
       case 'overflow':
@@ -271,7 +262,7 @@ export class StreamConnection {
   private send(path: PathId, message: Uint8Array): void {
     const socket = this.paths.get(path)?.socket;
     if (socket?.readyState !== WebSocket.OPEN) return;
-    this.bytes.up += message.length;
+    this.meter.up += message.length;
     socket.send(message);
   }
 
@@ -289,7 +280,7 @@ export class StreamConnection {
     this.wantsAnother = false;
     this.suspectUrl = null;
     this.keyRefusals = 0;
-    this.latencyMs = null;
+    this.meter.latencyMs = null;
     if (fresh) {
       this.channel?.retire();
       const core = this.core;
@@ -311,6 +302,7 @@ export class StreamConnection {
   private pathLost(trouble: string | null): void {
     if (this.state.name === 'stopped') return;
     if (!this.core.attached) {
+      this.meter.latencyMs = null;
       this.settleBackoff();
       this.setState({ name: this.channel ? 'reconnecting' : 'connecting', trouble });
     }
@@ -404,17 +396,6 @@ export class StreamConnection {
     this.channel?.retire();
   }
 
-  private reportRates(now: number): void {
-    const seconds = (now - this.ratesAt) / 1000;
-    this.options.listener.rates({
-      latencyMs: this.core.attached ? this.latencyMs : null,
-      down: this.bytes.down / seconds,
-      up: this.bytes.up / seconds,
-    });
-    this.bytes = { down: 0, up: 0 };
-    this.ratesAt = now;
-  }
-
   private setState(state: StreamState): void {
     this.state = state;
     this.options.listener.state(state);
@@ -429,6 +410,7 @@ export class StreamConnection {
   /** Leaves every path; what the core still had to say goes nowhere. */
   private closeSockets(): void {
     this.core = new StreamCore(null);
+    this.meter.latencyMs = null;
     for (const { socket } of this.paths.values()) release(socket);
     this.paths.clear();
   }

@@ -391,6 +391,9 @@ pub struct ConnectView {
     pub protocols: Vec<String>,
     /// Further entries of the zone to try when `url` cannot be reached.
     pub alternates: Vec<String>,
+    /// What to offer, in place of `protocols` and as often as needed, to come back to the stream when its path broke: no new ticket is
+    /// asked for, so it works while the control plane is away. Empty where the stream has no key.
+    pub resume_protocols: Vec<String>,
 }
 
 /// A node, as administrators see it.

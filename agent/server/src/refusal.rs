@@ -18,6 +18,10 @@ pub(crate) enum Refusal {
     Grant(String),
     #[error("the stream was granted before this agent started")]
     Restarted,
+    #[error(
+        "the control plane has been away for longer than this zone allows streams to be resumed without it"
+    )]
+    Outage,
     #[error("access to the session was taken away")]
     Revoked,
     #[error("the session is not known on this agent")]
@@ -45,6 +49,7 @@ impl Refusal {
             Self::Peer => "forbidden",
             Self::Grant(_) => "grant_refused",
             Self::Restarted => "agent_restarted",
+            Self::Outage => "outage_grace_over",
             Self::Revoked => "revoked",
             Self::UnknownSession => "unknown_session",
             Self::Stale => "stale_generation",
@@ -63,7 +68,7 @@ impl Refusal {
             Self::Peer | Self::Grant(_) | Self::Revoked => StatusCode::FORBIDDEN,
             Self::Stale | Self::Update(_) => StatusCode::CONFLICT,
             Self::Ended(_) | Self::Failed(_) => StatusCode::GONE,
-            Self::Restarted | Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Restarted | Self::Outage | Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -73,6 +78,9 @@ impl Refusal {
                 Some("Connect again: a new ticket is made for each connection.")
             }
             Self::Revoked => Some("Sign in again."),
+            Self::Outage => {
+                Some("The session goes on; it can be opened again when the control plane is back.")
+            }
             Self::UnknownSession => Some("Reload the list of sessions; it may have ended."),
             Self::Ended(_) | Self::Failed(_) => Some("Launch the workspace again."),
             Self::Busy | Self::Stopping => Some("Try again in a few seconds."),

@@ -13,10 +13,10 @@ use bench::{
     wait_for,
 };
 use jiff::Timestamp;
-use meridian_ids::{GrantId, SessionId};
+use meridian_ids::{GrantId, NodeId, SessionId, ZoneId};
 use meridian_model::{Policy, Transport};
 use meridian_stream::{Channel, Code, Frame, Verdict};
-use meridian_ticket::Grant;
+use meridian_ticket::{Grant, Pass, resume_audience};
 use meridian_wire::Revocation;
 
 /// One page with a stream of one session.
@@ -355,5 +355,52 @@ async fn of_many_pages_that_were_left_the_latest_few_wait() {
         page.await_parked().await;
     }
     page.await_display(4).await;
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn a_pass_brings_the_viewer_back_as_often_as_paths_break_while_the_control_plane_is_away() {
+    let mut page = Page::new(0).await;
+    let mut viewer = page.viewer().await;
+    page.bench.control.cut(true);
+    let pass = page.bench.pass(&page.grant);
+    for round in 2..5 {
+        viewer.cut().await;
+        let path = page.bench.open_with_pass(&pass).await.unwrap();
+        assert_eq!(viewer.reattach(path, round, &page.key).await, Ok(Verdict::Resumed), "round {round}");
+    }
+    // Whoever has seen the pass has not the key.
+    let stranger = page.bench.open_with_pass(&pass).await.unwrap();
+    assert_eq!(Viewer::attach(stranger, 9, Some(&PageKey::new())).await.err(), Some(Code::Key));
+    // The agent's own restart forgets the bytes, not the right to come back.
+    page.bench.control.cut(false);
+    page.bench.restart().await;
+    page.bench.control.cut(true);
+    let path = page.bench.open_with_pass(&pass).await.unwrap();
+    assert_eq!(viewer.reattach(path, 5, &page.key).await, Ok(Verdict::Restarted));
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn a_pass_is_for_its_own_agent_session_and_time_and_ends_with_a_revocation() {
+    let page = Page::new(0).await;
+    let pass = || page.bench.pass(&page.grant);
+    let refused = async |pass: Pass| {
+        let (status, refusal) = page.bench.open_with_pass(&pass).await.unwrap_err();
+        (status, refusal.error.code)
+    };
+    let foreign = Pass { agent: NodeId::generate(), ..pass() };
+    assert_eq!(refused(foreign).await, (403, "grant_refused".into()));
+    let elsewhere = Pass { aud: resume_audience(ZoneId::generate()), ..pass() };
+    assert_eq!(refused(elsewhere).await, (403, "grant_refused".into()));
+    let over = Pass { exp: page.grant.iat - 60, ..pass() };
+    assert_eq!(refused(over).await, (403, "grant_refused".into()));
+    let older = Pass { generation: 0, ..pass() };
+    assert_eq!(refused(older).await, (409, "stale_generation".into()));
+    let mut viewer = page.viewer().await;
+    let issued_before = Timestamp::from_second(page.grant.iat + 1).unwrap();
+    page.bench.control.revoke(Revocation { session_id: page.session, issued_before });
+    assert_eq!(viewer.noticed().await, Code::Revoked);
+    assert_eq!(refused(pass()).await, (403, "revoked".into()));
     page.bench.end().await;
 }

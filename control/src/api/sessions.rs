@@ -294,8 +294,10 @@ pub(super) async fn connect_session(
     };
     let ticket =
         tickets::ticket(state.deployment.id, &target, transport, request.jkt, state.clock.control_now());
-    let token = state.deployment.signing_key.sign_ticket(&ticket);
-    Ok(Json(tickets::connect_view(&settings, &page, id, transport, &token)))
+    let key = &state.deployment.signing_key;
+    let pass = tickets::pass(&ticket, target.zone).map(|pass| key.sign_pass(&pass));
+    let token = key.sign_ticket(&ticket);
+    Ok(Json(tickets::connect_view(&settings, &page, id, transport, &token, pass.as_deref())))
 }
 
 /// A session, why it is where it is, and who looks.

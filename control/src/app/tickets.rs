@@ -4,8 +4,11 @@ use aws_lc_rs::digest;
 use jiff::Timestamp;
 use meridian_ids::{DeploymentId, GrantId, NodeId, SessionId, StreamId, TicketId, UserId, ZoneId};
 use meridian_model::{Policy, Transport, ZoneSettings};
-use meridian_ticket::{GRANT_LIFETIME_S, Grant, TICKET_LIFETIME_S, Ticket, agent_audience, zone_audience};
-use meridian_wire::TICKET_PROTOCOL_PREFIX;
+use meridian_ticket::{
+    GRANT_LIFETIME_S, Grant, PASS_LIFETIME_S, Pass, TICKET_LIFETIME_S, Ticket, agent_audience,
+    resume_audience, zone_audience,
+};
+use meridian_wire::{PASS_PROTOCOL_PREFIX, TICKET_PROTOCOL_PREFIX};
 use uuid::Builder;
 
 use crate::views::ConnectView;
@@ -78,12 +81,35 @@ pub fn grant(ticket: &Ticket, proxy: NodeId, grant: GrantId, granted_at_s: i64) 
 /// A stream belongs to the page that made its key: connecting again with it is the same stream, and a page loaded anew has another.
 /// Without a key each grant is a stream of its own.
 fn stream_of(ticket: &Ticket, grant: GrantId) -> StreamId {
-    let Some(jkt) = &ticket.jkt else { return StreamId(grant.0) };
-    let text = format!("{} {jkt}", ticket.sub);
+    ticket.jkt.as_ref().map_or(StreamId(grant.0), |jkt| stream_of_key(ticket.sub, jkt))
+}
+
+fn stream_of_key(session: SessionId, jkt: &str) -> StreamId {
+    let text = format!("{session} {jkt}");
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash.as_ref()[..16]);
     StreamId(Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+/// The pass that goes with a ticket: none without a key to prove that a later viewer is the same.
+#[must_use]
+pub fn pass(ticket: &Ticket, zone: ZoneId) -> Option<Pass> {
+    let jkt = ticket.jkt.clone().filter(|_| ticket.transport == Transport::MeridianV1)?;
+    Some(Pass {
+        iss: ticket.iss,
+        aud: resume_audience(zone),
+        sub: ticket.sub,
+        stream: stream_of_key(ticket.sub, &jkt),
+        iat: ticket.iat,
+        exp: ticket.iat + PASS_LIFETIME_S,
+        epoch: ticket.epoch,
+        generation: ticket.generation,
+        agent: ticket.agent,
+        user: ticket.user,
+        jkt,
+        policy: Policy::OWNER,
+    })
 }
 
 /// Where the viewer goes, and with which subprotocols.
@@ -94,6 +120,7 @@ pub fn connect_view(
     session: SessionId,
     transport: Transport,
     token: &str,
+    pass: Option<&str>,
 ) -> ConnectView {
     let scheme = if page.secure { "wss" } else { "ws" };
     let host = settings.proxy_hostname.replace("$request_host$", &page.host);
@@ -104,6 +131,9 @@ pub fn connect_view(
         url: format!("{scheme}://{host}{port}/{path}/{session}/stream"),
         protocols: vec![transport.as_str().to_owned(), format!("{TICKET_PROTOCOL_PREFIX}{token}")],
         alternates: Vec::new(),
+        resume_protocols: pass
+            .map(|pass| vec![transport.as_str().to_owned(), format!("{PASS_PROTOCOL_PREFIX}{pass}")])
+            .unwrap_or_default(),
     }
 }
 
@@ -116,7 +146,7 @@ mod tests {
         let page = RequestPage { secure: false, host: "localhost".into(), port: Some(8080) };
         let session = SessionId::generate();
         let url = |settings: &ZoneSettings, page: &RequestPage| {
-            connect_view(settings, page, session, Transport::Binary, "t").url
+            connect_view(settings, page, session, Transport::Binary, "t", None).url
         };
         let shared = ZoneSettings { proxy_path: "desktop-london".into(), ..ZoneSettings::default() };
         assert_eq!(url(&shared, &page), format!("ws://localhost:8080/desktop-london/{session}/stream"));

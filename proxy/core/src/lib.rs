@@ -3,7 +3,7 @@
 //! A connection goes through phases that are types; each consumes the one before, and nothing but the phase before makes one:
 //!
 //! ```text
-//! request head ──judge──> Accepted ──authorize──> Authorized ──connect──> Connected ──drain──> Draining
+//! request head ──judge──> Accepted ──authorize / resume──> Authorized ──connect──> Connected ──drain──> Draining
 //!       └────────────────────┴────────────┴────────────┴──> Refusal (what the browser reads)
 //! ```
 //!
@@ -19,7 +19,7 @@ mod upstream;
 
 pub use head::{Head, MAX_HEADERS, parse_request, parse_response};
 pub use origin::{AllowedOrigin, RequestHost};
-pub use phase::{Accepted, Authorized, Connected, Draining, Zone, revoked};
+pub use phase::{Accepted, Authorized, Connected, Draining, Next, Zone, revoked};
 pub use refusal::{Fault, Hop, Passed, Refusal};
-pub use upgrade::{Upgrade, accept_key};
+pub use upgrade::{Credential, Upgrade, accept_key};
 pub use upstream::UpstreamKey;

@@ -4,12 +4,13 @@ use http::{Request, Response};
 use jiff::Timestamp;
 use meridian_ids::{NodeId, SessionId, ZoneId};
 use meridian_model::{Transport, ZoneSettings};
-use meridian_ticket::{KeySet, MAX_TOKEN_BYTES, Ticket};
+use meridian_ticket::{KeySet, MAX_TOKEN_BYTES, Pass, Ticket};
 use meridian_wire::{AuthorizeRequest, AuthorizeResponse, Revocation};
 
 use crate::{
     Refusal, RequestHost, Upgrade, UpstreamKey, accept_key,
     origin::check,
+    upgrade::Credential,
     upstream::{judge, request},
 };
 
@@ -22,11 +23,49 @@ pub struct Zone<'a> {
     pub revocations: &'a [Revocation],
 }
 
-/// A well-formed request from an allowed page with a good ticket. Nothing was asked or dialled for it yet.
+/// A well-formed request from an allowed page with a good ticket or pass. Nothing was asked or dialled for it yet.
 pub struct Accepted {
-    upgrade: Upgrade,
-    ticket: Ticket,
+    transport: Transport,
+    key: String,
     host: RequestHost,
+    session: SessionId,
+    agent: NodeId,
+    issued_at_s: i64,
+    /// The JWT, verified.
+    credential: Credential,
+}
+
+/// What a ticket and a pass have in common.
+struct Claims {
+    session: SessionId,
+    agent: NodeId,
+    issued_at_s: i64,
+    transport: Transport,
+}
+
+impl Claims {
+    fn read(credential: &Credential, zone: &Zone<'_>, now: Timestamp) -> Result<Self, Refusal> {
+        match credential {
+            Credential::Ticket(token) => {
+                let Ticket { sub, agent, iat, transport, .. } =
+                    zone.keys.check_ticket(token, zone.id, now).map_err(Refusal::Ticket)?;
+                Ok(Self { session: sub, agent, issued_at_s: iat, transport })
+            }
+            Credential::Pass(token) => {
+                let Pass { sub, agent, iat, .. } =
+                    zone.keys.check_pass(token, zone.id, now).map_err(Refusal::Ticket)?;
+                Ok(Self { session: sub, agent, issued_at_s: iat, transport: Transport::MeridianV1 })
+            }
+        }
+    }
+}
+
+/// What comes after a judgement.
+pub enum Next {
+    /// The Web App is to be asked, while the agent is dialled.
+    Ask(AuthorizeRequest),
+    /// A pass needs nobody's word: the agent judges it and the viewer's proof.
+    Resume,
 }
 
 impl Accepted {
@@ -38,28 +77,30 @@ impl Accepted {
         let upgrade = Upgrade::read(request, &zone.settings.proxy_path)?;
         let host = RequestHost::read(request.headers())?;
         check(request.headers(), &zone.settings.allow_origin_domain, &host)?;
-        let ticket = zone.keys.check_ticket(&upgrade.ticket, zone.id, now).map_err(Refusal::Ticket)?;
-        if ticket.sub != upgrade.session {
+        let claims = Claims::read(&upgrade.credential, zone, now)?;
+        if claims.session != upgrade.session {
             return Err(Refusal::TicketSession);
         }
-        if ticket.transport != upgrade.transport {
+        if claims.transport != upgrade.transport {
             return Err(Refusal::TicketTransport);
         }
-        if revoked(ticket.sub, ticket.iat, zone.revocations) {
+        if revoked(claims.session, claims.issued_at_s, zone.revocations) {
             return Err(Refusal::Revoked);
         }
-        Ok(Self { upgrade, ticket, host })
+        let Upgrade { transport, credential, key, .. } = upgrade;
+        let Claims { session, agent, issued_at_s, .. } = claims;
+        Ok(Self { transport, key, host, session, agent, issued_at_s, credential })
     }
 
     #[must_use]
     pub fn session(&self) -> SessionId {
-        self.ticket.sub
+        self.session
     }
 
     /// The agent to dial while the Web App is asked.
     #[must_use]
     pub fn agent(&self) -> NodeId {
-        self.ticket.agent
+        self.agent
     }
 
     #[must_use]
@@ -67,10 +108,15 @@ impl Accepted {
         &self.host
     }
 
-    /// The question to the Web App; the same on every try.
+    /// Whether the Web App must be asked, and what; the same on every try.
     #[must_use]
-    pub fn question(&self, connection_nonce: String, client_address: String) -> AuthorizeRequest {
-        AuthorizeRequest { ticket: self.upgrade.ticket.clone(), connection_nonce, client_address }
+    pub fn next(&self, connection_nonce: String, client_address: String) -> Next {
+        match &self.credential {
+            Credential::Ticket(ticket) => {
+                Next::Ask(AuthorizeRequest { ticket: ticket.clone(), connection_nonce, client_address })
+            }
+            Credential::Pass(_) => Next::Resume,
+        }
     }
 
     /// Takes the Web App's answer.
@@ -78,26 +124,41 @@ impl Accepted {
     /// # Errors
     /// [`Refusal::WebAnswer`] when it cannot be used.
     pub fn authorize(self, answer: AuthorizeResponse) -> Result<Authorized, Refusal> {
-        let grant = answer.grant;
-        // It becomes a header: nothing but the characters of a JWT may be in it.
-        let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if grant.is_empty() || grant.len() > MAX_TOKEN_BYTES || !grant.bytes().all(fit) {
-            return Err(Refusal::WebAnswer("the grant is none"));
-        }
-        if answer.agent_id != self.ticket.agent {
+        if answer.agent_id != self.agent {
             return Err(Refusal::WebAnswer("it names another agent than the ticket"));
         }
-        Ok(Authorized {
-            session: self.ticket.sub,
-            issued_at_s: self.ticket.iat,
-            transport: self.upgrade.transport,
-            key: self.upgrade.key,
+        self.authorized(answer.grant).ok_or(Refusal::WebAnswer("the grant is none"))
+    }
+
+    /// Goes on with a pass.
+    ///
+    /// # Errors
+    /// [`Refusal::Protocols`] when there is a ticket, about which the Web App must be asked.
+    pub fn resume(self) -> Result<Authorized, Refusal> {
+        match &self.credential {
+            Credential::Pass(pass) => {
+                let pass = pass.clone();
+                self.authorized(pass).ok_or(Refusal::Protocols("the pass is none"))
+            }
+            Credential::Ticket(_) => Err(Refusal::Protocols("a ticket is no pass")),
+        }
+    }
+
+    fn authorized(self, grant: String) -> Option<Authorized> {
+        // It becomes a header: nothing but the characters of a JWT may be in it.
+        let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let is_token = !grant.is_empty() && grant.len() <= MAX_TOKEN_BYTES && grant.bytes().all(fit);
+        is_token.then_some(Authorized {
+            session: self.session,
+            issued_at_s: self.issued_at_s,
+            transport: self.transport,
+            key: self.key,
             grant,
         })
     }
 }
 
-/// The Web App allowed the connection. The ticket is gone; the grant goes to the agent.
+/// The Web App allowed the connection, or there is a pass. The ticket is gone; the grant or the pass goes to the agent.
 pub struct Authorized {
     session: SessionId,
     issued_at_s: i64,

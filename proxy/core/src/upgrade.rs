@@ -5,20 +5,28 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, Method, Request, header};
 use meridian_ids::SessionId;
 use meridian_model::Transport;
-use meridian_wire::TICKET_PROTOCOL_PREFIX;
+use meridian_wire::{PASS_PROTOCOL_PREFIX, TICKET_PROTOCOL_PREFIX};
 
 use crate::Refusal;
 
 /// RFC 6455 §1.3.
 const ACCEPT_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// A well-formed upgrade request, its ticket not yet looked into.
+/// By what a viewer asks for a stream; not looked into yet.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A connect ticket (JWT): the Web App is asked.
+    Ticket(String),
+    /// A resume pass (JWT): nobody is asked, and the viewer proves to the agent that it has the stream's key.
+    Pass(String),
+}
+
+/// A well-formed upgrade request, its credential not yet looked into.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Upgrade {
     pub session: SessionId,
     pub transport: Transport,
-    /// The JWT.
-    pub ticket: String,
+    pub credential: Credential,
     /// `Sec-WebSocket-Key`.
     pub key: String,
 }
@@ -49,8 +57,8 @@ impl Upgrade {
         }
         let key = single(headers, &header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
         let key = key.ok_or(Refusal::Malformed("Sec-WebSocket-Key must be 16 bytes in base64"))?;
-        let (transport, ticket) = protocols(headers)?;
-        Ok(Self { session, transport, ticket: ticket.to_owned(), key: key.to_owned() })
+        let (transport, credential) = protocols(headers)?;
+        Ok(Self { session, transport, credential, key: key.to_owned() })
     }
 }
 
@@ -69,13 +77,13 @@ fn session_of(path: &str, proxy_path: &str) -> Option<SessionId> {
     (session.to_string() == segment).then_some(session)
 }
 
-/// The subprotocols offered: one transport and one ticket, in any order, in one header or two.
-fn protocols(headers: &HeaderMap) -> Result<(Transport, &str), Refusal> {
-    let (mut transport, mut ticket) = (None, None);
+/// The subprotocols offered: one transport and one ticket or pass, in any order, in one header or two.
+fn protocols(headers: &HeaderMap) -> Result<(Transport, Credential), Refusal> {
+    let (mut transport, mut credential) = (None, None);
     for entry in entries(headers, &header::SEC_WEBSOCKET_PROTOCOL) {
         let entry = entry.ok_or(Refusal::Protocols("they are not readable"))?;
-        if let Some(token) = entry.strip_prefix(TICKET_PROTOCOL_PREFIX) {
-            if ticket.replace(token).is_some() {
+        if let Some(found) = credential_of(entry) {
+            if credential.replace(found).is_some() {
                 return Err(Refusal::Protocols("there is more than one ticket"));
             }
         } else {
@@ -85,11 +93,20 @@ fn protocols(headers: &HeaderMap) -> Result<(Transport, &str), Refusal> {
             }
         }
     }
-    match (transport, ticket) {
-        (Some(transport), Some(ticket)) => Ok((transport, ticket)),
+    match (transport, credential) {
+        (Some(Transport::Binary), Some(Credential::Pass(_))) => {
+            Err(Refusal::Protocols("only meridian.v1 resumes"))
+        }
+        (Some(transport), Some(credential)) => Ok((transport, credential)),
         (None, _) => Err(Refusal::Protocols("neither meridian.v1 nor binary is among them")),
         (Some(_), None) => Err(Refusal::Protocols("there is no ticket among them")),
     }
+}
+
+fn credential_of(entry: &str) -> Option<Credential> {
+    let ticket = entry.strip_prefix(TICKET_PROTOCOL_PREFIX).map(|token| Credential::Ticket(token.to_owned()));
+    ticket
+        .or_else(|| entry.strip_prefix(PASS_PROTOCOL_PREFIX).map(|token| Credential::Pass(token.to_owned())))
 }
 
 /// The entries of a comma-separated header, all its lines together; `None` for a line that is no text.
@@ -147,7 +164,8 @@ mod tests {
     fn a_browsers_upgrade_is_read() {
         let upgrade = read(&usual(), str::to_owned).ok().unwrap();
         assert_eq!(upgrade.session.to_string(), SESSION);
-        assert_eq!((upgrade.transport, upgrade.ticket.as_str()), (Transport::MeridianV1, "a.b.c"));
+        assert_eq!(upgrade.transport, Transport::MeridianV1);
+        assert!(upgrade.credential == Credential::Ticket("a.b.c".into()));
         let other = read(&usual(), |head| {
             head.replace(
                 "meridian.v1, meridian.ticket.a.b.c",

@@ -4,10 +4,12 @@
 
 use http::{Request, Response};
 use jiff::Timestamp;
-use meridian_ids::{DeploymentId, NodeId, SessionId, TicketId, UserId, ZoneId};
-use meridian_model::{Transport, ZoneSettings};
-use meridian_proxy_core::{Accepted, Refusal, UpstreamKey, Zone, accept_key, parse_request, parse_response};
-use meridian_ticket::{KeySet, SigningKey, Ticket, TokenError, zone_audience};
+use meridian_ids::{DeploymentId, NodeId, SessionId, StreamId, TicketId, UserId, ZoneId};
+use meridian_model::{Policy, Transport, ZoneSettings};
+use meridian_proxy_core::{
+    Accepted, Next, Refusal, UpstreamKey, Zone, accept_key, parse_request, parse_response,
+};
+use meridian_ticket::{KeySet, Pass, SigningKey, Ticket, TokenError, resume_audience, zone_audience};
 use meridian_wire::{AuthorizeResponse, Revocation};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -57,26 +59,56 @@ impl World {
         }
     }
 
+    fn pass(&self) -> Pass {
+        Pass {
+            iss: DeploymentId::generate(),
+            aud: resume_audience(self.zone),
+            sub: self.session,
+            stream: StreamId::generate(),
+            iat: 1000,
+            exp: 100_000,
+            epoch: 1,
+            generation: 1,
+            agent: self.agent,
+            user: UserId::generate(),
+            jkt: "k".repeat(43),
+            policy: Policy::OWNER,
+        }
+    }
+
     fn request(&self, ticket: &str) -> Request<()> {
+        self.offer(&format!("meridian.v1, meridian.ticket.{ticket}"))
+    }
+
+    fn offer(&self, protocols: &str) -> Request<()> {
         let bytes = format!(
             "GET /desktop/{}/stream HTTP/1.1\r\nHost: work.example.org:8443\r\n\
              Origin: https://work.example.org\r\nCookie: meridian=secret\r\nAuthorization: Bearer secret\r\n\
              Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\
-             Sec-WebSocket-Protocol: meridian.v1, meridian.ticket.{ticket}\r\n\r\n",
+             Sec-WebSocket-Protocol: {protocols}\r\n\r\n",
             self.session
         );
         parse_request(bytes.as_bytes()).unwrap().unwrap().message
     }
 
     fn judge(&self, ticket: &Ticket, second: i64) -> Result<Accepted, Refusal> {
+        self.judge_request(&self.request(&self.key.sign_ticket(ticket)), second)
+    }
+
+    fn judge_pass(&self, pass: &Pass, second: i64) -> Result<Accepted, Refusal> {
+        let token = self.key.sign_pass(pass);
+        self.judge_request(&self.offer(&format!("meridian.v1, meridian.pass.{token}")), second)
+    }
+
+    fn judge_request(&self, request: &Request<()>, second: i64) -> Result<Accepted, Refusal> {
         let zone = Zone {
             id: self.zone,
             settings: &self.settings,
             keys: &self.keys,
             revocations: &self.revocations,
         };
-        Accepted::judge(&self.request(&self.key.sign_ticket(ticket)), &zone, at(second))
+        Accepted::judge(request, &zone, at(second))
     }
 
     fn answer(&self) -> AuthorizeResponse {
@@ -95,7 +127,9 @@ fn nothing_of_the_browsers_request_reaches_the_agent_but_its_transport() {
     let accepted = world.judge(&ticket, 1000).ok().unwrap();
     assert_eq!((accepted.session(), accepted.agent()), (world.session, world.agent));
     assert_eq!(accepted.host().fill("https://$request_host$:1/x"), "https://work.example.org:1/x");
-    let question = accepted.question("00".repeat(16), "192.0.2.1".into());
+    let Next::Ask(question) = accepted.next("00".repeat(16), "192.0.2.1".into()) else {
+        panic!("a ticket is asked about")
+    };
     assert_eq!(question.ticket, world.key.sign_ticket(&ticket));
     let authorized = accepted.authorize(world.answer()).ok().unwrap();
     let key = UpstreamKey::new([7; 16]);
@@ -189,4 +223,43 @@ fn upgraded_text(protocol: &str) -> String {
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: {protocol}\r\n\r\n"
     )
+}
+
+#[test]
+fn a_pass_goes_on_without_a_question_and_only_to_its_own_stream() {
+    let mut world = World::new();
+    let pass = world.pass();
+    let accepted = world.judge_pass(&pass, 90_000).ok().unwrap();
+    assert_eq!((accepted.session(), accepted.agent()), (world.session, world.agent));
+    assert!(matches!(accepted.next("00".repeat(16), String::new()), Next::Resume));
+    let authorized = accepted.resume().ok().unwrap();
+    let request = String::from_utf8(authorized.upstream_request("a", &UpstreamKey::new([7; 16]))).unwrap();
+    assert!(request.contains(&format!("meridian-grant: {}\r\n", world.key.sign_pass(&pass))), "{request}");
+
+    assert_eq!(refused(world.judge_pass(&pass, 100_031)), Refusal::Ticket(TokenError::Expired));
+    let foreign = Pass { aud: resume_audience(ZoneId::generate()), ..world.pass() };
+    assert_eq!(refused(world.judge_pass(&foreign, 1000)), Refusal::Ticket(TokenError::WrongAudience));
+    let other = Pass { sub: SessionId::generate(), ..world.pass() };
+    assert_eq!(refused(world.judge_pass(&other, 1000)), Refusal::TicketSession);
+    let token = world.key.sign_pass(&pass);
+    for protocols in [
+        format!("binary, meridian.pass.{token}"),
+        format!("meridian.v1, meridian.ticket.{token}, meridian.pass.{token}"),
+    ] {
+        assert!(matches!(
+            refused(world.judge_request(&world.offer(&protocols), 1000)),
+            Refusal::Protocols(_)
+        ));
+    }
+    let disguised = world.judge_request(&world.request(&token), 1000);
+    assert!(matches!(refused(disguised), Refusal::Ticket(_)), "a pass is no ticket");
+    world.revocations.push(Revocation { session_id: world.session, issued_before: at(1001) });
+    assert_eq!(refused(world.judge_pass(&pass, 1000)), Refusal::Revoked);
+}
+
+#[test]
+fn a_ticket_does_not_go_on_without_the_question() {
+    let world = World::new();
+    let accepted = world.judge(&world.ticket(), 1000).ok().unwrap();
+    assert!(matches!(refused(accepted.resume()), Refusal::Protocols(_)));
 }

@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use meridian_ids::Uuid;
-use meridian_proxy_core::{Accepted, Fault, Refusal};
+use meridian_proxy_core::{Accepted, Fault, Next, Refusal};
 use meridian_runtime::{Clock, RelayLimits, Tasks, random_bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -104,7 +104,7 @@ async fn open<S: AsyncRead + Unpin>(
     Ok(Opened { upstream, early, place, zone })
 }
 
-/// Asks and dials at once; then upgrades. The first failure ends both.
+/// Asks and dials at once; then upgrades. The first failure ends both. About a pass nobody is asked.
 async fn establish(
     accepted: Accepted,
     client: String,
@@ -114,9 +114,15 @@ async fn establish(
     let agent = accepted.agent();
     let name = zone.agent_name(agent);
     let address = zone.agent_address(agent).ok_or(Refusal::AgentUnknown)?;
+    let question = match accepted.next(hex_of(random_bytes()), client) {
+        Next::Ask(question) => question,
+        Next::Resume => {
+            let stream = shared.dialler.dial(address, &name).await?;
+            return shared.dialler.upgrade(accepted.resume()?, stream, &name).await;
+        }
+    };
     let configured = zone.settings.upstream_auth_address.as_str();
     let upstream = if configured.is_empty() { shared.upstream.as_str() } else { configured };
-    let question = accepted.question(hex_of(random_bytes()), client);
     let asked_at = Instant::now();
     let upstream = accepted.host().fill(upstream);
     let asking = shared.questioner.ask(&upstream, &question);

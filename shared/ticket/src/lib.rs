@@ -1,4 +1,4 @@
-//! Connect tickets and stream grants: EdDSA JSON Web Tokens.
+//! Connect tickets, stream grants and resume passes: EdDSA JSON Web Tokens.
 //!
 //! A *ticket* lets one viewer open one stream of one session in one zone, once, within a minute; the browser carries it to a
 //! proxy. A *grant* is what the control plane gives the proxy in exchange; the proxy carries it to the agent, which checks it
@@ -23,6 +23,8 @@ pub const LEEWAY_S: i64 = 30;
 pub const TICKET_LIFETIME_S: i64 = 60;
 /// How long a grant may be used, in seconds: it only has to travel from the Web App to the proxy to the agent.
 pub const GRANT_LIFETIME_S: i64 = 60;
+/// How long a pass may be used, in seconds: longer than any zone's `outage_grace`. What is taken away earlier is named by a revocation.
+pub const PASS_LIFETIME_S: i64 = 7 * 24 * 3600;
 /// No token of ours is longer; longer ones are not looked at.
 pub const MAX_TOKEN_BYTES: usize = 4096;
 
@@ -84,6 +86,53 @@ pub struct Grant {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jkt: Option<String>,
     pub policy: Policy,
+}
+
+/// What a resume pass says. It proves nothing by itself: whoever presents it must also sign with the stream's key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pass {
+    pub iss: DeploymentId,
+    /// `resume:{zone_id}`.
+    pub aud: String,
+    pub sub: SessionId,
+    pub stream: StreamId,
+    pub iat: i64,
+    pub exp: i64,
+    pub epoch: i64,
+    pub generation: i64,
+    pub agent: NodeId,
+    pub user: UserId,
+    pub jkt: String,
+    pub policy: Policy,
+}
+
+impl Pass {
+    /// What the agent serves the stream by when `proxy` presents the pass.
+    #[must_use]
+    pub fn as_grant(&self, proxy: NodeId) -> Grant {
+        Grant {
+            iss: self.iss,
+            aud: agent_audience(self.agent),
+            sub: self.sub,
+            jti: GrantId::generate(),
+            stream: self.stream,
+            iat: self.iat,
+            exp: self.exp,
+            epoch: self.epoch,
+            generation: self.generation,
+            user: self.user,
+            proxy,
+            transport: Transport::MeridianV1,
+            jkt: Some(self.jkt.clone()),
+            policy: self.policy,
+        }
+    }
+}
+
+/// The audience of passes within a zone.
+#[must_use]
+pub fn resume_audience(zone: ZoneId) -> String {
+    format!("resume:{zone}")
 }
 
 /// The audience of tickets for a zone.
@@ -156,6 +205,11 @@ impl SigningKey {
         self.sign(grant)
     }
 
+    #[must_use]
+    pub fn sign_pass(&self, pass: &Pass) -> String {
+        self.sign(pass)
+    }
+
     fn sign(&self, claims: &impl Serialize) -> String {
         let mut header = Header::new(Algorithm::EdDSA);
         header.kid = Some(self.id.to_string());
@@ -224,6 +278,16 @@ impl KeySet {
         let grant: Grant = self.decode(token, &agent_audience(agent))?;
         check_times(grant.iat, grant.exp, now)?;
         Ok(grant)
+    }
+
+    /// Checks a pass presented in `zone` at control-plane time `now`.
+    ///
+    /// # Errors
+    /// As [`TokenError`] says.
+    pub fn check_pass(&self, token: &str, zone: ZoneId, now: Timestamp) -> Result<Pass, TokenError> {
+        let pass: Pass = self.decode(token, &resume_audience(zone))?;
+        check_times(pass.iat, pass.exp, now)?;
+        Ok(pass)
     }
 
     fn decode<C: DeserializeOwned + Clone>(&self, token: &str, audience: &str) -> Result<C, TokenError> {
@@ -355,6 +419,34 @@ mod tests {
         let wanted = ticket(zone, 1000);
         let token = key.sign_ticket(&wanted);
         assert_eq!(keys.check_grant(&token, wanted.agent, at(1000)), Err(TokenError::Malformed));
+        assert_eq!(keys.check_pass(&token, zone, at(1000)), Err(TokenError::Malformed));
+    }
+
+    #[test]
+    fn a_pass_is_good_in_its_zone_until_it_ends_and_is_no_ticket() {
+        let (key, zone) = (SigningKey::generate().unwrap(), ZoneId::generate());
+        let keys = KeySet { keys: vec![key.public()] };
+        let pass = Pass {
+            iss: DeploymentId::generate(),
+            aud: resume_audience(zone),
+            sub: SessionId::generate(),
+            stream: StreamId::generate(),
+            iat: 1000,
+            exp: 1000 + PASS_LIFETIME_S,
+            epoch: 1,
+            generation: 1,
+            agent: NodeId::generate(),
+            user: UserId::generate(),
+            jkt: "k".repeat(43),
+            policy: Policy::OWNER,
+        };
+        let token = key.sign_pass(&pass);
+        assert!(token.len() < MAX_TOKEN_BYTES);
+        assert_eq!(keys.check_pass(&token, zone, at(1000 + PASS_LIFETIME_S)), Ok(pass));
+        assert_eq!(keys.check_pass(&token, zone, at(1031 + PASS_LIFETIME_S)), Err(TokenError::Expired));
+        assert_eq!(keys.check_pass(&token, ZoneId::generate(), at(1000)), Err(TokenError::WrongAudience));
+        assert!(keys.check_ticket(&token, zone, at(1000)).is_err());
+        assert!(keys.check_any_ticket(&token, at(1000)).is_err());
     }
 
     #[test]

@@ -16,8 +16,8 @@ pub use node::{
     Revocation, Update,
 };
 pub use stream::{
-    AuthorizeRequest, AuthorizeResponse, GRANT_HEADER, TICKET_PROTOCOL_PREFIX, WireError, WireErrorBody,
-    upstream_path,
+    AuthorizeRequest, AuthorizeResponse, GRANT_HEADER, PASS_PROTOCOL_PREFIX, TICKET_PROTOCOL_PREFIX,
+    WireError, WireErrorBody, upstream_path,
 };
 
 /// SNI and certificate name of the Web App's node listener.

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// A ticket rides in `Sec-WebSocket-Protocol` as this prefix and the JWT, after the subprotocol itself.
 pub const TICKET_PROTOCOL_PREFIX: &str = "meridian.ticket.";
+/// How a resume pass is carried, in a ticket's place.
+pub const PASS_PROTOCOL_PREFIX: &str = "meridian.pass.";
 /// Header of the proxy's own upgrade request to an agent: the stream grant.
 pub const GRANT_HEADER: &str = "meridian-grant";
 

@@ -20,7 +20,7 @@ use meridian_ids::{GrantId, NodeId, SessionId, StreamId, UserId};
 use meridian_model::{Network, NodeRole, Policy, Resources, Seccomp, Transport, WorkspaceSpec};
 use meridian_runtime::{Clock, Health, Tasks};
 use meridian_settings::{AgentSettings, NodeSection};
-use meridian_ticket::{GRANT_LIFETIME_S, Grant, agent_audience};
+use meridian_ticket::{GRANT_LIFETIME_S, Grant, Pass, agent_audience, resume_audience};
 use meridian_wire::{Command, DesiredSession, GRANT_HEADER, Observation, WireError, upstream_path};
 pub(crate) use support::{Control, LIMIT, wait_for};
 use tokio::net::TcpStream;
@@ -168,6 +168,30 @@ impl Bench {
             jkt: None,
             policy: Policy::OWNER,
         }
+    }
+
+    /// A resume pass that says what the grant does.
+    pub(crate) fn pass(&self, grant: &Grant) -> Pass {
+        Pass {
+            iss: grant.iss,
+            aud: resume_audience(self.agent.name.zone.unwrap()),
+            sub: grant.sub,
+            stream: grant.stream,
+            iat: grant.iat - 3600,
+            exp: grant.iat + 3600,
+            epoch: grant.epoch,
+            generation: grant.generation,
+            agent: self.agent.name.node,
+            user: grant.user,
+            jkt: grant.jkt.clone().unwrap_or_default(),
+            policy: grant.policy,
+        }
+    }
+
+    /// Upgrades with a pass, as any proxy of the zone does.
+    pub(crate) async fn open_with_pass(&self, pass: &Pass) -> Result<Socket, (u16, WireError)> {
+        let grant = pass.as_grant(self.proxy.node);
+        self.open_as(&self.proxy_tls, &grant, &self.control.signing.sign_pass(pass)).await
     }
 
     /// Upgrades with a grant, as a proxy does.

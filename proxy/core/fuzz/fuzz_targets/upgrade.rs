@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use meridian_proxy_core::{RequestHost, Upgrade, parse_request, parse_response};
+use meridian_proxy_core::{Credential, RequestHost, Upgrade, parse_request, parse_response};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = parse_response(bytes);
@@ -11,7 +11,8 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(head.length <= bytes.len());
         let _ = RequestHost::read(head.message.headers());
         if let Ok(upgrade) = Upgrade::read(&head.message, "desktop") {
-            assert!(!upgrade.ticket.contains([',', ' ', '\r', '\n']));
+            let (Credential::Ticket(token) | Credential::Pass(token)) = &upgrade.credential;
+            assert!(!token.contains([',', ' ', '\r', '\n']));
         }
     }
 });

@@ -115,3 +115,23 @@ async fn a_private_balancer_is_dialled_instead_of_the_agent() {
     let other = upgrade("/desktop/x/stream", "binary");
     assert_eq!(Browser::ask(world.address(), other).await.status, 404);
 }
+
+#[tokio::test]
+async fn a_pass_opens_a_stream_while_nobody_can_be_asked_and_more_than_once() {
+    let world = World::new().await;
+    let away = "http://127.0.0.1:1/".to_owned();
+    world.web.change(|state| state.zone.upstream_auth_address = away);
+    world.heartbeat().await;
+    let refused = Browser::ask(world.address(), world.request(&world.ticket())).await;
+    assert_eq!(refused.status, 502, "{refused:?}");
+    let request = world.pass_request();
+    for _ in 0..2 {
+        let mut browser = Browser::open(world.address()).await;
+        browser.send(&request).await;
+        let answer = browser.answer().await;
+        assert_eq!(answer.status, 101, "{answer:?}");
+        assert!(!answer.head.contains("pass"), "{}", answer.head);
+        assert_eq!(browser.read(answer.rest, GREETING.len()).await, GREETING);
+    }
+    assert_eq!(world.web.asked().len(), 0);
+}

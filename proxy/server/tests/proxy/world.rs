@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use meridian_ids::{SessionId, TicketId, UserId};
-use meridian_model::Transport;
+use meridian_ids::{SessionId, StreamId, TicketId, UserId};
+use meridian_model::{Policy, Transport};
 use meridian_proxy::{Proxy, start};
 use meridian_runtime::{Clock, Health, Tasks};
 use meridian_settings::{NodeSection, ProxySettings};
-use meridian_ticket::{TICKET_LIFETIME_S, Ticket, zone_audience};
+use meridian_ticket::{PASS_LIFETIME_S, Pass, TICKET_LIFETIME_S, Ticket, resume_audience, zone_audience};
 use meridian_wire::PeerAddress;
 use tempfile::TempDir;
 
@@ -121,6 +121,27 @@ impl World {
     pub(crate) fn request(&self, ticket: &Ticket) -> String {
         let token = self.web.signing.sign_ticket(ticket);
         upgrade(&self.path(), &format!("{}, meridian.ticket.{token}", ticket.transport.as_str()))
+    }
+
+    /// A request with a resume pass.
+    pub(crate) fn pass_request(&self) -> String {
+        let now = Clock::system().now().as_second();
+        let pass = Pass {
+            iss: self.web.deployment,
+            aud: resume_audience(self.web.zone),
+            sub: self.session,
+            stream: StreamId::generate(),
+            iat: now,
+            exp: now + PASS_LIFETIME_S,
+            epoch: 1,
+            generation: 1,
+            agent: self.web.agent,
+            user: UserId::generate(),
+            jkt: "k".repeat(43),
+            policy: Policy::OWNER,
+        };
+        let token = self.web.signing.sign_pass(&pass);
+        upgrade(&self.path(), &format!("meridian.v1, meridian.pass.{token}"))
     }
 
     /// A browser on an open stream, and the answer that opened it.

@@ -53,7 +53,7 @@ export function getMe(): Promise<Me> {
 }
 
 export async function listWorkspaces(): Promise<Workspace[]> {
-  return (await unwrap(api.GET('/api/v1/workspaces'))).items as Workspace[];
+  return (await unwrap(api.GET('/api/v1/workspaces'))).items;
 }
 
 export async function listZones(): Promise<Zone[]> {

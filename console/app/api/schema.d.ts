@@ -339,6 +339,11 @@ export interface components {
             alternates: string[];
             /** @description The exact list of WebSocket subprotocols to offer; the ticket is one of them. */
             protocols: string[];
+            /**
+             * @description What to offer, in place of `protocols` and as often as needed, to come back to the stream when its path broke: no new ticket is
+             *     asked for, so it works while the control plane is away. Empty where the stream has no key.
+             */
+            resume_protocols: string[];
             /** @description Absolute `ws://` or `wss://` address to open. */
             url: string;
         };

@@ -55,7 +55,7 @@ let displays: DisplayChannel[];
 let ask: ReturnType<typeof vi.fn<(thumbprint: string | null) => Promise<Ticket>>>;
 let connection: StreamConnection;
 
-const ticket: Ticket = { url: 'ws://one', protocols: ['meridian.v1', 'meridian.ticket.x'], alternates: ['ws://two'] };
+const ticket: Ticket = { url: 'ws://one', protocols: ['meridian.v1', 'meridian.ticket.x'], alternates: ['ws://two'], resume_protocols: [] };
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -341,5 +341,51 @@ describe('the end', () => {
     connection.close();
     expect(last(sockets).readyState).toBe(3);
     expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe('a stream with a way back', () => {
+  const pass = ['meridian.v1', 'meridian.pass.y'];
+
+  beforeEach(() => ask.mockImplementation(() => Promise.resolve({ ...ticket, alternates: [], resume_protocols: pass })));
+
+  test('comes back by its pass as often as its path breaks, without a ticket', async () => {
+    await goLive();
+    for (const round of [1, 2, 3]) {
+      last(sockets).break();
+      await settle(3000);
+      expect(last(sockets).offered, `round ${round}`).toEqual(pass);
+      last(sockets).open();
+      await settle();
+      last(sockets).attach(1);
+      await settle();
+    }
+    expect(ask).toHaveBeenCalledTimes(1);
+    expect(displays).toHaveLength(1);
+    expect(last(states)).toEqual({ name: 'live' });
+  });
+
+  test('asks for a ticket when the pass leads nowhere, and tries the pass again when nobody answers that', async () => {
+    await goLive();
+    ask.mockImplementation(() => Promise.reject(new Error('The Web App is away.')));
+    last(sockets).break();
+    await settle(3000);
+    last(sockets).break();
+    await vi.waitFor(() => expect(sockets).toHaveLength(3), { timeout: 20_000 });
+    expect(ask).toHaveBeenCalledTimes(2);
+    expect(last(sockets).offered).toEqual(pass);
+    last(sockets).open();
+    await settle();
+    last(sockets).attach(1);
+    await settle();
+    expect(last(states)).toEqual({ name: 'live' });
+  });
+
+  test('does not use the pass before the stream was there', async () => {
+    connection.start();
+    await settle();
+    last(sockets).break();
+    await settle(5000);
+    expect(sockets.map((socket) => socket.offered)).toEqual([ticket.protocols, ticket.protocols]);
   });
 });

@@ -13,7 +13,7 @@ import { Alarm } from './alarm';
 import { backoffMs } from './backoff';
 import { DisplayChannel } from './channel';
 import { type Effect, type PathId, StreamCore } from './core';
-import { type OpenSocket, type Opened, type Ticket, openEntry } from './entries';
+import { type OpenSocket, type Opened, type Ticket, WayBack, openEntry } from './entries';
 import type { Code } from './frames';
 import { type StreamKey, createStreamKey } from './key';
 import { Meter, type Rates } from './meter';
@@ -85,6 +85,7 @@ export class StreamConnection {
   private attempt = 0;
   private attachedAt = 0;
   private retryAt: number | null = null;
+  private wayBack = new WayBack();
   /** The attached path drains or looks dead: wanted is another, beside it. */
   private wantsAnother = false;
   /** The entry of a path that looked dead: not the first to try. */
@@ -148,6 +149,8 @@ export class StreamConnection {
     this.opening = false;
     this.retryAt = null;
     this.wantsAnother = false;
+    // What leads back to a stream is of its key.
+    this.wayBack = new WayBack();
     const key = await this.createKey();
     if (era !== this.era) return;
     this.key = key;
@@ -161,7 +164,7 @@ export class StreamConnection {
     this.retryAt = null;
     const era = this.era;
     try {
-      const ticket = await this.options.askTicket(this.key?.thumbprint ?? null);
+      const ticket = this.wayBack.next() ?? (await this.askTicket());
       if (era !== this.era) return;
       const opened = await openEntry(ticket, this.suspectUrl, this.openSocket);
       if (era === this.era) this.adopt(opened);
@@ -171,6 +174,13 @@ export class StreamConnection {
       this.opening = false;
       this.openFailed(error);
     }
+  }
+
+  private async askTicket(): Promise<Ticket> {
+    const { wayBack } = this;
+    const ticket = await this.options.askTicket(this.key?.thumbprint ?? null);
+    wayBack.remember(ticket);
+    return ticket;
   }
 
   private adopt(opened: Opened): void {
@@ -275,6 +285,7 @@ export class StreamConnection {
   }
 
   private attached(fresh: boolean): void {
+    this.wayBack.arrived();
     this.attachedAt = performance.now();
     this.retryAt = null;
     this.wantsAnother = false;

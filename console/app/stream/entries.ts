@@ -18,6 +18,40 @@ export interface Ticket {
   url: string;
   protocols: string[];
   alternates: string[];
+  /** What to offer there to come back to the stream, as often as needed and without another ticket; empty where it cannot. */
+  resume_protocols: string[];
+}
+
+/**
+ * The way back to a stream that was attached once. It is tried before a new ticket is asked for: nobody far away needs to answer, and
+ * while the control plane is away it is the only way. When it does not lead there, the two take turns.
+ */
+export class WayBack {
+  private latest: Ticket | null = null;
+  private attached = false;
+  private tried = false;
+
+  /** A ticket was given. */
+  remember(ticket: Ticket): void {
+    this.latest = ticket;
+  }
+
+  /** A path was attached: from here on there is something to come back to. */
+  arrived(): void {
+    this.attached = true;
+    this.tried = false;
+  }
+
+  /** What to open the next path with, or null when a ticket is to be asked for. */
+  next(): Ticket | null {
+    const { latest } = this;
+    if (!latest || !this.attached || latest.resume_protocols.length === 0 || this.tried) {
+      this.tried = false;
+      return null;
+    }
+    this.tried = true;
+    return { ...latest, protocols: latest.resume_protocols };
+  }
 }
 
 export type OpenSocket = (url: string, protocols: string[]) => WebSocket;

@@ -201,7 +201,7 @@ class Mock {
     }
     this.tickets.set(ticket, stream);
     const url = `ws://${request.headers.host}/desktop-${session.zone}/${session.id}/stream`;
-    send(200, { url, protocols: ['meridian.v1', `meridian.ticket.${ticket}`], alternates: [] });
+    send(200, { url, protocols: ['meridian.v1', `meridian.ticket.${ticket}`], alternates: [], resume_protocols: [] });
   }
 
   streamFor(request) {

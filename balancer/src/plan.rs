@@ -6,18 +6,12 @@ use std::{
     time::Duration,
 };
 
-use http::{StatusCode, uri::PathAndQuery};
 use ipnet::IpNet;
 use meridian_runtime::RelayLimits;
-use meridian_settings::{BackendSettings, BalanceSettings, CheckKind, CheckSettings, RouteSettings};
+use meridian_settings::{BackendSettings, BalanceSettings, RouteSettings};
 
 use crate::{
-    BalanceError,
-    dial::DialLimits,
-    probe::{Probe, Question, probe_tls},
-    route::Routes,
-    rule::RuleTerms,
-    standing::Thresholds,
+    BalanceError, dial::DialLimits, probe::Probe, route::Routes, rule::RuleTerms, standing::Thresholds,
 };
 
 /// Between two checks: with the default thresholds and limit a dead backend is out in well under two seconds.
@@ -176,38 +170,7 @@ fn rule_terms(
             eject_after: at_least_one(route.eject_after, "eject_after")?,
         },
         interval,
-        probe: probe(check, route)?,
-    })
-}
-
-fn probe(check: &CheckSettings, route: &RouteSettings) -> Result<Probe, BalanceError> {
-    let (tls, asks) = match check.kind {
-        CheckKind::Tcp => (false, false),
-        CheckKind::Tls => (true, false),
-        CheckKind::Http => (false, true),
-        CheckKind::Https => (true, true),
-    };
-    if !asks && check.body.is_some() {
-        return Err(BalanceError::Check("`body` needs the kind `http` or `https`".into()));
-    }
-    let question = || {
-        Ok::<_, BalanceError>(Question {
-            path: PathAndQuery::try_from(check.path.as_str())
-                .ok()
-                .filter(|path| path.as_str().starts_with('/'))
-                .ok_or_else(|| BalanceError::Check(format!("`{}` is no path", check.path)))?,
-            status: StatusCode::from_u16(check.status)
-                .map_err(|_| BalanceError::Check(format!("{} is no HTTP status", check.status)))?,
-            body: check.body.clone(),
-        })
-    };
-    let exact = route.sni.clone().filter(|sni| !sni.starts_with('*'));
-    Ok(Probe {
-        tls: tls.then(probe_tls).transpose().map_err(|error| BalanceError::Check(error.to_string()))?,
-        question: asks.then(question).transpose()?,
-        port: check.port,
-        host: check.host.clone().or(exact),
-        limit: Duration::from_millis(at_least_one(check.timeout_ms, "check.timeout_ms")?),
+        probe: Probe::new(check, route)?,
     })
 }
 
@@ -221,7 +184,7 @@ fn seconds(seconds: u64, name: &'static str) -> Result<Duration, BalanceError> {
     at_least_one(seconds, name).map(Duration::from_secs)
 }
 
-fn at_least_one<N: PartialEq + Default>(number: N, name: &'static str) -> Result<N, BalanceError> {
+pub(crate) fn at_least_one<N: PartialEq + Default>(number: N, name: &'static str) -> Result<N, BalanceError> {
     if number == N::default() { Err(BalanceError::Zero(name)) } else { Ok(number) }
 }
 

@@ -6,9 +6,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header::HOST};
+use http::{Request, StatusCode, header::HOST, uri::PathAndQuery};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
+use meridian_settings::{CheckKind, CheckSettings, RouteSettings};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -17,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::{dial::is_local, metrics::CheckEnd};
+use crate::{BalanceError, dial::is_local, metrics::CheckEnd, plan::at_least_one};
 
 /// How much of an answer is looked through.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -52,7 +53,7 @@ pub(crate) struct ProbeTls(pub(crate) Arc<ClientConfig>);
 /// What is asked by HTTP, and the answer that is good.
 #[derive(Debug)]
 pub(crate) struct Question {
-    pub(crate) path: http::uri::PathAndQuery,
+    pub(crate) path: PathAndQuery,
     pub(crate) status: StatusCode,
     pub(crate) body: Option<String>,
 }
@@ -66,6 +67,39 @@ fn sick(why: impl ToString) -> Failed {
 }
 
 impl Probe {
+    /// # Errors
+    /// When the check makes no sense.
+    pub(crate) fn new(check: &CheckSettings, route: &RouteSettings) -> Result<Self, BalanceError> {
+        let (tls, asks) = match check.kind {
+            CheckKind::Tcp => (false, false),
+            CheckKind::Tls => (true, false),
+            CheckKind::Http => (false, true),
+            CheckKind::Https => (true, true),
+        };
+        if !asks && check.body.is_some() {
+            return Err(BalanceError::Check("`body` needs the kind `http` or `https`".into()));
+        }
+        let question = || {
+            Ok::<_, BalanceError>(Question {
+                path: PathAndQuery::try_from(check.path.as_str())
+                    .ok()
+                    .filter(|path| path.as_str().starts_with('/'))
+                    .ok_or_else(|| BalanceError::Check(format!("`{}` is no path", check.path)))?,
+                status: StatusCode::from_u16(check.status)
+                    .map_err(|_| BalanceError::Check(format!("{} is no HTTP status", check.status)))?,
+                body: check.body.clone(),
+            })
+        };
+        let exact = route.sni.clone().filter(|sni| !sni.starts_with('*'));
+        Ok(Self {
+            tls: tls.then(probe_tls).transpose().map_err(|error| BalanceError::Check(error.to_string()))?,
+            question: asks.then(question).transpose()?,
+            port: check.port,
+            host: check.host.clone().or(exact),
+            limit: Duration::from_millis(at_least_one(check.timeout_ms, "check.timeout_ms")?),
+        })
+    }
+
     /// Checks the backend at `address`, which is `host:port`.
     pub(crate) async fn run(&self, address: &str) -> Found {
         let deadline = Instant::now() + self.limit;
@@ -157,7 +191,7 @@ async fn holds(mut body: hyper::body::Incoming, wanted: &str) -> Found {
 }
 
 /// A client configuration that takes any certificate whose signature over the handshake is right.
-pub(crate) fn probe_tls() -> Result<ProbeTls, rustls::Error> {
+fn probe_tls() -> Result<ProbeTls, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let any = Arc::new(any_certificate::Any(provider.signature_verification_algorithms));
     let config = ClientConfig::builder_with_provider(provider)

@@ -404,3 +404,14 @@ async fn a_pass_is_for_its_own_agent_session_and_time_and_ends_with_a_revocation
     assert_eq!(refused(pass()).await, (403, "revoked".into()));
     page.bench.end().await;
 }
+
+#[tokio::test]
+async fn viewers_of_a_relay_that_stops_are_told_to_move_and_lose_nothing() {
+    let page = Page::new(0).await;
+    let mut viewer = page.viewer().await;
+    page.bench.say_goodbye().await;
+    assert_eq!(viewer.noticed().await, Code::Draining);
+    viewer.cut().await;
+    assert_eq!(viewer.reattach(page.path().await, 2, &page.key).await, Ok(Verdict::Resumed));
+    page.bench.end().await;
+}

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{Response, header};
 use meridian_proxy_core::{Authorized, Connected, Passed, Refusal, UpstreamKey, parse_response};
 use meridian_runtime::{random_bytes, tune};
+use meridian_wire::agent_paths;
 use rustls::{ClientConfig, client::UnbufferedClientConnection, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -55,6 +56,33 @@ impl Dialler {
             }
             Err(_) => Err(Refusal::AgentSilent),
         }
+    }
+
+    /// Tells an agent that this proxy stops soon, so that its viewers move first.
+    pub(crate) async fn say_goodbye(&self, address: &str, name: &str) -> Result<(), Refusal> {
+        let mut stream = self.dial(address, name).await?;
+        let request = format!(
+            "POST {} HTTP/1.1\r\nHost: {name}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            agent_paths::DRAIN
+        );
+        let telling = async {
+            stream.write_all(request.as_bytes()).await.map_err(|_| Refusal::AgentUnreachable)?;
+            stream.flush().await.map_err(|_| Refusal::AgentUnreachable)?;
+            let mut bytes = Vec::with_capacity(PIECE_BYTES);
+            loop {
+                if let Some(head) = parse_response(&bytes)? {
+                    return if head.message.status().is_success() {
+                        Ok(())
+                    } else {
+                        Err(Refusal::AgentAnswer("it does not take a goodbye"))
+                    };
+                }
+                if bytes.len() >= MAX_ANSWER_BYTES || stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+                    return Err(Refusal::AgentAnswer("it did not answer a goodbye"));
+                }
+            }
+        };
+        timeout(self.wait, telling).await.map_err(|_| Refusal::AgentSilent)?
     }
 
     /// Asks for the session's stream and takes the answer.

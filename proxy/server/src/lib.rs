@@ -16,6 +16,7 @@ mod agent;
 mod browser;
 mod connection;
 mod forwarded;
+mod goodbye;
 mod listener;
 mod live_stream;
 mod metrics;
@@ -123,6 +124,7 @@ pub async fn start(
         head_wait: Duration::from_secs(settings.head_wait_s),
     };
     tracing::info!(address = %local_addr, "proxy listens");
+    tasks.spawn("goodbye", goodbye::at_stop(Arc::clone(&shared)));
     tasks.spawn("listener", listener::accept(entrance, shared));
     Ok(Proxy { local_addr, metrics, node })
 }

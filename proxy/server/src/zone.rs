@@ -57,6 +57,10 @@ impl ZoneView {
         NodeName { node: agent, role: NodeRole::Agent, zone: Some(self.id) }.to_string()
     }
 
+    pub(crate) fn agents(&self) -> impl Iterator<Item = NodeId> {
+        self.agents.keys().copied()
+    }
+
     /// Where to dial an agent: the zone's private balancer, else the agent's own address.
     pub(crate) fn agent_address(&self, agent: NodeId) -> Option<&str> {
         let balancer = self.settings.private_balancer.as_str();

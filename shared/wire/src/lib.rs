@@ -37,6 +37,8 @@ pub mod node_paths {
 pub mod agent_paths {
     /// `POST` by the Web App: an [`super::Update`]; the answer is 204.
     pub const PUSH: &str = "/agent/v1/push";
+    /// `POST` by a proxy, without a body: it stops soon, and the viewers whose streams it carries are told to move first. The answer is 204.
+    pub const DRAIN: &str = "/agent/v1/drain";
 }
 
 /// Paths of the public entry that nodes use.

@@ -119,6 +119,13 @@ async fn answer(
         } else {
             Err(Refusal::Peer)
         }
+    } else if request.uri().path() == agent_paths::DRAIN {
+        if request.method() == Method::POST && peer.role == NodeRole::Proxy {
+            front.streams.move_off(peer.node);
+            Ok(push::no_content())
+        } else {
+            Err(Refusal::Peer)
+        }
     } else if peer.role == NodeRole::Proxy {
         upgrade::open(request, &peer, front, tasks).await
     } else {

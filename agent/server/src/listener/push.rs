@@ -26,7 +26,11 @@ pub(super) async fn take(
     front.client.admit(&update).await.map_err(|error| Refusal::Update(error.to_string()))?;
     // A full queue means that as much is coming as can be taken; the heartbeat brings this too.
     front.updates.try_send(update).map_err(|_| Refusal::Busy)?;
+    Ok(no_content())
+}
+
+pub(super) fn no_content() -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    response
 }

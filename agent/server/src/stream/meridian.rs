@@ -63,6 +63,14 @@ impl End {
     }
 }
 
+/// Ends when the relay of the latest path says that it stops soon.
+async fn told_to_move(service: &Service) {
+    let mut told = service.ticket.move_off.clone();
+    if told.wait_for(|told| *told).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 pub(super) async fn serve(socket: Socket, service: Service) {
     let mut next = greet(socket, service).await;
     while let Some(arrival) = next {
@@ -102,6 +110,7 @@ async fn own(arrival: Arrival, mut inbox: Inbox) -> Option<Arrival> {
         ack_at: None,
         refused_at: None,
         parked_until: None,
+        told_to_move: false,
         copied: None,
     };
     owner.carry(path, verdict);
@@ -121,6 +130,8 @@ struct Owner {
     ack_at: Option<Instant>,
     refused_at: Option<Instant>,
     parked_until: Option<Instant>,
+    /// The viewer knows that this path's relay stops soon.
+    told_to_move: bool,
     /// The latest text that was copied while no path was attached.
     copied: Option<Vec<u8>>,
 }
@@ -152,6 +163,12 @@ impl Owner {
                         to_viewer.inc_by(bytes.len() as u64);
                     }
                     self.report(news)
+                }
+                () = told_to_move(&self.service), if !self.told_to_move => {
+                    self.told_to_move = true;
+                    let message = "the relay on the way is about to stop".into();
+                    self.push(&Frame::Notice { code: Code::Draining, message });
+                    ControlFlow::Continue(())
                 }
                 () = until(self.ack_at) => {
                     self.send_ack();
@@ -194,7 +211,7 @@ impl Owner {
         tracing::info!(?verdict, "a path carries the stream");
         path.push(&self.core.attached(verdict));
         self.path = Some(path);
-        (self.parked_until, self.ack_at) = (None, None);
+        (self.parked_until, self.ack_at, self.told_to_move) = (None, None, false);
         if let Some(copied) = self.copied.take() {
             self.count(Channel::Clipboard, &copied);
         }

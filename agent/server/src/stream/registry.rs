@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use meridian_ids::{SessionId, StreamId};
+use meridian_ids::{NodeId, SessionId, StreamId};
 use meridian_runtime::Tasks;
 use meridian_ticket::Grant;
 use meridian_wire::{NodeSettings, Revocation};
@@ -59,7 +59,10 @@ struct Live {
     session: SessionId,
     stream: StreamId,
     issued_s: i64,
+    /// The relay that carries the path.
+    proxy: NodeId,
     stop: watch::Sender<Option<Stop>>,
+    move_off: watch::Sender<bool>,
     /// A path of a stream that has an owner already, until the owner takes it.
     is_further: bool,
     /// Since when, in the order of numbers, it waits for its viewer.
@@ -71,6 +74,8 @@ pub(crate) struct Ticket {
     number: u64,
     streams: Streams,
     pub(crate) stop: watch::Receiver<Option<Stop>>,
+    /// True once the path's relay stops soon.
+    pub(super) move_off: watch::Receiver<bool>,
 }
 
 impl Drop for Ticket {
@@ -149,6 +154,7 @@ impl Streams {
     pub(crate) fn admit(&self, grant: &Grant, at_most: usize) -> Result<Ticket, Refusal> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (stop, told) = watch::channel(None);
+        let (move_off, told_to_move) = watch::channel(false);
         let mut state = self.lock();
         let is_further = state.owners.contains_key(&(grant.sub, grant.stream));
         // As many again may be on their way back at once.
@@ -159,14 +165,16 @@ impl Streams {
             session: grant.sub,
             stream: grant.stream,
             issued_s: grant.iat,
+            proxy: grant.proxy,
             stop,
+            move_off,
             is_further,
             parked: None,
         };
         state.live.insert(number, live);
         drop(state);
         self.gauge.inc();
-        Ok(Ticket { number, streams: self.clone(), stop: told })
+        Ok(Ticket { number, streams: self.clone(), stop: told, move_off: told_to_move })
     }
 
     /// Who owns a stream: whoever asks first, until its inbox closes.
@@ -270,6 +278,17 @@ impl Streams {
                 live.stop.send_replace(Some(Stop::Revoked));
             }
         }
+    }
+
+    /// A relay stops soon: the viewers whose paths it carries are told to open another first.
+    pub(crate) fn move_off(&self, proxy: NodeId) {
+        let state = self.lock();
+        let mut told = 0_usize;
+        for live in state.live.values().filter(|live| live.proxy == proxy && live.parked.is_none()) {
+            live.move_off.send_replace(true);
+            told += 1;
+        }
+        tracing::info!(peer = %proxy, told, "a relay is about to stop; its viewers are told to move");
     }
 
     /// When the agent stops, viewers are told to look for another path; workspaces go on.

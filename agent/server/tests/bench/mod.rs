@@ -21,9 +21,14 @@ use meridian_model::{Network, NodeRole, Policy, Resources, Seccomp, Transport, W
 use meridian_runtime::{Clock, Health, Tasks};
 use meridian_settings::{AgentSettings, NodeSection};
 use meridian_ticket::{GRANT_LIFETIME_S, Grant, Pass, agent_audience, resume_audience};
-use meridian_wire::{Command, DesiredSession, GRANT_HEADER, Observation, WireError, upstream_path};
+use meridian_wire::{
+    Command, DesiredSession, GRANT_HEADER, Observation, WireError, agent_paths, upstream_path,
+};
 pub(crate) use support::{Control, LIMIT, wait_for};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite};
 
@@ -229,6 +234,20 @@ impl Bench {
             }
             Err(other) => panic!("{other}"),
         }
+    }
+
+    /// The proxy says that it stops soon.
+    pub(crate) async fn say_goodbye(&self) {
+        let name = self.agent.name.to_string();
+        let mut stream = support::dial(self.agent.address, &name, &self.proxy_tls).await.unwrap();
+        let request = format!(
+            "POST {} HTTP/1.1\r\nHost: {name}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            agent_paths::DRAIN
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 204"), "{}", String::from_utf8_lossy(&answer));
     }
 
     pub(crate) fn web_tls(&self) -> NodeTls {

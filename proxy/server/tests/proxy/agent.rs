@@ -9,6 +9,7 @@ use meridian_identity::{NodeName, NodeTls};
 use meridian_model::NodeRole;
 use meridian_proxy_core::{accept_key, parse_request};
 use meridian_runtime::Tasks;
+use meridian_wire::agent_paths;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -90,6 +91,10 @@ impl Agent {
         };
         let early = bytes.split_off(head.length);
         self.hear(|heard| heard.requests.push(String::from_utf8(bytes).unwrap()));
+        if head.message.uri().path() == agent_paths::DRAIN {
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+            return;
+        }
         let header = |name| head.message.headers().get(name).unwrap().to_str().unwrap();
         let accept = match upgrading {
             Upgrading::Echo => accept_key(header("sec-websocket-key")),

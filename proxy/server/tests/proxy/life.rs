@@ -7,7 +7,7 @@ use meridian_ids::SessionId;
 use meridian_proxy::{Cut, ProxyError, start};
 use meridian_runtime::{Clock, Health, Tasks};
 use meridian_settings::{ProxySettings, read_file};
-use meridian_wire::Revocation;
+use meridian_wire::{Revocation, agent_paths};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -78,6 +78,28 @@ async fn a_stop_gives_streams_their_time_and_then_cuts_them() {
     let _ = within("the cut", browser.socket.read_to_end(&mut rest)).await;
     assert!(within("the stop", stopping).await.unwrap());
     assert_eq!(world.proxy.metrics.cut(Cut::Stopping), 1);
+}
+
+#[tokio::test]
+async fn a_proxy_that_stops_tells_its_agents_while_its_streams_go_on() {
+    let world = World::with(|mut settings| {
+        settings.drain_wait_s = 30;
+        settings
+    })
+    .await;
+    let (mut browser, answer) = world.open_stream().await;
+    browser.read(answer.rest, GREETING.len()).await;
+    let tasks = world.tasks.clone();
+    let stopping = Tasks::new().spawn("stop", async move { tasks.stop(LIMIT).await });
+    wait_for("the goodbye", || {
+        let goodbye = format!("POST {} HTTP/1.1\r\n", agent_paths::DRAIN);
+        world.agent.hear(|heard| heard.requests.iter().any(|request| request.starts_with(&goodbye)))
+    })
+    .await;
+    browser.send("still here").await;
+    assert_eq!(browser.read(Vec::new(), 10).await, b"still here");
+    drop(browser);
+    assert!(within("the stop", stopping).await.unwrap(), "it ends with its last stream");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { chromium } from 'playwright-core';
+import { desktopIsLive as liveDesktop, launch as launchFrom, launchChromium, type as typeInto } from './browser.mjs';
 import { Meridian, password, waitFor } from './meridian.mjs';
 
 const shots = new URL('../../test-results/', import.meta.url).pathname;
@@ -13,11 +13,7 @@ before(async () => {
   meridian = await Meridian.make(process.env.E2E_SEPARATE ? ['--separate'] : []);
   await meridian.start();
   await meridian.signIn();
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-      '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  });
+  browser = await launchChromium();
   context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   context.setDefaultTimeout(15_000);
   page = await context.newPage();
@@ -46,34 +42,9 @@ function step(name, options, body) {
 
 const shot = (name) => page.screenshot({ path: `${shots}${name}.png` });
 
-async function launch(name, zone) {
-  const card = page.locator('li').filter({ has: page.getByRole('heading', { name, exact: true }) });
-  if (zone) await card.getByLabel('Zone').selectOption({ label: zone });
-  await card.getByRole('button', { name: 'Launch', exact: true }).click();
-  await page.waitForURL(/\/sessions\/[0-9a-f-]{36}/);
-  return page.url().match(/sessions\/([0-9a-f-]{36})/)[1];
-}
-
-/** The viewer shows a desktop: its canvas is there and not of one colour. */
-async function desktopIsLive() {
-  const canvas = page.locator('canvas').first();
-  await canvas.waitFor({ state: 'visible', timeout: 60_000 });
-  await waitFor('pixels in the viewer', 60_000, () =>
-    canvas.evaluate((element) => {
-      const { width, height } = element;
-      if (!width || !height) return false;
-      const { data } = element.getContext('2d').getImageData(0, 0, width, height);
-      const colours = new Set();
-      for (let i = 0; i < data.length && colours.size < 4; i += 4 * 97) colours.add((data[i] << 16) | (data[i + 1] << 8) | data[i + 2]);
-      return colours.size >= 3;
-    }));
-  return canvas;
-}
-
-async function type(text) {
-  await page.keyboard.type(text, { delay: 15 });
-  await page.keyboard.press('Enter');
-}
+const launch = (name, zone) => launchFrom(page, name, zone);
+const desktopIsLive = () => liveDesktop(page);
+const type = (text) => typeInto(page, text);
 
 let terminal, terminalContainer;
 

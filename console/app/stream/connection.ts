@@ -23,6 +23,8 @@ export type { Rates } from './meter';
 
 /** A path that lived so long starts the backoff anew when it breaks. */
 const SETTLED_AFTER_MS = 10_000;
+/** A control plane that is silent for longer does not keep a stream from its way back. */
+const TICKET_WITHIN_MS = 4_000;
 
 /** Why a stream will not come back by itself. */
 export type StopReason = 'ended' | 'superseded' | 'revoked' | 'protocol' | 'unavailable';
@@ -178,9 +180,11 @@ export class StreamConnection {
 
   private async askTicket(): Promise<Ticket> {
     const { wayBack } = this;
-    const ticket = await this.options.askTicket(this.key?.thumbprint ?? null);
-    wayBack.remember(ticket);
-    return ticket;
+    const asking = this.options.askTicket(this.key?.thumbprint ?? null).then((ticket) => {
+      wayBack.remember(ticket);
+      return ticket;
+    });
+    return wayBack.exists ? within(TICKET_WITHIN_MS, asking) : asking;
   }
 
   private adopt(opened: Opened): void {
@@ -425,6 +429,14 @@ export class StreamConnection {
     for (const { socket } of this.paths.values()) release(socket);
     this.paths.clear();
   }
+}
+
+/** What a promise comes to, or an error when that takes too long. */
+function within<T>(limitMs: number, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timeout = setTimeout(() => reject(new Error('Meridian does not answer.')), limitMs);
+    promise.then(resolve, reject).finally(() => clearTimeout(timeout));
+  });
 }
 
 function release(socket: WebSocket): void {

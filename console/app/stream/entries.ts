@@ -13,6 +13,9 @@ const PASS_OVER_AFTER_MS = 2_500;
 /** The last one is waited for longer. */
 const OPEN_WITHIN_MS = 8_000;
 
+/** How often the way back is tried before a ticket is asked for: a relay that just died is being started again. */
+const TRIES_BEFORE_TICKET = 2;
+
 /** What `connect` answers: where to go, and what to offer there. */
 export interface Ticket {
   url: string;
@@ -24,12 +27,12 @@ export interface Ticket {
 
 /**
  * The way back to a stream that was attached once. It is tried before a new ticket is asked for: nobody far away needs to answer, and
- * while the control plane is away it is the only way. When it does not lead there, the two take turns.
+ * while the control plane is away it is the only way. When it does not lead there, a ticket is asked for in between.
  */
 export class WayBack {
   private latest: Ticket | null = null;
   private attached = false;
-  private tried = false;
+  private tries = 0;
 
   /** A ticket was given. */
   remember(ticket: Ticket): void {
@@ -39,18 +42,22 @@ export class WayBack {
   /** A path was attached: from here on there is something to come back to. */
   arrived(): void {
     this.attached = true;
-    this.tried = false;
+    this.tries = 0;
+  }
+
+  /** Whether there is something to come back to, and a way that needs no ticket. */
+  get exists(): boolean {
+    return this.attached && this.latest !== null && this.latest.resume_protocols.length > 0;
   }
 
   /** What to open the next path with, or null when a ticket is to be asked for. */
   next(): Ticket | null {
-    const { latest } = this;
-    if (!latest || !this.attached || latest.resume_protocols.length === 0 || this.tried) {
-      this.tried = false;
+    if (!this.latest || !this.exists || this.tries >= TRIES_BEFORE_TICKET) {
+      this.tries = 0;
       return null;
     }
-    this.tried = true;
-    return { ...latest, protocols: latest.resume_protocols };
+    this.tries += 1;
+    return { ...this.latest, protocols: this.latest.resume_protocols };
   }
 }
 

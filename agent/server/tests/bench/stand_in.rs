@@ -1,6 +1,7 @@
 //! A display server that a test can look into: it counts its viewers, floods them with known bytes, and keeps what they say.
 
 use std::{
+    os::fd::AsRawFd,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -38,7 +39,9 @@ impl StandIn {
     /// Takes the place of a session's display. Each viewer is sent `flood` bytes.
     pub(crate) fn start(leaf: &Path, tasks: &Tasks, flood: usize) -> Self {
         let stand_in = Self::default();
-        let path = leaf.join("rfb.sock");
+        // Through the directory's descriptor: a path may be longer than a socket's address.
+        let directory = std::fs::File::open(leaf).unwrap();
+        let path = format!("/proc/self/fd/{}/rfb.sock", directory.as_raw_fd());
         std::fs::remove_file(&path).unwrap();
         let listener = UnixListener::bind(&path).unwrap();
         let (inside, viewers) = (Arc::clone(&stand_in.inside), tasks.clone());

@@ -1,6 +1,6 @@
 # Two commands: `make up` starts Meridian, `make test` runs every test. Both install what is missing, saying what and why.
 
-.PHONY: help up build install test lint fmt images docker FORCE
+.PHONY: help up build install test lab lint fmt images docker FORCE
 
 # A newer Node than the system's, where one had to be installed.
 export PATH := $(CURDIR)/target/tools/bin:$(HOME)/.cargo/bin:$(PATH)
@@ -10,6 +10,7 @@ CARGO ?= cargo
 help:
 	@echo 'make up      install what is missing, build, start Meridian, print its address (ARGS=… for its options)'
 	@echo 'make test    run every test'
+	@echo 'make lab     break parts under live streams and write docs/failures.md from what was seen (ARGS=… for its options)'
 	@echo 'make lint    formatting, lints and licences, warnings denied'
 	@echo 'make build   everything that make up builds, without starting it'
 	@echo
@@ -48,6 +49,13 @@ docker:
 
 test:
 	@exec testing/harness/run-tests.sh
+
+# Played as a whole, also where a scenario does not hold: its row says so, and make fails with it.
+lab: target/release/meridian
+	@rm -f target/lab.json
+	@status=0; ./target/release/meridian lab run all --json target/lab.json $(ARGS) || status=$$?; \
+		./target/release/meridian lab document target/lab.json >target/failures.md && \
+		mv target/failures.md docs/failures.md && exit $$status
 
 lint:
 	$(CARGO) fmt --all --check

@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod data;
 mod exit;
+mod lab;
 mod role;
 mod up;
 
@@ -51,6 +52,8 @@ enum Command {
     Admin(admin::AdminArguments),
     /// Measure: launches, and relays beside nginx and HAProxy.
     Bench(bench::BenchArguments),
+    /// Break parts of a Meridian of its own under live streams, and see what its viewers see.
+    Lab(lab::LabArguments),
     /// Print the API's OpenAPI 3.1 document.
     Openapi,
     /// Print a completion script for a shell.
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::CheckConfig(arguments) => check::run(&arguments),
         Command::Admin(arguments) => block_on(admin::run(arguments)),
         Command::Bench(bench) => block_on(bench::run(bench)),
+        Command::Lab(lab) => block_on(lab::run(lab)),
         Command::Up(up) => with_logging(&arguments.log, up::run(up)),
         Command::Web(role) => with_logging(&arguments.log, role::run_web(role.config)),
         Command::Proxy(role) => with_logging(&arguments.log, role::run_proxy(role.config)),

@@ -1,0 +1,148 @@
+//! `meridian lab`: breaks parts of a Meridian of its own under live streams, and says what every viewer saw.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{Args, Subcommand};
+use meridian_lab::{MAX_SESSIONS, Options, Report, SCENARIOS, Scenario, Table, document, play};
+
+use crate::{
+    exit::{Failure, print},
+    role::told_to_stop,
+};
+
+/// At most one picture in this time: what a stall is at least.
+const FRAME_EVERY: Duration = Duration::from_millis(50);
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  meridian lab list
+  meridian lab run proxy_killed --sessions 50
+  meridian lab run all --json figures.json
+  meridian lab document figures.json > docs/failures.md
+
+It ends with 1 when what a scenario promises of counts does not hold: no session lost, and streams resumed or untouched as `lab list`
+says. Times are figures beside their goals. PostgreSQL must be installed; nothing else is needed, and nothing is left.")]
+pub struct LabArguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Play a scenario, or `all`, each on a Meridian of its own.
+    Run {
+        /// A name that `meridian lab list` shows, or `all`.
+        scenario: String,
+        /// Sessions, with a viewer on each.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=MAX_SESSIONS as i64))]
+        sessions: u16,
+        /// Append what was measured to this file, one JSON object on a line for each scenario.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// Repeats which part is broken, and the viewers' jitter.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Show the scenarios and what each promises.
+    List,
+    /// Write measurements down as a page: the objects of files that --json made.
+    Document {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+pub async fn run(arguments: LabArguments) -> Result<(), Failure> {
+    match arguments.command {
+        Command::List => print(&list()),
+        Command::Document { files } => {
+            let lines: Vec<_> = files.iter().map(std::fs::read_to_string).collect::<Result<_, _>>()?;
+            let page = document(&lines.join("\n")).map_err(|error| Failure::new(format!("{error:#}")))?;
+            print(page.trim_end())
+        }
+        Command::Run { scenario, sessions, json, seed } => {
+            let scenarios = chosen(&scenario)?;
+            let options = Options { sessions: sessions.into(), seed, frame_every: FRAME_EVERY };
+            tokio::select! {
+                played = play_all(&scenarios, &options, json.as_deref()) => played,
+                // Dropping the scenario leaves nothing of it.
+                why = told_to_stop() => Err(Failure::new(format!("stopped by {}", why?))),
+            }
+        }
+    }
+}
+
+fn list() -> String {
+    let width = SCENARIOS.iter().map(|scenario| scenario.name.len()).max().unwrap_or_default();
+    let line = |scenario: &Scenario| {
+        format!(
+            "{:width$}  {}\n{:width$}  must hold: {}",
+            scenario.name,
+            scenario.about,
+            "",
+            scenario.promise()
+        )
+    };
+    SCENARIOS.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn chosen(name: &str) -> Result<Vec<Scenario>, Failure> {
+    let chosen: Vec<_> =
+        SCENARIOS.into_iter().filter(|scenario| name == "all" || scenario.name == name).collect();
+    if chosen.is_empty() {
+        return Err(Failure::new(format!("there is no scenario {name}"))
+            .hint("`meridian lab list` shows them")
+            .code(2));
+    }
+    Ok(chosen)
+}
+
+/// A scenario that could not be played does not keep the others from it.
+async fn play_all(scenarios: &[Scenario], options: &Options, json: Option<&Path>) -> Result<(), Failure> {
+    let executable = std::env::current_exe()?;
+    let (mut reports, mut failed) = (Vec::<Report>::new(), Vec::new());
+    for scenario in scenarios {
+        say(&format!("{}: {}", scenario.name, scenario.about));
+        match play(scenario, &executable, options).await {
+            Ok((report, troubles)) => {
+                if let Some(file) = json {
+                    report.write_json(file).map_err(|error| Failure::new(format!("{error:#}")))?;
+                }
+                troubles.iter().for_each(|line| say(&format!("  {line}")));
+                if !report.held {
+                    failed.push(scenario.name);
+                }
+                reports.push(report);
+            }
+            Err(error) => {
+                say(&format!("{} could not be played: {error:#}", scenario.name));
+                failed.push(scenario.name);
+            }
+        }
+    }
+    print(&Table(&reports).to_string())?;
+    if failed.is_empty() { Ok(()) } else { Err(Failure::new(format!("did not hold: {}", failed.join(", ")))) }
+}
+
+/// Progress, on standard error: standard output has the table.
+fn say(text: &str) {
+    // When even standard error is gone, the table and the exit code have to do.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_chosen_by_one_word_and_each_by_its_name() {
+        assert_eq!(chosen("all").unwrap().len(), SCENARIOS.len());
+        assert_eq!(chosen("proxy_killed").unwrap().len(), 1);
+        assert!(chosen("nonsense").is_err());
+        assert!(list().contains("proxy_killed"));
+    }
+}

@@ -1,0 +1,84 @@
+//! A signed-in client of the API.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::viewer::Way;
+
+/// No call takes longer; one that does has failed.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The account that every Meridian begins with.
+const USER: &str = "admin";
+
+/// Clones share its connections.
+#[derive(Clone)]
+pub(crate) struct Api {
+    base: String,
+    token: String,
+    http: reqwest::Client,
+}
+
+impl Api {
+    pub(crate) async fn sign_in(base: &str, password: &str) -> Result<Self> {
+        let http = reqwest::Client::builder().timeout(LIMIT).no_proxy().build()?;
+        let mut api = Self { base: base.to_owned(), token: String::new(), http };
+        let body = json!({"username": USER, "password": password});
+        let login = api.call(Method::POST, "/auth/login", Some(body)).await.context("sign in")?;
+        login["token"].as_str().context("a login without a token")?.clone_into(&mut api.token);
+        Ok(api)
+    }
+
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+        let mut request = self.http.request(method, format!("{}/api/v1{path}", self.base));
+        if !self.token.is_empty() {
+            request = request.bearer_auth(&self.token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        ensure!(status.is_success(), "{path}: {status} {text}");
+        if text.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&text)?) }
+    }
+
+    /// A workspace so small that hundreds fit into a simulated host; its id. The account's own limit is lifted to as many.
+    pub(crate) async fn prepare(&self, sessions: usize) -> Result<String> {
+        let users = self.call(Method::GET, "/users", None).await?;
+        let items = users["items"].as_array().into_iter().flatten();
+        let id = items.filter(|user| user["name"] == USER).find_map(|user| user["id"].as_str());
+        let id = id.context("the administrator is not listed")?;
+        let patch = json!({"session_limit": sessions + 10});
+        self.call(Method::PATCH, &format!("/users/{id}"), Some(patch)).await?;
+        let image = "meridian/terminal:dev";
+        let workspace = json!({"name": "Lab", "image": image, "cpu": 0.05, "memory_mb": 128});
+        let made = self.call(Method::POST, "/workspaces", Some(workspace)).await?;
+        Ok(made["id"].as_str().context("a workspace without an id")?.to_owned())
+    }
+
+    pub(crate) async fn launch(&self, workspace: &str, zone: &str) -> Result<String> {
+        let body = json!({"workspace_id": workspace, "zone": zone});
+        let session = self.call(Method::POST, "/sessions", Some(body)).await?;
+        Ok(session["id"].as_str().context("a session without an id")?.to_owned())
+    }
+
+    pub(crate) async fn state(&self, session: &str) -> Result<String> {
+        let session = self.call(Method::GET, &format!("/sessions/{session}"), None).await?;
+        Ok(session["state"].as_str().unwrap_or_default().to_owned())
+    }
+
+    pub(crate) async fn end(&self, session: &str) -> Result<()> {
+        self.call(Method::DELETE, &format!("/sessions/{session}"), None).await.map(drop)
+    }
+
+    /// A connect ticket for the owner of a key.
+    pub(crate) async fn connect(&self, session: &str, thumbprint: &str) -> Result<Way> {
+        let body = json!({"transport": "meridian.v1", "jkt": thumbprint});
+        let way = self.call(Method::POST, &format!("/sessions/{session}/connect"), Some(body)).await?;
+        Ok(serde_json::from_value(way)?)
+    }
+}

@@ -1,0 +1,21 @@
+//! A proxy's process dies: the kernel closes its sockets at once, and its viewers come back through the zone's other proxy.
+
+use anyhow::Result;
+
+use super::{BACK_LIMIT, Promise, Scenario};
+use crate::{report::Goals, stage::Stage};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "proxy_killed",
+    about: "one of the zone's two proxies is killed (SIGKILL) under live streams",
+    promise: Promise::Resumed,
+    goals: Goals { stall_p99_ms: Some(1000), recovered_ms: None },
+    play: |stage| Box::pin(play(stage)),
+};
+
+async fn play(stage: &mut Stage) -> Result<()> {
+    let proxy = stage.any_proxy();
+    let killed = stage.strike(|site| site.kill(&proxy))?;
+    stage.all_back(BACK_LIMIT).await;
+    stage.site.replaced(&proxy, killed, BACK_LIMIT).await
+}

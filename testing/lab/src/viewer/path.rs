@@ -1,0 +1,49 @@
+//! One WebSocket between the viewer and an entry.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{Event, core::PathId, entry::Socket};
+
+/// Carries messages both ways until the other side closes, or the viewer leaves.
+pub(super) async fn carry(
+    socket: Socket,
+    id: PathId,
+    mut queue: mpsc::Receiver<Bytes>,
+    events: mpsc::Sender<Event>,
+    began: Instant,
+) {
+    let (mut writer, mut reader) = socket.split();
+    let read = async {
+        while let Some(Ok(message)) = reader.next().await {
+            let at: Duration = began.elapsed();
+            match message {
+                Message::Binary(bytes) => {
+                    if events.send(Event::Message(id, bytes, at)).await.is_err() {
+                        return;
+                    }
+                }
+                Message::Close(_) => break,
+                Message::Text(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            }
+        }
+        // A viewer that ended need not know.
+        let _ = events.send(Event::Closed(id)).await;
+    };
+    let write = async {
+        while let Some(message) = queue.recv().await {
+            if writer.send(Message::Binary(message)).await.is_err() {
+                // What broke is said by the reading half too, after what still arrived.
+                return std::future::pending().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = read => {}
+        () = write => {}
+    }
+}

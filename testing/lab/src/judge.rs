@@ -79,14 +79,20 @@ impl Seen {
         }
     }
 
+    /// What befell the stream that stood still longest, of those whose path broke.
+    pub(crate) fn slowest(&self) -> Vec<String> {
+        let broke = self.streams.iter().filter(|stream| self.fate(stream) != Fate::Untouched);
+        let slowest = broke.max_by_key(|stream| stream.journal.stall(self.from, self.until));
+        slowest.map(|stream| stream.journal.story_after(self.from)).unwrap_or_default()
+    }
+
     /// What of the promise did not hold, in words; nothing when all did.
     pub(crate) fn broken(&self, promise: Promise) -> Vec<String> {
         let mut broken = self.not_running.clone();
         for stream in &self.streams {
             let journal = &stream.journal;
-            let said = || journal.failure.clone().or(journal.trouble.clone()).unwrap_or_default();
             let why = match (self.fate(stream), promise) {
-                (Fate::Lost, _) => format!("its stream is not back: {}", said()),
+                (Fate::Lost, _) => format!("its stream is not back: {}", journal.last_word()),
                 (Fate::Restarted, Promise::Resumed | Promise::Untouched) => "its stream began anew".into(),
                 (Fate::Resumed, Promise::Untouched) => "its stream was cut".into(),
                 (Fate::Resumed, Promise::Resumed) | (Fate::Untouched, _) => continue,

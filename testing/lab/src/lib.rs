@@ -82,6 +82,7 @@ pub async fn play(
             held: broken.is_empty(),
             promise: scenario.promise.words(),
             goals: scenario.goals,
+            slowest: seen.slowest(),
             broken,
         };
         let troubles = if report.held { Vec::new() } else { seen.troubles };

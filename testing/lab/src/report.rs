@@ -20,6 +20,8 @@ pub struct Report {
     pub broken: Vec<String>,
     pub promise: &'static str,
     pub goals: Goals,
+    /// What befell the stream that stood still longest.
+    pub slowest: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -81,6 +83,12 @@ impl Report {
     }
 }
 
+impl Report {
+    fn misses_goal(&self) -> bool {
+        self.goals.stall_p99_ms.is_some_and(|goal| self.figures.stall_ms.p99 > goal)
+    }
+}
+
 impl Stall {
     /// Nearest-rank percentiles.
     pub(crate) fn of(mut stalls: Vec<u64>) -> Self {
@@ -128,6 +136,9 @@ impl fmt::Display for Table<'_> {
             line(f, row)?;
             for broken in &report.broken {
                 write!(f, "\n    NOT HELD: {broken}")?;
+            }
+            if report.misses_goal() {
+                write!(f, "\n    slower than the goal; the slowest stream: {}", report.slowest.join(", "))?;
             }
         }
         Ok(())

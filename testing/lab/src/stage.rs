@@ -121,11 +121,7 @@ impl Stage {
             let Some(missing) = missing else { return Ok(()) };
             if Instant::now() > until || self.viewers.iter().any(|viewer| viewer.status().failed) {
                 let journal = missing.journal();
-                bail!(
-                    "the stream of session {} shows nothing: {}",
-                    missing.session,
-                    journal.failure.or(journal.trouble).unwrap_or_default()
-                );
+                bail!("the stream of session {} shows nothing: {}", missing.session, journal.last_word());
             }
             sleep(LOOK_EVERY).await;
         }

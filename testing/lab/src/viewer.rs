@@ -203,6 +203,7 @@ impl Running {
 
     fn adopt(&mut self, opened: Opened) {
         let Opened { socket, url } = opened;
+        lock(&self.journal).tell(self.now(), "another path is open");
         let id = self.core.path_opened(self.now());
         let (out, queue) = mpsc::channel(QUEUE);
         self.paths.insert(id, Path { out, url });
@@ -228,6 +229,8 @@ impl Running {
         }
         self.opening = true;
         let (way, suspect) = (self.way_back.next(), self.suspect.clone());
+        let by = if way.is_some() { "tries by its pass" } else { "tries with a new ticket" };
+        lock(&self.journal).tell(self.now(), by);
         let (api, events) = (self.api.clone(), self.events.clone());
         let (session, thumbprint) = (self.session.clone(), self.thumbprint.clone());
         self.tasks.spawn_until_stop("viewer's opening", async move {
@@ -279,7 +282,11 @@ impl Running {
                 self.noticed(path, code, &message, overtaken);
             }
             Effect::Suspect => {
-                lock(&self.journal).broke(self.began.elapsed());
+                {
+                    let (mut journal, now) = (lock(&self.journal), self.began.elapsed());
+                    journal.broke(now);
+                    journal.tell(now, "the path is silent");
+                }
                 self.suspect = self.paths.first_key_value().map(|(_, path)| path.url.clone());
                 self.open_another();
             }
@@ -322,7 +329,7 @@ impl Running {
         }
         {
             let mut journal = lock(&self.journal);
-            journal.trouble = Some(trouble.to_owned());
+            journal.tell(self.began.elapsed(), trouble);
             if !self.core.attached() && self.attached_at.is_some() {
                 journal.broke(self.began.elapsed());
             }
@@ -364,7 +371,7 @@ impl Running {
                 self.fail(format!("refused: {code:?} {message}"));
             }
             Code::DisplayUnavailable | Code::Draining | Code::ClipboardRefused | Code::Unknown(_) => {
-                lock(&self.journal).trouble = Some(format!("refused: {code:?} {message}"));
+                lock(&self.journal).tell(self.began.elapsed(), format!("refused: {code:?} {message}"));
             }
         }
     }

@@ -6,6 +6,8 @@ use meridian_stream::Verdict;
 
 /// Shorter pauses between two bytes are not told apart from none.
 const SHORTEST: Duration = Duration::from_millis(5);
+/// Further parts of the story take the place of the last.
+const MAX_STORY: usize = 40;
 /// More than any scenario makes; later ones are only kept when they are longer than all before.
 const MAX_PAUSES: usize = 50_000;
 
@@ -20,12 +22,30 @@ pub(crate) struct Journal {
     pub(crate) tickets: u64,
     /// Why this stream will not come back; in the lab always a finding.
     pub(crate) failure: Option<String>,
-    /// What the latest try to open a path met.
-    pub(crate) trouble: Option<String>,
+    /// What befell its paths, the first of them and the latest.
+    story: Vec<(Duration, String)>,
 }
 
 impl Journal {
+    pub(crate) fn tell(&mut self, at: Duration, what: impl Into<String>) {
+        self.story.truncate(MAX_STORY - 1);
+        self.story.push((at, what.into()));
+    }
+
+    /// What befell its paths after `at`, in order.
+    pub(crate) fn story_after(&self, at: Duration) -> Vec<String> {
+        let after = self.story.iter().filter(|(when, _)| *when > at);
+        after.map(|(when, what)| format!("+{:.3} s {what}", (*when - at).as_secs_f64())).collect()
+    }
+
+    /// Why it does not come back, or what befell it last.
+    pub(crate) fn last_word(&self) -> String {
+        let last = self.story.last().map(|(_, what)| what.clone());
+        self.failure.clone().or(last).unwrap_or_default()
+    }
+
     pub(crate) fn attached(&mut self, at: Duration, verdict: Verdict) {
+        self.tell(at, format!("{verdict:?}").to_uppercase());
         self.attaches.push((at, verdict));
     }
 

@@ -70,7 +70,7 @@ pub async fn run(arguments: LabArguments) -> Result<(), Failure> {
             tokio::select! {
                 played = play_all(&scenarios, &options, json.as_deref()) => played,
                 // Dropping the scenario leaves nothing of it.
-                why = told_to_stop() => Err(Failure::new(format!("stopped by {}", why?))),
+                why = told_to_stop() => Err(Failure::new(why?)),
             }
         }
     }

@@ -7,7 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Event, core::PathId, entry::Socket};
+use super::{core::PathId, entry::Socket, running::Event};
 
 /// Carries messages both ways until the other side closes, or the viewer leaves.
 pub(super) async fn carry(

@@ -52,6 +52,13 @@ pub fn document(lines: &str) -> Result<String> {
         for broken in report["broken"].as_array().into_iter().flatten() {
             writeln!(page, "  - NOT HELD: {}", plain(Some(broken)))?;
         }
+        let number = |place: &str| report.pointer(place).and_then(Value::as_u64);
+        let (p99, goal) = (number("/figures/stall_ms/p99"), number("/goals/stall_p99_ms"));
+        if p99.zip(goal).is_some_and(|(p99, goal)| p99 > goal) {
+            let story = report["slowest"].as_array().into_iter().flatten();
+            let story: Vec<_> = story.map(|part| plain(Some(part))).collect();
+            writeln!(page, "  - Goal missed. The slowest stream: {}.", story.join(", "))?;
+        }
     }
     let mut hosts: Vec<_> = reports.iter().map(|report| host(&report["host"])).collect();
     hosts.dedup();
@@ -101,6 +108,9 @@ mod tests {
         let page = document(&LINE.replace('\n', "")).unwrap();
         assert!(page.contains("| proxy_killed | 1 / 2 / 3 | p99 <= 1000 | 5 | 0 |"), "{page}");
         assert!(page.ends_with("Measured on P, 2 cores, 1 MB, Linux K.\n"), "{page}");
+        assert!(!page.contains("Goal missed"), "{page}");
+        let slow = LINE.replace('\n', "").replace("\"p99\":2", "\"p99\":2000");
+        assert!(document(&slow).unwrap().contains("Goal missed"));
         assert!(document("not json").is_err());
     }
 }

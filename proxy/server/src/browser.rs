@@ -21,12 +21,31 @@ const MAX_FAREWELL_BYTES: usize = 256 * 1024;
 pub(crate) enum Ended {
     /// The browser is gone, or never said anything.
     Left,
+    /// Somebody only asked whether streams would be taken here.
+    Probed {
+        ready: bool,
+    },
     Refused(Refusal),
 }
 
 impl From<Refusal> for Ended {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+/// Where a balancer in front asks whether this proxy takes streams: on the address that streams come to, so that the answer is of
+/// the process that would serve them, and not of a kernel that accepts for one that is frozen.
+pub(crate) const PROBE_PATH: &str = "/readyz";
+
+/// The answer to a probe.
+pub(crate) fn probe_answer(ready: bool) -> &'static [u8] {
+    if ready {
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 14\r\nCache-Control: no-store\r\n\
+          Connection: close\r\n\r\n{\"ready\":true}"
+    } else {
+        b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 15\r\nCache-Control: no-store\r\n\
+          Connection: close\r\n\r\n{\"ready\":false}"
     }
 }
 

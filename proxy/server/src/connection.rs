@@ -5,6 +5,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use http::Method;
 use meridian_ids::Uuid;
 use meridian_proxy_core::{Accepted, Fault, Next, Refusal};
 use meridian_runtime::{Clock, RelayLimits, Tasks, random_bytes};
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     agent::{Dialler, Upstream},
-    browser::{Ended, gone, read_head, refuse},
+    browser::{Ended, PROBE_PATH, gone, probe_answer, read_head, refuse},
     forwarded::Trusted,
     live_stream::LiveStream,
     metrics::Metrics,
@@ -66,6 +67,7 @@ where
         Err(Ended::Left) => {
             shared.metrics.left.inc();
         }
+        Err(Ended::Probed { ready }) => refuse(&mut io, probe_answer(ready)).await,
         Err(Ended::Refused(refusal)) => {
             let request_id = Uuid::now_v7().to_string();
             shared.metrics.refuse(&refusal);
@@ -91,7 +93,11 @@ async fn open<S: AsyncRead + Unpin>(
         () = shared.stopping.cancelled() => return Err(Ended::Left),
         head = read_head(io, shared.max_head_bytes, deadline) => head?,
     };
-    let zone = shared.zone.get().ok_or(Refusal::NotReady)?;
+    let zone = shared.zone.get();
+    if request.uri().path() == PROBE_PATH && request.method() == Method::GET {
+        return Err(Ended::Probed { ready: zone.is_some() && !shared.stopping.is_cancelled() });
+    }
+    let zone = zone.ok_or(Refusal::NotReady)?;
     let accepted = Accepted::judge(&request, &zone.zone(), shared.clock.control_now())?;
     let client = shared.trusted.client_address(peer, request.headers()).to_string();
     drop(request);

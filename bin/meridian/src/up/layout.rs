@@ -5,8 +5,8 @@ use std::{fs, net::SocketAddr, path::PathBuf};
 use meridian_identity::NodeFiles;
 use meridian_model::{NodeRole, ZoneSettings};
 use meridian_settings::{
-    AgentSettings, BackendSettings, BalanceSettings, FurnishCertificate, FurnishEnrollment, FurnishSettings,
-    FurnishZone, NodeSection, ProxySettings, RouteSettings, WebSettings,
+    AgentSettings, BackendSettings, BalanceSettings, CheckKind, CheckSettings, FurnishCertificate,
+    FurnishEnrollment, FurnishSettings, FurnishZone, NodeSection, ProxySettings, RouteSettings, WebSettings,
 };
 
 use super::{
@@ -156,7 +156,11 @@ impl Place<'_> {
             private_balancer = Some(balancer(private, ops(1)?, routes.into())?);
             let entries: Vec<_> = proxies.iter().map(|proxy| proxy.listen).collect();
             let entry = self.ports.give(&format!("balance-{name}-2"))?;
-            entry_balancer = Some(balancer(entry, ops(2)?, vec![route(None, &entries)])?);
+            // A kernel accepts for a frozen process too: what counts is that the proxy answers.
+            let check =
+                CheckSettings { kind: CheckKind::Http, path: "/readyz".into(), ..CheckSettings::default() };
+            let rule = RouteSettings { check, ..route(None, &entries) };
+            entry_balancer = Some(balancer(entry, ops(2)?, vec![rule])?);
         }
         let path = format!("desktop-{name}");
         Ok(ZoneLayout { name: name.to_owned(), path, agent, proxies, private_balancer, entry_balancer })

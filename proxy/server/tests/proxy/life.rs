@@ -245,3 +245,12 @@ fn the_sample_is_a_configuration() {
     let sample: ProxySettings = read_file(&path).unwrap();
     assert!(sample.tls_certificate_file.is_some());
 }
+
+#[tokio::test]
+async fn a_balancer_reads_on_the_streams_own_address_whether_this_proxy_takes_any() {
+    let world = World::new().await;
+    let answer = Browser::ask(world.address(), "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!((answer.status, answer.rest.as_slice()), (200, br#"{"ready":true}"#.as_slice()), "{answer:?}");
+    let answer = Browser::ask(world.address(), "GET /readyz/ HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(answer.status, 404);
+}

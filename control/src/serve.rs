@@ -32,7 +32,7 @@ use crate::{
     bootstrap::{self, BootstrapError},
     metrics::Metrics,
     state::{App, AppState, TrustedRange},
-    store::{Database, Store, StoreError},
+    store::{Database, Store, StoreError, nodes::WebNode},
     tasks,
 };
 
@@ -110,9 +110,14 @@ impl Web {
         let node = web_node_id(&settings.data.join("web-node-id"))?;
         name_node("", node);
         let own = OwnCertificate::issue(&deployment.authority, node, clock.control_now())?;
-        store
-            .register_web_node(node, &settings.name, &settings.node_advertise, VERSION, own.public_point())
-            .await?;
+        let written = WebNode {
+            id: node,
+            name: &settings.name,
+            address: &settings.node_advertise,
+            version: VERSION,
+            public_point: own.public_point(),
+        };
+        store.register_web_node(&written).await?;
         let node_tls = own.tls();
         let public_tls = match (&settings.tls_certificate_file, &settings.tls_key_file) {
             (Some(certificate), Some(key)) => Some(PublicCertificate::serve(certificate, key, &tasks)?),

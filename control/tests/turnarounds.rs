@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use meridian_harness::{WireProxy, wait_for};
-use meridian_identity::{NodeKey, NodeName, sign_call};
-use meridian_model::NodeRole;
+use meridian_identity::NodeKey;
 use meridian_runtime::Tasks;
-use meridian_wire::{AuthorizeRequest, EnrollRequest, EnrollResponse, Observation, public_paths};
+use meridian_wire::Observation;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use support::{Client, PASSWORD, Site};
+use support::{Client, FakeProxy, PASSWORD, Site};
 use tempfile::TempDir;
 
 struct Counted {
@@ -96,67 +95,11 @@ async fn sign_in_costs_two_round_trips_and_every_other_hot_interaction_one() -> 
         .await?;
     assert_eq!(cost, 1, "connect");
 
-    let proxy = Proxy::enroll(site).await?;
+    let proxy = FakeProxy::enroll(site).await?;
     let cost = counted.cost(async || proxy.authorize(&admin, &connect).await.map(drop)).await?;
     // Each try also connects, to get its ticket: one for that, one for the proxy's question.
     assert_eq!(cost, 2, "connect and authorize");
     Ok(())
-}
-
-/// A proxy that only asks.
-struct Proxy {
-    name: NodeName,
-    key: NodeKey,
-    client: Client,
-}
-
-impl Proxy {
-    async fn enroll(site: &Site) -> Result<Self> {
-        let token = std::fs::read_to_string(site.folder.path().join("proxy-london.token"))?;
-        let key = NodeKey::generate()?;
-        let request = EnrollRequest {
-            token,
-            name: "proxy".into(),
-            csr_pem: key.request_pem()?,
-            address: String::new(),
-            version: "0.1.0".into(),
-        };
-        let client = site.anonymous();
-        let (_, body) =
-            client.send(Method::POST, public_paths::ENROLL, Some(serde_json::to_value(request)?)).await?;
-        let enrolled: EnrollResponse = serde_json::from_value(body)?;
-        let name = NodeName { node: enrolled.node_id, role: NodeRole::Proxy, zone: enrolled.zone_id };
-        Ok(Self { name, key, client })
-    }
-
-    async fn ticket(&self, user: &Client, connect: &str) -> Result<String> {
-        let (_, body) = user.send(Method::POST, connect, Some(json!({"transport": "binary"}))).await?;
-        let ticket = body["protocols"][1].as_str().and_then(|text| text.strip_prefix("meridian.ticket."));
-        Ok(ticket.unwrap_or_default().to_owned())
-    }
-
-    async fn authorize(&self, user: &Client, connect: &str) -> Result<(StatusCode, serde_json::Value)> {
-        let ticket = self.ticket(user, connect).await?;
-        let answer = self.ask(&ticket, &"0".repeat(32)).await?;
-        anyhow::ensure!(answer.0 == StatusCode::OK, "{answer:?}");
-        Ok(answer)
-    }
-
-    async fn ask(&self, ticket: &str, nonce: &str) -> Result<(StatusCode, serde_json::Value)> {
-        let request = AuthorizeRequest {
-            ticket: ticket.into(),
-            connection_nonce: nonce.into(),
-            client_address: "192.0.2.1".into(),
-        };
-        let body = serde_json::to_vec(&request)?;
-        let now = meridian_runtime::Clock::system().now();
-        let headers = sign_call(&self.key, self.name.node, "POST", public_paths::AUTHORIZE, &body, now)?;
-        let mut call = self.client.request(Method::POST, public_paths::AUTHORIZE).body(body);
-        for (name, value) in headers.pairs() {
-            call = call.header(name, value);
-        }
-        support::read(call.send().await?).await
-    }
 }
 
 #[tokio::test]
@@ -171,7 +114,7 @@ async fn a_ticket_opens_one_stream_and_a_repeated_question_gets_its_first_answer
         Ok(format!("/api/v1/sessions/{}", session["id"].as_str().unwrap_or_default()))
     };
     let (here, there) = (launch("london").await?, launch("virginia").await?);
-    let proxy = Proxy::enroll(&site).await?;
+    let proxy = FakeProxy::enroll(&site).await?;
     let ticket = proxy.ticket(&admin, &format!("{here}/connect")).await?;
     let first = proxy.ask(&ticket, &"a".repeat(32)).await?;
     assert_eq!(first.0, StatusCode::OK, "{}", first.1);
@@ -188,7 +131,7 @@ async fn a_ticket_opens_one_stream_and_a_repeated_question_gets_its_first_answer
     let ended = proxy.ask(&ticket, &"d".repeat(32)).await?;
     assert_eq!((ended.0, code(&ended).as_deref()), (StatusCode::CONFLICT, Some("session_not_live")));
     // A call signed with another key is not the proxy's.
-    let thief = Proxy { key: NodeKey::generate()?, ..proxy };
+    let thief = FakeProxy { key: NodeKey::generate()?.into(), ..proxy };
     let stolen = thief.ask(&ticket, &"e".repeat(32)).await?;
     assert_eq!((stolen.0, code(&stolen).as_deref()), (StatusCode::UNAUTHORIZED, Some("bad_signature")));
     Ok(())
@@ -269,13 +212,13 @@ async fn rubbish_asks_the_database_nothing() -> Result<()> {
     let desktop = site.workspace(&admin, "Desktop").await?;
     let (_, session) = admin.launch(&desktop, "london", "one").await?;
     let connect = format!("/api/v1/sessions/{}/connect", session["id"].as_str().unwrap_or_default());
-    let proxy = Proxy::enroll(site).await?;
+    let proxy = FakeProxy::enroll(site).await?;
     let ticket = proxy.ticket(&admin, &connect).await?;
     let (body, _) = ticket.rsplit_once('.').unwrap_or_default();
     let bad = format!("{body}.{}", "A".repeat(86));
-    let unknown = Proxy {
-        name: NodeName { node: meridian_ids::NodeId::generate(), ..proxy.name },
-        key: NodeKey::generate()?,
+    let unknown = FakeProxy {
+        name: meridian_identity::NodeName { node: meridian_ids::NodeId::generate(), ..proxy.name },
+        key: NodeKey::generate()?.into(),
         client: proxy.client.clone(),
     };
     for asker in [&proxy, &unknown] {
@@ -292,7 +235,7 @@ async fn rubbish_asks_the_database_nothing() -> Result<()> {
         assert_eq!(cost, 0, "a bad ticket");
     }
     // Nor is the key of a known proxy looked up again and again for calls that somebody else signed.
-    let thief = Proxy { key: NodeKey::generate()?, ..proxy };
+    let thief = FakeProxy { key: NodeKey::generate()?.into(), ..proxy };
     thief.ask(&ticket, &"b".repeat(32)).await?;
     let cost = counted
         .cost(async || {

@@ -3,10 +3,16 @@
 //! AES-256-GCM under the master key, which every Web App node has in a file (0600) and no backup contains. What a sealed value is for is
 //! bound to it, so that one cannot be put in another's place.
 
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use meridian_runtime::{Secret, random_bytes};
+use rustix::fs::{FlockOperation, flock};
 
 /// The key could not be read or a value not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +44,14 @@ impl Sealer {
             Ok(text) => Secret::new(text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && may_create => {
                 let text = hex::encode(random_bytes::<32>());
-                write_new(path, &text).map_err(file)?;
-                Secret::new(text)
+                match write_new(path, &text) {
+                    Ok(()) => Secret::new(text),
+                    // Another node made it in this very moment: that one holds.
+                    Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                        Secret::new(fs::read_to_string(path).map_err(file)?)
+                    }
+                    Err(error) => return Err(file(error)),
+                }
             }
             Err(error) => return Err(file(error)),
         };
@@ -89,11 +101,19 @@ impl Sealer {
 }
 
 /// Writes a file that was not there, for its owner alone, whole or not at all: half a key would stand in the way of every later start, and
-/// one that a loss of power takes back leaves a database that nothing opens.
+/// one that a loss of power takes back leaves a database that nothing opens. Nodes that do it at the same time do it one after the other.
 fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     let temporary = path.with_extension("new");
-    let _ = fs::remove_file(&temporary);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&temporary)?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    if path.exists() {
+        // Whoever else still wants to write finds the file that is there now.
+        let _ = fs::remove_file(&temporary);
+        return Err(std::io::ErrorKind::AlreadyExists.into());
+    }
+    file.set_len(0)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     // Unlike a rename, a link takes nobody else's place.
@@ -108,8 +128,6 @@ fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -124,6 +142,24 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(Sealer::open(&path, false).unwrap().open_sealed("check", &sealed).is_ok());
         assert!(write_new(&path, "another").is_err());
+    }
+
+    #[test]
+    fn nodes_that_want_the_key_at_the_same_moment_have_the_same_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        let barrier = std::sync::Barrier::new(8);
+        let open = || {
+            barrier.wait();
+            Sealer::open(&path, true).unwrap()
+        };
+        let sealers: Vec<Sealer> = std::thread::scope(|scope| {
+            let nodes: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            nodes.into_iter().map(|node| node.join().unwrap()).collect()
+        });
+        let sealed = sealers[0].seal("check", b"x");
+        assert!(sealers.iter().all(|sealer| sealer.open_sealed("check", &sealed).is_ok()));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

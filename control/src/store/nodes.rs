@@ -47,6 +47,18 @@ pub struct NodeCredentials {
     pub public_point: Vec<u8>,
 }
 
+/// What a Web App node writes down of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct WebNode<'a> {
+    pub id: NodeId,
+    /// Made unique where another node has it.
+    pub name: &'a str,
+    /// `host:port` of its node listener.
+    pub address: &'a str,
+    pub version: &'a str,
+    pub public_point: &'a [u8],
+}
+
 /// A report as JSON without U+0000, which the database refuses: its words may come from a hostile workspace, and one session's must not
 /// silence its agent.
 fn storable(report: &impl Serialize) -> Result<Json<Value>, StoreError> {
@@ -133,21 +145,23 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn register_web_node(
-        &self,
-        node: NodeId,
-        name: &str,
-        address: &str,
-        version: &str,
-        public_point: &[u8],
-    ) -> Result<(), StoreError> {
+    pub async fn register_web_node(&self, node: &WebNode<'_>) -> Result<(), StoreError> {
+        match self.try_to_register(node).await {
+            // Another one of the same name was written down between the look and the writing: the next look sees it.
+            Err(error) if error.violates("nodes_name_key") => self.try_to_register(node).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn try_to_register(&self, node: &WebNode<'_>) -> Result<(), StoreError> {
+        let WebNode { id, name, address, version, public_point } = node;
         self.execute(
             "INSERT INTO nodes (id, name, role, address, version, public_point, last_seen_at)
              VALUES ($1, CASE WHEN EXISTS (SELECT 1 FROM nodes WHERE name = $2 AND id <> $1)
                          THEN $2 || '-' || right($1::uuid::text, 6) ELSE $2 END, 'web', $3, $4, $5, now())
              ON CONFLICT (id) DO UPDATE SET address = excluded.address, version = excluded.version,
                  public_point = excluded.public_point, last_seen_at = now()",
-            &[&node.0, &name, &address, &version, &public_point],
+            &[&id.0, name, address, version, public_point],
         )
         .await
         .map(drop)

@@ -2,7 +2,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
-use std::time::Duration;
+pub mod joined;
+
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
 use meridian_control::{
@@ -10,13 +12,14 @@ use meridian_control::{
     store::{Database, MIGRATIONS_KEY, Store},
 };
 use meridian_harness::TestDatabase;
-use meridian_identity::NodeKey;
+use meridian_identity::{NodeKey, NodeName, sign_call};
 use meridian_ids::{NodeId, SessionId};
 use meridian_model::{NodeRole, Resources, ZoneSettings};
 use meridian_runtime::{Clock, Health, Tasks};
 use meridian_settings::{FurnishEnrollment, FurnishSettings, FurnishZone, WebSettings};
 use meridian_wire::{
-    AgentReport, EnrollRequest, EnrollResponse, Heartbeat, ImageReport, Observation, ObservedSession,
+    AgentReport, AuthorizeRequest, EnrollRequest, EnrollResponse, Heartbeat, ImageReport, Observation,
+    ObservedSession, public_paths,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -46,50 +49,7 @@ impl Site {
         folder: TempDir,
     ) -> Result<Self> {
         meridian_identity::install_crypto_provider();
-        let password_file = folder.path().join("password");
-        std::fs::write(&password_file, PASSWORD)?;
-        let zone = |name: &str| FurnishZone {
-            name: name.into(),
-            settings: ZoneSettings { proxy_path: format!("desktop-{name}"), ..ZoneSettings::default() },
-        };
-        let enroll = |role: NodeRole, zone: &str| FurnishEnrollment {
-            role,
-            zone: zone.into(),
-            token_file: folder.path().join(format!("{role}-{zone}.token")),
-        };
-        let furnish = FurnishSettings {
-            admin_password_file: Some(password_file),
-            admin_made_file: None,
-            zones: vec![zone("london"), zone("virginia")],
-            enrollments: vec![
-                enroll(NodeRole::Agent, "london"),
-                enroll(NodeRole::Agent, "virginia"),
-                enroll(NodeRole::Proxy, "london"),
-                enroll(NodeRole::Proxy, "virginia"),
-            ],
-            certificate: None,
-        };
-        let settings = WebSettings {
-            name: "web-1".into(),
-            data: folder.path().into(),
-            listen: "127.0.0.1:0".parse()?,
-            node_listen: "127.0.0.1:0".parse()?,
-            node_advertise: String::new(),
-            public_url: "http://127.0.0.1".into(),
-            database_url: None,
-            database_url_file: None,
-            master_key_file: None,
-            tls_certificate_file: None,
-            tls_key_file: None,
-            trusted_proxies: vec!["127.0.0.1".into()],
-            ops_listen: None,
-            database_connections: 16,
-            database_wait_s: 5,
-            request_wait_s: 30,
-            max_body_bytes: 64 * 1024,
-            retention: meridian_settings::RetentionSettings::default(),
-            furnish: Some(furnish),
-        };
+        let settings = first_settings(folder.path())?;
         let tasks = Tasks::new();
         let web = Web::start(settings, config, Clock::system(), tasks.clone(), Health::default()).await?;
         Ok(Self { web, tasks, folder, database })
@@ -102,12 +62,18 @@ impl Site {
         Self::start_on(self.database, config, self.folder).await
     }
 
+    /// Starts another Web App node on the same deployment: it has the database and the master key, and nothing else.
+    pub async fn another(&self, name: &str) -> Result<Another> {
+        let settings = web_settings(self.folder.path(), name)?;
+        Another::start(settings, self.database.config()).await
+    }
+
     pub fn store(&self) -> &Store {
         &self.web.state.store
     }
 
     pub fn anonymous(&self) -> Client {
-        Client { base: format!("http://{}", self.web.address), token: None, http: reqwest::Client::new() }
+        Client::of(&self.web)
     }
 
     pub async fn admin(&self) -> Result<Client> {
@@ -130,11 +96,7 @@ impl Site {
         ensure!(status == StatusCode::CREATED, "{made}");
         let token = made["token"].as_str().unwrap_or_default().to_owned();
         let node = enroll(&self.anonymous(), token, &format!("agent-{zone}")).await?.node_id;
-        let agent = FakeAgent {
-            node,
-            store: self.store().clone(),
-            total: Resources { cpu_milli: cores * 1000, memory_mb: cores * 4096 },
-        };
+        let agent = FakeAgent::of(node, self.store(), cores);
         agent.report(Vec::new()).await?;
         Ok(agent)
     }
@@ -146,6 +108,59 @@ impl Site {
         let found = items.iter().find(|item| item["name"] == name).and_then(|item| item["id"].as_str());
         found.map(str::to_owned).ok_or_else(|| anyhow::anyhow!("no workspace {name} in {list}"))
     }
+}
+
+/// Settings of the node that furnishes a new deployment.
+pub fn first_settings(folder: &Path) -> Result<WebSettings> {
+    let password_file = folder.join("password");
+    std::fs::write(&password_file, PASSWORD)?;
+    let zone = |name: &str| FurnishZone {
+        name: name.into(),
+        settings: ZoneSettings { proxy_path: format!("desktop-{name}"), ..ZoneSettings::default() },
+    };
+    let enroll = |role: NodeRole, zone: &str| FurnishEnrollment {
+        role,
+        zone: zone.into(),
+        token_file: folder.join(format!("{role}-{zone}.token")),
+    };
+    let furnish = FurnishSettings {
+        admin_password_file: Some(password_file),
+        admin_made_file: None,
+        zones: vec![zone("london"), zone("virginia")],
+        enrollments: vec![
+            enroll(NodeRole::Agent, "london"),
+            enroll(NodeRole::Agent, "virginia"),
+            enroll(NodeRole::Proxy, "london"),
+            enroll(NodeRole::Proxy, "virginia"),
+        ],
+        certificate: None,
+    };
+    Ok(WebSettings { furnish: Some(furnish), ..web_settings(folder, "web-1")? })
+}
+
+/// Settings of any node: all of them have the deployment's master key.
+pub fn web_settings(folder: &Path, name: &str) -> Result<WebSettings> {
+    Ok(WebSettings {
+        name: name.into(),
+        data: folder.join(name),
+        listen: "127.0.0.1:0".parse()?,
+        node_listen: "127.0.0.1:0".parse()?,
+        node_advertise: String::new(),
+        public_url: "http://127.0.0.1".into(),
+        database_url: None,
+        database_url_file: None,
+        master_key_file: Some(folder.join("master.key")),
+        tls_certificate_file: None,
+        tls_key_file: None,
+        trusted_proxies: vec!["127.0.0.1".into()],
+        ops_listen: None,
+        database_connections: 16,
+        database_wait_s: 5,
+        request_wait_s: 30,
+        max_body_bytes: 64 * 1024,
+        retention: meridian_settings::RetentionSettings::default(),
+        furnish: None,
+    })
 }
 
 /// A migrated database of this test alone.
@@ -173,9 +188,24 @@ pub async fn enroll(client: &Client, token: String, name: &str) -> Result<Enroll
         version: "0.1.0".into(),
     };
     let (status, body) =
-        client.send(Method::POST, "/api/v1/nodes/enroll", Some(serde_json::to_value(request)?)).await?;
+        client.send(Method::POST, public_paths::ENROLL, Some(serde_json::to_value(request)?)).await?;
     ensure!(status == StatusCode::OK, "{status} {body}");
     Ok(serde_json::from_value(body)?)
+}
+
+/// A Web App node beside a site's first one.
+pub struct Another {
+    pub web: Web,
+    pub tasks: Tasks,
+}
+
+impl Another {
+    pub async fn start(settings: WebSettings, database: impl Into<Database>) -> Result<Self> {
+        meridian_identity::install_crypto_provider();
+        let tasks = Tasks::new();
+        let web = Web::start(settings, database, Clock::system(), tasks.clone(), Health::default()).await?;
+        Ok(Self { web, tasks })
+    }
 }
 
 /// A client of the API.
@@ -187,6 +217,17 @@ pub struct Client {
 }
 
 impl Client {
+    /// One that goes to this node and nobody else.
+    pub fn of(web: &Web) -> Self {
+        Self { base: format!("http://{}", web.address), token: None, http: reqwest::Client::new() }
+    }
+
+    /// The same person at another node.
+    #[must_use]
+    pub fn at(&self, web: &Web) -> Self {
+        Self { token: self.token.clone(), ..Self::of(web) }
+    }
+
     pub async fn sign_in(self, name: &str, password: &str) -> Result<Self> {
         let (status, body) = self.try_sign_in(name, password).await?;
         ensure!(status == StatusCode::OK, "{status} {body}");
@@ -254,6 +295,16 @@ pub struct FakeAgent {
 }
 
 impl FakeAgent {
+    pub fn of(node: NodeId, store: &Store, cores: i64) -> Self {
+        let total = Resources { cpu_milli: cores * 1000, memory_mb: cores * 4096 };
+        Self { node, total, store: store.clone() }
+    }
+
+    /// The same agent, whose heartbeats go to this node.
+    pub fn at(&self, web: &Web) -> Self {
+        Self { store: web.state.store.clone(), ..*self }
+    }
+
     /// One heartbeat; gives the update that answers it.
     pub async fn report(&self, sessions: Vec<ObservedSession>) -> Result<Value> {
         let image = |name: &str| ImageReport {
@@ -283,5 +334,62 @@ impl FakeAgent {
     pub async fn say(&self, session: &str, generation: i64, observation: Observation) -> Result<Value> {
         let session_id: SessionId = session.parse()?;
         self.report(vec![ObservedSession { session_id, epoch: 1, generation, observation, streams: 0 }]).await
+    }
+}
+
+/// A proxy that only asks.
+#[derive(Clone)]
+pub struct FakeProxy {
+    pub name: NodeName,
+    pub key: Arc<NodeKey>,
+    pub client: Client,
+}
+
+impl FakeProxy {
+    pub async fn enroll(site: &Site) -> Result<Self> {
+        let token = std::fs::read_to_string(site.folder.path().join("proxy-london.token"))?;
+        let key = NodeKey::generate()?;
+        let request = EnrollRequest {
+            token,
+            name: "proxy".into(),
+            csr_pem: key.request_pem()?,
+            address: String::new(),
+            version: "0.1.0".into(),
+        };
+        let client = site.anonymous();
+        let (_, body) =
+            client.send(Method::POST, public_paths::ENROLL, Some(serde_json::to_value(request)?)).await?;
+        let enrolled: EnrollResponse = serde_json::from_value(body)?;
+        let name = NodeName { node: enrolled.node_id, role: NodeRole::Proxy, zone: enrolled.zone_id };
+        Ok(Self { name, key: Arc::new(key), client })
+    }
+
+    pub async fn ticket(&self, user: &Client, connect: &str) -> Result<String> {
+        let (_, body) = user.send(Method::POST, connect, Some(json!({"transport": "binary"}))).await?;
+        let ticket = body["protocols"][1].as_str().and_then(|text| text.strip_prefix("meridian.ticket."));
+        Ok(ticket.unwrap_or_default().to_owned())
+    }
+
+    pub async fn authorize(&self, user: &Client, connect: &str) -> Result<(StatusCode, Value)> {
+        let ticket = self.ticket(user, connect).await?;
+        let answer = self.ask(&ticket, &"0".repeat(32)).await?;
+        anyhow::ensure!(answer.0 == StatusCode::OK, "{answer:?}");
+        Ok(answer)
+    }
+
+    pub async fn ask(&self, ticket: &str, nonce: &str) -> Result<(StatusCode, Value)> {
+        let request = AuthorizeRequest {
+            ticket: ticket.into(),
+            connection_nonce: nonce.into(),
+            client_address: "192.0.2.1".into(),
+        };
+        let body = serde_json::to_vec(&request)?;
+        let now = meridian_runtime::Clock::system().now();
+        let headers = sign_call(&self.key, self.name.node, "POST", public_paths::AUTHORIZE, &body, now)?;
+        let mut call = self.client.request(Method::POST, public_paths::AUTHORIZE).body(body);
+        for (name, value) in headers.pairs() {
+            call = call.header(name, value);
+        }
+        read(call.send().await?).await
     }
 }

@@ -76,6 +76,21 @@ for (const resume of [false, true]) {
   });
 }
 
+const goings = {
+  'closed': (page) => page.close({ runBeforeUnload: true }),
+  'led elsewhere': (page) => page.goto('about:blank'),
+  'reloaded': (page) => page.reload(),
+  'led back to the catalogue': (page) => page.getByRole('link', { name: 'Catalogue' }).click(),
+};
+for (const [how, go] of Object.entries(goings)) {
+  await scenario(`a page that is ${how} says that it leaves its stream`, { resume: true }, async ({ page, stream }) => {
+    await launch(page);
+    const left = stream();
+    await go(page);
+    await until(() => left.left, 'the word');
+  });
+}
+
 await scenario('a draining path is left without a gap', { resume: true }, async ({ page, stream }) => {
   await launch(page);
   const badge = page.getByText('Reconnecting');

@@ -7,6 +7,8 @@
 //!                              └── RESUMED or RESTARTED ────┘ (or beside a path that still lives)
 //! ```
 //!
+//! A viewer that leaves for good says so, and then nothing is kept for it: an attach after its LEAVE is RESTARTED.
+//!
 //! It counts both directions, keeps what the viewer has not acknowledged, judges every frame and decides what a later attach comes to. It owns no
 //! socket and no timer; which path its messages leave on is its caller's affair.
 //!
@@ -51,6 +53,8 @@ pub enum Received {
     Acked,
     /// Nothing new.
     Nothing,
+    /// The viewer has gone for good: what was kept for it is forgotten.
+    Left,
 }
 
 /// A stream. Times are since any fixed moment.
@@ -138,6 +142,10 @@ impl AgentStream {
             Frame::Ack { .. } => return Err(ProtocolError::AckBeyondSent),
             Frame::Ping { token } => Received::Ping(token),
             Frame::Pong { token } => Received::Pong(token),
+            Frame::Leave => {
+                *self = Self::new(self.accept_window, self.send_window, self.highest_attach, now);
+                return Ok(Received::Left);
+            }
             Frame::Challenge { .. }
             | Frame::Attach(_)
             | Frame::Attached { .. }

@@ -21,6 +21,7 @@ const ACK: u8 = 0x11;
 const PING: u8 = 0x12;
 const PONG: u8 = 0x13;
 const NOTICE: u8 = 0x14;
+const LEAVE: u8 = 0x15;
 
 const POINT_BYTES: usize = 65;
 const SIGNATURE_BYTES: usize = 64;
@@ -85,15 +86,39 @@ impl Code {
 /// A frame. Its length is bounded by [`MAX_MESSAGE_BYTES`] in both directions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    Challenge { nonce: [u8; 32], stream: StreamId },
+    Challenge {
+        nonce: [u8; 32],
+        stream: StreamId,
+    },
     Attach(Attach),
-    Attached { verdict: Verdict, received: u64, window: u32 },
-    Refused { code: Code, message: String },
-    Data { offset: u64, bytes: Bytes },
-    Ack { received: u64 },
-    Ping { token: u64 },
-    Pong { token: u64 },
-    Notice { code: Code, message: String },
+    Attached {
+        verdict: Verdict,
+        received: u64,
+        window: u32,
+    },
+    Refused {
+        code: Code,
+        message: String,
+    },
+    Data {
+        offset: u64,
+        bytes: Bytes,
+    },
+    Ack {
+        received: u64,
+    },
+    Ping {
+        token: u64,
+    },
+    Pong {
+        token: u64,
+    },
+    Notice {
+        code: Code,
+        message: String,
+    },
+    /// The viewer goes and will not come back to this stream.
+    Leave,
 }
 
 /// A message that is no frame.
@@ -140,6 +165,7 @@ impl Frame {
             Self::Ping { token } => encode_number(&mut out, PING, *token),
             Self::Pong { token } => encode_number(&mut out, PONG, *token),
             Self::Notice { code, message } => encode_text(&mut out, NOTICE, *code, message),
+            Self::Leave => out.put_u8(LEAVE),
         }
         out.freeze()
     }
@@ -195,6 +221,7 @@ impl Frame {
             ACK => Self::Ack { received: take_u64(&mut message).ok_or(wrong)? },
             PING => Self::Ping { token: take_u64(&mut message).ok_or(wrong)? },
             PONG => Self::Pong { token: take_u64(&mut message).ok_or(wrong)? },
+            LEAVE => Self::Leave,
             REFUSED | NOTICE => {
                 let code = Code::from_number(u16::from_be_bytes(take(&mut message).ok_or(wrong)?));
                 if message.len() > MAX_TEXT_BYTES {

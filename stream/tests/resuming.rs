@@ -9,9 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use meridian_stream::Verdict;
+use meridian_stream::{Attach, Verdict, ViewerKey};
 use model::{AgentModel, PathId, Said, ViewerModel};
 use proptest::prelude::*;
+
+const KEY: ViewerKey = ViewerKey { point: [4; 65], signature: [5; 64] };
 
 /// A path between the two, and what is on its way on it.
 #[derive(Default)]
@@ -311,5 +313,40 @@ proptest! {
         world.heal();
         prop_assert_eq!(&world.agent.verdicts, &[Verdict::New, Verdict::Resumed]);
         prop_assert_eq!(world.viewer.received.len(), 70_010);
+    }
+
+    #[test]
+    fn of_a_viewer_that_leaves_nothing_is_kept_whatever_was_on_its_way(
+        events in proptest::collection::vec(events(), 0..40),
+        moves in any::<bool>(),
+        heard in 0_usize..4,
+        later_first in any::<bool>(),
+    ) {
+        let mut world = World::new();
+        for event in &events {
+            world.apply(event);
+        }
+        world.heal();
+        let before = world.opened;
+        world.apply(&Event::AgentWrites(200_000));
+        world.apply(&Event::ViewerWrites(10));
+        if moves {
+            world.open();
+            (0..heard).for_each(|_| world.viewer_hears(before + 1));
+        }
+        let said = world.viewer.leave();
+        world.viewer_says(said);
+        let paths = if later_first { [before + 1, before] } else { [before, before + 1] };
+        for path in paths {
+            while world.lines.get(&path).is_some_and(|line| !line.to_agent.is_empty()) {
+                world.agent_hears(path);
+            }
+        }
+        prop_assert!(world.agent.life().is_left);
+        prop_assert_eq!((world.agent.core.kept(), world.agent.path), (0, None));
+        // Whoever comes after all, with the same key, begins anew.
+        world.open();
+        let attach = Attach { number: 1 << 32, received: 5, key: Some(KEY) };
+        prop_assert_eq!(world.agent.core.attach(&attach, true, Duration::ZERO), Ok(Verdict::Restarted));
     }
 }

@@ -128,6 +128,7 @@ fn fields(frame: &Frame) -> (&'static str, String) {
         Frame::Ping { token } => ("ping", format!(r#""token": "{token}""#)),
         Frame::Pong { token } => ("pong", format!(r#""token": "{token}""#)),
         Frame::Notice { code, message } => ("notice", text(*code, message)),
+        Frame::Leave => ("leave", String::new()),
     }
 }
 
@@ -147,6 +148,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("both", Frame::Ack { received: (1 << 53) - 1 }),
         ("both", Frame::Ping { token: u64::MAX }),
         ("both", Frame::Pong { token: (1 << 53) + 1 }),
+        ("viewer", Frame::Leave),
         ("agent", Frame::Refused { code: Code::Key, message: "\u{fc}ber \u{1f511}".into() }),
     ];
     frames.extend(codes.iter().map(|code| ("agent", Frame::Notice { code: *code, message: String::new() })));
@@ -175,6 +177,7 @@ fn malformed() -> Vec<(&'static str, Vec<u8>)> {
         ("DATA without an offset", vec![0x10, 0, 0]),
         ("ACK with a byte too many", vec![0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         ("PING cut short", vec![0x12, 0, 0, 0, 0, 0, 0, 0]),
+        ("LEAVE with a byte too many", vec![0x15, 0]),
     ]
 }
 
@@ -186,7 +189,8 @@ fn frames_in_wire_form() {
         let (kind, fields) = fields(frame);
         let comma = if at + 1 < frames.len() { "," } else { "" };
         let message = hex(&frame.encode());
-        let line = format!(r#"{{"from": "{from}", "kind": "{kind}", {fields}, "message": "{message}"}}"#);
+        let fields = if fields.is_empty() { fields } else { format!("{fields}, ") };
+        let line = format!(r#"{{"from": "{from}", "kind": "{kind}", {fields}"message": "{message}"}}"#);
         writeln!(made, "    {line}{comma}").unwrap();
         // A code without a name is a number here and a word there.
         assert_eq!(&Frame::decode(frame.encode()).unwrap(), frame);

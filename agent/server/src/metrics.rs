@@ -49,6 +49,7 @@ pub(crate) struct Metrics {
     pub(crate) parked: Gauge,
     pub(crate) attached: Family<VerdictLabel, Counter>,
     pub(crate) opened: Counter,
+    pub(crate) left: Counter,
     pub(crate) refused: Family<ReasonLabel, Counter>,
     pub(crate) bytes: Family<WayLabel, Counter<u64, AtomicU64>>,
 }
@@ -57,7 +58,8 @@ impl Metrics {
     pub(crate) fn new(zone: &str) -> Self {
         let labels = [("zone".into(), zone.to_owned().into()), ("role".into(), "agent".into())];
         let mut registry = Registry::with_labels(labels.into_iter());
-        let (streams, parked, opened) = (Gauge::default(), Gauge::default(), Counter::default());
+        let (streams, parked) = (Gauge::default(), Gauge::default());
+        let (opened, left) = (Counter::default(), Counter::default());
         let (attached, refused, bytes) = (Family::default(), Family::default(), Family::default());
         registry.register("meridian_agent_streams", "Live streams", streams.clone());
         registry.register(
@@ -71,13 +73,18 @@ impl Metrics {
             Family::clone(&attached),
         );
         registry.register("meridian_agent_streams_opened", "Streams opened", opened.clone());
+        registry.register(
+            "meridian_agent_streams_left",
+            "Streams whose viewer said that it goes for good",
+            left.clone(),
+        );
         registry.register("meridian_agent_refusals", "Requests refused, by reason", Family::clone(&refused));
         registry.register(
             "meridian_agent_display_bytes",
             "Bytes of display connections, by way",
             Family::clone(&bytes),
         );
-        Self { registry: Arc::new(registry), streams, parked, attached, opened, refused, bytes }
+        Self { registry: Arc::new(registry), streams, parked, attached, opened, left, refused, bytes }
     }
 
     pub(crate) fn registry(&self) -> Arc<Registry> {

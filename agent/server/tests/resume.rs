@@ -12,12 +12,14 @@ use bench::{
     viewer::{Heard, PageKey, Viewer, key_event, last_notice},
     wait_for,
 };
+use futures_util::SinkExt;
 use jiff::Timestamp;
 use meridian_ids::{GrantId, NodeId, SessionId, ZoneId};
 use meridian_model::{Policy, Transport};
 use meridian_stream::{Channel, Code, Frame, Verdict};
 use meridian_ticket::{Grant, Pass, resume_audience};
 use meridian_wire::Revocation;
+use tokio_tungstenite::tungstenite::Message;
 
 /// One page with a stream of one session.
 struct Page {
@@ -305,6 +307,37 @@ async fn the_policy_of_the_later_grant_counts() {
     viewer.send(Channel::Clipboard, br#"{"type":"text","text":"x"}"#).await;
     assert_eq!(viewer.noticed().await, Code::ClipboardRefused);
     assert!(page.display.heard().is_empty());
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn of_a_viewer_that_leaves_nothing_waits_and_its_keys_are_released() {
+    let page = Page::new(10_000).await;
+    let mut viewer = page.viewer().await;
+    viewer.read(1000).await;
+    viewer.send(Channel::Display, &key_event(true)).await;
+    wait_for("the key", || (page.display.heard() == key_event(true)).then_some(())).await;
+    viewer.send_frame(Frame::Leave).await;
+    page.await_display(0).await;
+    assert_eq!(page.display.heard(), [key_event(true), key_event(false)].concat());
+    viewer.closed().await;
+    // Were it to come after all, it would begin anew.
+    assert_eq!(viewer.reattach(page.path().await, 2, &page.key).await, Ok(Verdict::Restarted));
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn a_leave_on_a_path_that_was_left_for_another_ends_nothing() {
+    let page = Page::new(0).await;
+    let mut viewer = page.viewer().await;
+    let mut old = std::mem::replace(&mut viewer.socket, page.path().await);
+    assert_eq!(viewer.introduce(2, Some(&page.key)).await, Ok(Verdict::Resumed));
+    // The agent may have closed it already.
+    let _ = old.send(Message::Binary(Frame::Leave.encode())).await;
+    assert_eq!(last_notice(&mut old).await, Some(Code::Superseded));
+    viewer.send(Channel::Display, &pointer_event(1)).await;
+    wait_for("the pointer", || (page.display.heard() == pointer_event(1)).then_some(())).await;
+    assert_eq!(page.display.opened(), 1);
     page.bench.end().await;
 }
 

@@ -96,6 +96,10 @@ async function settle(ms = 20) {
   await vi.advanceTimersByTimeAsync(ms);
 }
 
+function pageHide(persisted: boolean): Event {
+  return Object.assign(new Event('pagehide'), { persisted });
+}
+
 async function goLive() {
   connection.start();
   await settle();
@@ -341,6 +345,54 @@ describe('the end', () => {
     connection.close();
     expect(last(sockets).readyState).toBe(3);
     expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe('leaving', () => {
+  const leave = [0x15];
+
+  test('closing says so first', async () => {
+    await goLive();
+    const path = last(sockets);
+    connection.close();
+    expect(path.sent.at(-1)).toEqual(leave);
+    expect(path.readyState).toBe(3);
+  });
+
+  test('a page that goes says so, and stays away', async () => {
+    await goLive();
+    const path = last(sockets);
+    window.dispatchEvent(pageHide(false));
+    await settle(60_000);
+    expect(path.sent.at(-1)).toEqual(leave);
+    expect(sockets).toHaveLength(1);
+  });
+
+  test('a page that the browser keeps says nothing', async () => {
+    await goLive();
+    const path = last(sockets);
+    window.dispatchEvent(pageHide(true));
+    expect(path.sent).not.toContainEqual(leave);
+    expect(path.readyState).toBe(1);
+  });
+
+  test('a path that was not answered yet is told too: the agent may have moved there', async () => {
+    await goLive();
+    const [first] = sockets;
+    first?.say(0x14, 0, 6);
+    await settle(1_000);
+    last(sockets).open();
+    await settle();
+    last(sockets).say(0x01, 1, ...new Array<number>(48).fill(7));
+    connection.close();
+    expect(sockets.map((path) => path.sent.at(-1))).toEqual([leave, leave]);
+  });
+
+  test('starting over lets the old stream go', async () => {
+    await goLive();
+    const path = last(sockets);
+    connection.restart();
+    expect(path.sent.at(-1)).toEqual(leave);
   });
 });
 

@@ -105,25 +105,27 @@ export class StreamConnection {
   start(): void {
     window.addEventListener('online', this.hurry);
     document.addEventListener('visibilitychange', this.rearm);
+    window.addEventListener('pagehide', this.hide);
     this.meter.start(performance.now());
     void this.begin();
   }
 
-  /** Leaves the stream without a word to the user; the session goes on. */
+  /** Leaves the stream for good, without a word to the user; the session goes on. */
   close(): void {
     window.removeEventListener('online', this.hurry);
     document.removeEventListener('visibilitychange', this.rearm);
+    window.removeEventListener('pagehide', this.hide);
     this.over = true;
     this.era += 1;
     this.alarm.close();
-    this.closeSockets();
+    this.leaveStream();
     this.channel?.retire();
     this.channel?.close();
   }
 
   /** Starts over with a new key and a new display: after the display layer failed, or to take the stream back. */
   restart(): void {
-    this.closeSockets();
+    this.leaveStream();
     this.channel?.retire();
     this.settleBackoff();
     this.setState({ name: this.channel ? 'reconnecting' : 'connecting', trouble: null });
@@ -135,6 +137,11 @@ export class StreamConnection {
     if (this.retryAt === null) return;
     this.retryAt = performance.now();
     this.rearm();
+  };
+
+  /** The page goes. One that the browser keeps may be shown again, with its stream; any other will not come back to it. */
+  private readonly hide = (event: PageTransitionEvent): void => {
+    if (!event.persisted) this.close();
   };
 
   /** False when the text is too long or nothing is attached. */
@@ -420,6 +427,15 @@ export class StreamConnection {
     const opened = this.paths.get(path);
     this.paths.delete(path);
     if (opened) release(opened.socket);
+  }
+
+  /** Tells the agent, as far as a path leads there, that nobody comes back to this stream. */
+  private leaveStream(): void {
+    this.core.leave();
+    for (const effect of this.core.take()) {
+      if (effect.type === 'send') this.send(effect.path, effect.message);
+    }
+    this.closeSockets();
   }
 
   /** Leaves every path; what the core still had to say goes nowhere. */

@@ -22,6 +22,7 @@ import {
   decodeFrame,
   encodeAck,
   encodeAttach,
+  encodeLeave,
   encodePing,
   encodePong,
 } from './frames';
@@ -128,6 +129,17 @@ export class StreamCore {
   pathClosed(id: PathId): void {
     this.paths.delete(id);
     if (this.current === id) this.detach();
+  }
+
+  /**
+   * The viewer goes for good: it says so wherever the agent may hold the stream by now, which an ATTACH that waits for its answer may
+   * have changed, and closes every path. Without the word the agent would keep the workspace's side open for a viewer that never comes.
+   */
+  leave(): void {
+    for (const [id, { phase }] of this.paths) {
+      if (phase === 'attaching' || phase === 'attached') this.send(id, encodeLeave());
+      this.close(id, null);
+    }
   }
 
   receive(id: PathId, message: Uint8Array, now: number): void {

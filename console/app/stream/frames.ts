@@ -25,6 +25,7 @@ const kinds = {
   ping: 0x12,
   pong: 0x13,
   notice: 0x14,
+  leave: 0x15,
 } as const;
 
 export type Verdict = 'new' | 'resumed' | 'restarted';
@@ -193,6 +194,11 @@ export function encodePing(token: bigint): Uint8Array {
 
 export function encodePong(token: bigint): Uint8Array {
   return counted(kinds.pong, token);
+}
+
+/** The viewer goes for good: nothing needs to be kept for it. */
+export function encodeLeave(): Uint8Array {
+  return Uint8Array.of(kinds.leave);
 }
 
 function counted(kind: number, value: bigint): Uint8Array {

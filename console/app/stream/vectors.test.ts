@@ -13,6 +13,7 @@ import {
   decodeFrame,
   encodeAck,
   encodeAttach,
+  encodeLeave,
   encodePing,
   encodePong,
 } from './frames';
@@ -107,6 +108,8 @@ function encode(vector: FrameVector): Uint8Array {
       return encodePing(BigInt(token));
     case 'pong':
       return encodePong(BigInt(token));
+    case 'leave':
+      return encodeLeave();
     default:
       throw new Error(`viewers send no ${kind}`);
   }
@@ -131,11 +134,13 @@ class Player {
   private readonly said: { path: PathId; message: string }[] = [];
   shown = '';
   lost = false;
+  private left = false;
 
   play({ does, display = '', to, path = 0, message = '', lost = false }: Step): void {
     if (does === 'viewer opens') expect(this.core.pathOpened(this.now)).toBe(path);
     else if (does === 'path breaks') this.core.pathClosed(path);
     else if (does === 'viewer writes') this.core.sendDisplay(unhex(display));
+    else if (does === 'viewer leaves') this.leave();
     else if (does === 'viewer acknowledges') this.core.tick((this.now += 50));
     else if (to === 'viewer' && !lost) this.core.receive(path, unhex(message), this.now);
     this.perform();
@@ -146,7 +151,12 @@ class Player {
   finish(): void {
     expect(this.said).toEqual([]);
     expect(this.lost).toBe(false);
-    expect(this.core.attached).toBe(true);
+    expect(this.core.attached).toBe(!this.left);
+  }
+
+  private leave(): void {
+    this.left = true;
+    this.core.leave();
   }
 
   private perform(): void {

@@ -1,7 +1,7 @@
 /**
  * The agent's side of meridian.v1 for development: challenges, checks the key and the signature as the real one does, counts,
  * acknowledges, and carries a display (the understudy in picture.mjs, or a VNC server's unix socket) and a clipboard that
- * echoes in capitals. With `resume`, it keeps what it sent and answers RESUMED; without, RESTARTED.
+ * echoes in capitals. A viewer that leaves is let go of. With `resume`, it keeps what it sent and answers RESUMED; without, RESTARTED.
  */
 
 import { createHash, createPublicKey, randomBytes, verify } from 'node:crypto';
@@ -18,6 +18,7 @@ export class Stream {
     this.id = randomBytes(16);
     this.highest = 0;
     this.socket = null;
+    this.left = false;
     this.log = [];
     this.reset();
   }
@@ -29,6 +30,12 @@ export class Stream {
     this.received = 0;
     this.records = Buffer.alloc(0);
     this.live = false;
+  }
+
+  leave() {
+    this.left = true;
+    this.socket = null;
+    this.reset();
   }
 
   /** One WebSocket of this stream. */
@@ -54,6 +61,7 @@ export class Stream {
     if (kind === 0x12) return socket.send(Buffer.concat([Buffer.from([0x13]), message.subarray(1)]));
     if (this.socket !== socket) return;
     if (kind === 0x10) this.data(message);
+    else if (kind === 0x15) this.leave();
     else if (kind === 0x11) this.acknowledged = Number(message.readBigUInt64BE(1));
     else if (kind !== 0x13) throw new Error(`frame ${kind}`);
   }

@@ -22,12 +22,12 @@ fuzz_target!(|input: &[u8]| {
     while let [step, a, b, after @ ..] = rest {
         rest = after;
         let value = u64::from(u16::from_be_bytes([*a, *b]));
-        match step % 6 {
+        match step % 7 {
             0 => {
                 // Around every border that counts have.
                 let window = stream.window();
                 let borders = [0, window.acked(), window.sent(), window.highest(), u64::MAX / 2];
-                let from = borders[usize::from(step / 6) % borders.len()];
+                let from = borders[usize::from(step / 7) % borders.len()];
                 let key = (value % 7 != 0).then_some(ViewerKey { point: [4; 65], signature: [5; 64] });
                 let attach =
                     Attach { number: number + value % 3, received: from.saturating_add(value % 5), key };
@@ -70,6 +70,13 @@ fuzz_target!(|input: &[u8]| {
                 }
                 if value % 2 == 0 {
                     stream.ack();
+                }
+            }
+            5 => {
+                if value % 5 == 0 {
+                    assert_eq!(stream.receive(Frame::Leave, now), Ok(meridian_stream::Received::Left));
+                    (written, received) = (0, 0);
+                    assert_eq!((stream.kept(), stream.unsent(), stream.ack()), (0, 0, None));
                 }
             }
             _ => {

@@ -25,6 +25,8 @@ pub(crate) struct Life {
     pub(crate) received: Vec<u8>,
     /// A frame came after the answer that began it.
     pub(crate) is_confirmed: bool,
+    /// The viewer has left it.
+    pub(crate) is_left: bool,
 }
 
 /// The agent, its proof of keys left out.
@@ -60,7 +62,7 @@ impl AgentModel {
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Said {
-        if self.lives.is_empty() {
+        if self.lives.last().is_none_or(|life| life.is_left) {
             return Vec::new();
         }
         self.life().written.extend_from_slice(bytes);
@@ -77,10 +79,12 @@ impl AgentModel {
         if self.path != Some(path) {
             return Vec::new();
         }
-        self.life().is_confirmed = true;
+        let is_leave = matches!(frame, Frame::Leave);
+        self.life().is_confirmed = !is_leave;
         match self.core.receive(frame, self.now).expect("a viewer that keeps the rules") {
             Received::Data(bytes) => self.life().received.extend_from_slice(&bytes),
             Received::Ping(_) | Received::Pong(_) | Received::Acked | Received::Nothing => {}
+            Received::Left => self.left(),
         }
         let mut said = self.pump();
         if self.core.ack_due() {
@@ -111,6 +115,13 @@ impl AgentModel {
         let mut said = vec![(path, self.core.attached(verdict).encode())];
         said.extend(self.pump());
         said
+    }
+
+    /// Nothing is kept for a viewer that has left.
+    fn left(&mut self) {
+        assert_eq!((self.core.kept(), self.core.unsent(), self.core.ack_due()), (0, 0, false));
+        self.path = None;
+        self.life().is_left = true;
     }
 
     pub(crate) fn closed(&mut self, path: PathId) {

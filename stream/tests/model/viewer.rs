@@ -81,6 +81,15 @@ impl ViewerModel {
         self.current.map(|path| (path, Frame::Ping { token: 7 }.encode())).into_iter().collect()
     }
 
+    /// Goes for good: said wherever the agent may hold the stream by now.
+    pub(crate) fn leave(&mut self) -> Said {
+        let paths = std::mem::take(&mut self.paths);
+        self.current = None;
+        let has_asked = |phase: &Phase| !matches!(phase, Phase::Challenge);
+        let told = paths.iter().filter(|(_, phase)| has_asked(phase));
+        told.map(|(path, _)| (*path, Frame::Leave.encode())).collect()
+    }
+
     pub(crate) fn receive(&mut self, path: PathId, message: Bytes) -> Said {
         let Some(phase) = self.paths.get(&path) else { return Vec::new() };
         match (Frame::decode(message).unwrap(), phase) {

@@ -86,6 +86,12 @@ impl Script {
         self.to_agent.extend(said);
     }
 
+    fn viewer_leaves(&mut self) {
+        self.does("viewer leaves", "");
+        let said = self.viewer.leave();
+        self.to_agent.extend(said);
+    }
+
     fn viewer_acknowledges(&mut self) {
         self.does("viewer acknowledges", "");
         let said = self.viewer.acknowledge();
@@ -184,6 +190,7 @@ fn message_step(to: &str, path: PathId, message: &Bytes, arrives: bool) -> Strin
         Frame::Ping { .. } => "PING".into(),
         Frame::Pong { .. } => "PONG".into(),
         Frame::Notice { code, .. } => format!("NOTICE {}", code.number()),
+        Frame::Leave => "LEAVE".into(),
     };
     let lost = if arrives { "" } else { r#", "lost": true"# };
     format!(r#"{{"to": "{to}", "path": {path}, "says": "{kind}", "message": "{}"{lost}}}"#, hex(message))
@@ -207,6 +214,9 @@ pub(crate) fn scenarios() -> String {
             &[New, Resumed, Resumed],
         ),
         gone().write_down("a stream that the agent has lost begins anew", &[New, Restarted]),
+        left().write_down("a viewer that leaves says so on its path", &[New]),
+        left_while_moving()
+            .write_down("a viewer that leaves while it moves says so on both paths", &[New, Resumed]),
     ];
     format!("[\n{}\n]\n", all.join(",\n"))
 }
@@ -355,6 +365,25 @@ fn gone() -> Script {
     script.settles();
     script.viewer_acknowledges();
     script.agent_acknowledges();
+    script.settles();
+    script
+}
+
+fn left() -> Script {
+    let mut script = Script::attached();
+    script.agent_writes(b"one");
+    script.viewer_writes(b"first");
+    script.settles();
+    script.viewer_leaves();
+    script.settles();
+    script
+}
+
+fn left_while_moving() -> Script {
+    let mut script = Script::attached();
+    script.opens();
+    script.viewer_hears(true);
+    script.viewer_leaves();
     script.settles();
     script
 }

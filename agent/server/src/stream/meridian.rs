@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  first path ──> attached <──path breaks / a later path comes──> parked ──resume window over──> closed
-//!                    └──────────────ended, revoked, drained, rules broken──────────────────────────^
+//!                    └──────────left, ended, revoked, drained, rules broken─────────────────────────^
 //! ```
 //!
 //! The task of the first path owns the stream; the tasks of later paths hand theirs over to it once the viewer has proved itself ([`super::handshake`])
@@ -234,6 +234,16 @@ impl Owner {
         ControlFlow::Continue(())
     }
 
+    /// The viewer goes for good. Nobody is there to be told, and nothing to wait for.
+    fn left(&mut self) -> ControlFlow<End> {
+        tracing::info!("the viewer left");
+        self.service.metrics.left.inc();
+        if let Some(path) = self.path.take() {
+            self.service.tasks.spawn("farewell", path.leave());
+        }
+        ControlFlow::Break(End::gone())
+    }
+
     async fn take(&mut self, heard: Heard) -> ControlFlow<End> {
         match heard {
             Heard::Message(bytes) => match Frame::decode(bytes) {
@@ -266,6 +276,7 @@ impl Owner {
                 }
             }
             Ok(Received::Pong(_) | Received::Acked | Received::Nothing) => {}
+            Ok(Received::Left) => return self.left(),
             Err(error) => return breach(error.to_string()),
         }
         ControlFlow::Continue(())

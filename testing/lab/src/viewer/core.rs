@@ -267,6 +267,7 @@ impl Core {
                 Ok(())
             }
             Frame::Attach(_) => Err(Lost("the agent sent an ATTACH")),
+            Frame::Leave => Err(Lost("the agent sent a LEAVE")),
         }
     }
 

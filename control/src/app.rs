@@ -7,4 +7,5 @@ pub mod own_certificate;
 pub mod passwords;
 pub mod push;
 pub mod seal;
+pub mod ticket_keys;
 pub mod tickets;

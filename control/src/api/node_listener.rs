@@ -13,7 +13,8 @@ use axum::{
 };
 use futures_util::stream;
 use meridian_identity::{NodeName, Peer};
-use meridian_wire::{Heartbeat, RenewRequest, RenewResponse, Update, node_paths};
+use meridian_model::NodeRole;
+use meridian_wire::{Heartbeat, RenewRequest, RenewResponse, TicketKey, Update, node_paths};
 use serde::Deserialize;
 use tokio::sync::broadcast;
 
@@ -23,7 +24,10 @@ use super::{
     health, layers,
 };
 use crate::{
-    app::bus::{Changed, next_look},
+    app::{
+        bus::{Changed, next_look},
+        ticket_keys::ticket_keys,
+    },
     state::AppState,
     store::nodes::HeartbeatOutcome,
 };
@@ -50,8 +54,26 @@ async fn heartbeat(
     JsonBody(beat): JsonBody<Heartbeat>,
 ) -> Result<Response, ApiError> {
     match state.store.heartbeat(peer.node, &beat).await? {
-        HeartbeatOutcome::Ok { update } => Ok(Json(update).into_response()),
+        HeartbeatOutcome::Ok { mut update } => {
+            let keys = keys_for(&state, &peer);
+            // The database's text goes on as it came; the keys, which are in no database, are all that is added.
+            if let Some(settings) = update.get_mut("settings").filter(|_| !keys.is_empty()) {
+                settings["ticket_keys"] = serde_json::to_value(keys).unwrap_or_default();
+            }
+            Ok(Json(update).into_response())
+        }
         HeartbeatOutcome::UnknownNode => Err(removed()),
+    }
+}
+
+/// The TLS ticket keys of a proxy's zone; nobody else gets any.
+fn keys_for(state: &AppState, peer: &Peer) -> Vec<TicketKey> {
+    match (peer.role, peer.zone) {
+        (NodeRole::Proxy, Some(zone)) => {
+            ticket_keys(&state.deployment.key_root, zone, state.clock.control_now())
+        }
+        (NodeRole::Proxy, None)
+        | (NodeRole::Web | NodeRole::Agent | NodeRole::Connect | NodeRole::Balance, _) => Vec::new(),
     }
 }
 
@@ -94,7 +116,7 @@ impl Watch {
                 () = next_look(&mut self.news, |changed| changed.node == node) => {}
             }
         }
-        let update = match self.state.store.update_for(self.node.node, self.since).await {
+        let mut update = match self.state.store.update_for(self.node.node, self.since).await {
             Ok(update) => update,
             // The node's heartbeat and its next watch make up for it.
             Err(error) => {
@@ -102,6 +124,9 @@ impl Watch {
                 return None;
             }
         };
+        if let Some(settings) = &mut update.settings {
+            settings.ticket_keys = keys_for(&self.state, &self.node);
+        }
         let line =
             if self.fresh || update.version > self.since { line(&update) } else { Bytes::from_static(b"\n") };
         self.since = update.version;

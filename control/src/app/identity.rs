@@ -7,7 +7,7 @@ use meridian_ids::{DeploymentId, KeyId};
 use meridian_runtime::Clock;
 use meridian_ticket::{KeyError, KeySet, SigningKey};
 
-use super::seal::{SealError, Sealer};
+use super::seal::{KeyRoot, SealError, Sealer};
 use crate::store::{
     Store, StoreError,
     keys::{Founded, Founding},
@@ -34,6 +34,7 @@ pub struct Deployment {
     pub authority: Authority,
     pub signing_key: SigningKey,
     pub key_set: KeySet,
+    pub key_root: KeyRoot,
 }
 
 impl Deployment {
@@ -76,7 +77,7 @@ impl Deployment {
             .into_iter()
             .next()
             .ok_or_else(|| StoreError::Corrupt("the database holds no signing key".into()))?;
-        Ok(Self { id: founded.deployment, authority, signing_key, key_set })
+        Ok(Self { id: founded.deployment, authority, signing_key, key_set, key_root: sealer.root() })
     }
 }
 

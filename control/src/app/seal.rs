@@ -10,7 +10,10 @@ use std::{
     path::Path,
 };
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
+    hkdf::{HKDF_SHA256, Prk, Salt},
+};
 use meridian_runtime::{Secret, random_bytes};
 use rustix::fs::{FlockOperation, flock};
 
@@ -30,6 +33,25 @@ pub enum SealError {
 /// The master key.
 pub struct Sealer {
     key: RandomizedNonceKey,
+    root: KeyRoot,
+}
+
+/// What keys are derived from that rest nowhere: every Web App node derives the same ones.
+#[derive(Clone)]
+pub struct KeyRoot(Prk);
+
+impl KeyRoot {
+    /// 32 bytes that belong to this purpose alone.
+    ///
+    /// # Panics
+    /// Never: 32 bytes are fewer than the derivation gives.
+    #[must_use]
+    pub fn derive(&self, purpose: &[&[u8]]) -> Secret<[u8; 32]> {
+        let mut key = [0; 32];
+        let derived = self.0.expand(purpose, HKDF_SHA256).and_then(|derived| derived.fill(&mut key));
+        derived.expect("one block of the hash is 32 bytes");
+        Secret::new(key)
+    }
 }
 
 impl Sealer {
@@ -64,7 +86,14 @@ impl Sealer {
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, SealError> {
         let key = RandomizedNonceKey::new(&AES_256_GCM, bytes).map_err(|_| SealError::WrongKey)?;
-        Ok(Self { key })
+        let root = KeyRoot(Salt::new(HKDF_SHA256, b"meridian derived keys v1").extract(bytes));
+        Ok(Self { key, root })
+    }
+
+    /// What keys are derived from.
+    #[must_use]
+    pub fn root(&self) -> KeyRoot {
+        self.root.clone()
     }
 
     /// Seals `plain` for `purpose`.
@@ -171,5 +200,13 @@ mod tests {
         assert!(ours.open_sealed("signing", &sealed).is_err());
         assert!(theirs.open_sealed("authority", &sealed).is_err());
         assert!(ours.open_sealed("authority", &sealed[..5]).is_err());
+    }
+
+    #[test]
+    fn a_derived_key_is_the_same_on_every_node_and_another_for_each_purpose() {
+        let root = |byte| Sealer::from_bytes(&[byte; 32]).unwrap().root();
+        assert_eq!(root(1).derive(&[b"a", b"b"]), root(1).derive(&[b"a", b"b"]));
+        assert_ne!(root(1).derive(&[b"a", b"b"]), root(1).derive(&[b"a", b"c"]));
+        assert_ne!(root(1).derive(&[b"a"]), root(2).derive(&[b"a"]));
     }
 }

@@ -34,11 +34,12 @@ use std::{
     time::Duration,
 };
 
-use meridian_identity::{IdentityError, PublicCertificate};
+use meridian_identity::{IdentityError, PublicCertificate, ZoneTickets};
 use meridian_model::NodeRole;
 use meridian_node::{HeartbeatParts, JoinError, NodeClient, UpstreamError, upstream_http};
 use meridian_runtime::{Clock, Health, RelayLimits, Tasks, name_node, serve_ops};
 use meridian_settings::ProxySettings;
+use meridian_wire::NodeSettings;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc},
@@ -96,8 +97,11 @@ pub async fn start(
 ) -> Result<Proxy, ProxyError> {
     check(&settings)?;
     let trusted = Trusted::read(&settings.trusted_proxies).map_err(ProxyError::Trusted)?;
+    let tickets = ZoneTickets::new(clock.clone());
     let tls = match (&settings.tls_certificate_file, &settings.tls_key_file) {
-        (Some(certificate), Some(key)) => Some(PublicCertificate::serve(certificate, key, tasks)?),
+        (Some(certificate), Some(key)) => {
+            Some(PublicCertificate::serve_resuming(certificate, key, tickets.clone(), tasks)?)
+        }
         (None, None) => None,
         (Some(_), None) | (None, Some(_)) => return Err(ProxyError::HalfTls),
     };
@@ -117,6 +121,7 @@ pub async fn start(
     }
     let shared = share(&settings, &node, clock, tasks, trusted, metrics.clone())?;
     follow(&node, &shared, tasks, health);
+    follow_ticket_keys(&node, tickets, tasks);
     let entrance = Entrance {
         listener,
         tls,
@@ -201,6 +206,25 @@ fn follow(node: &NodeClient, shared: &Arc<Shared>, tasks: &Tasks, health: &Healt
             if update.version > 0 {
                 taken.store(update.version, Ordering::Relaxed);
             }
+        }
+    });
+}
+
+/// Keeps the zone's TLS ticket keys as the control plane says they are; what the disk remembers counts before the first connection.
+fn follow_ticket_keys(node: &NodeClient, tickets: Arc<ZoneTickets>, tasks: &Tasks) {
+    let mut heard = node.settings();
+    let mut known = Vec::new();
+    let mut take = move |settings: Option<&NodeSettings>| {
+        let keys = settings.map(|settings| settings.ticket_keys.clone()).unwrap_or_default();
+        if keys != known {
+            tickets.replace(&keys);
+            known = keys;
+        }
+    };
+    take(heard.borrow_and_update().as_deref());
+    tasks.spawn_until_stop("ticket keys", async move {
+        while heard.changed().await.is_ok() {
+            take(heard.borrow_and_update().as_deref());
         }
     });
 }

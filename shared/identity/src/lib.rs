@@ -9,6 +9,7 @@ mod call;
 mod name;
 mod node;
 mod public;
+mod tickets;
 mod tls;
 
 pub use authority::{Authority, IssuedCertificate, LIFETIME_DAYS};
@@ -16,6 +17,7 @@ pub use call::{CallError, CallHeaders, sign_call, verify_call};
 pub use name::{NodeName, web_name};
 pub use node::{NodeFiles, NodeKey};
 pub use public::PublicCertificate;
+pub use tickets::ZoneTickets;
 pub use tls::{NodeTls, Peer, install_crypto_provider};
 
 /// Why an identity could not be made, read or believed.

@@ -12,7 +12,7 @@ use rustls::{
     ServerConfig,
     crypto::aws_lc_rs::{Ticketer, default_provider},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, ProducesTickets, ResolvesServerCert},
     sign::CertifiedKey,
 };
 
@@ -31,14 +31,27 @@ pub struct PublicCertificate {
 }
 
 impl PublicCertificate {
-    /// What a listener serves with, kept up to date for as long as the tasks run.
+    /// What a listener serves with, kept up to date for as long as the tasks run. Sessions resume on this process alone.
     ///
     /// # Errors
     /// When a file cannot be read, or the two do not fit; the path is named.
     pub fn serve(certificate: &Path, key: &Path, tasks: &Tasks) -> Result<Arc<ServerConfig>, IdentityError> {
+        Self::serve_resuming(certificate, key, Ticketer::new()?, tasks)
+    }
+
+    /// The same, with tickets that others may open too, such as [`crate::ZoneTickets`].
+    ///
+    /// # Errors
+    /// As [`PublicCertificate::serve`].
+    pub fn serve_resuming(
+        certificate: &Path,
+        key: &Path,
+        tickets: Arc<dyn ProducesTickets>,
+        tasks: &Tasks,
+    ) -> Result<Arc<ServerConfig>, IdentityError> {
         let public = Self::read(certificate, key)?;
         public.keep(tasks);
-        public.server_config()
+        public.server_config(tickets)
     }
 
     fn read(certificate: &Path, key: &Path) -> Result<Arc<Self>, IdentityError> {
@@ -46,14 +59,18 @@ impl PublicCertificate {
         Ok(Arc::new(Self { certificate: certificate.to_owned(), key: key.to_owned(), current }))
     }
 
-    /// Sessions resume by tickets, so that no state is kept for who left; only HTTP/1.1 is offered, because a WebSocket needs it.
-    fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, IdentityError> {
+    /// Sessions resume by tickets, so that no state is kept for who left; one ticket is sent in each handshake, because a browser uses
+    /// a ticket once and opens one stream. Only HTTP/1.1 is offered, because a WebSocket needs it.
+    fn server_config(
+        self: &Arc<Self>,
+        tickets: Arc<dyn ProducesTickets>,
+    ) -> Result<Arc<ServerConfig>, IdentityError> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config.ticketer = Ticketer::new()?;
+        config.ticketer = tickets;
         config.send_tls13_tickets = 1;
         Ok(Arc::new(config))
     }

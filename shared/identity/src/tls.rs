@@ -171,6 +171,8 @@ fn names(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use meridian_ids::{DeploymentId, NodeId, ZoneId};
+    use meridian_runtime::Clock;
+    use rustls::HandshakeKind;
 
     use super::*;
     use crate::{Authority, LIFETIME_DAYS};
@@ -200,5 +202,55 @@ mod tests {
             tls.replace(&key, &issue(&renewed, at(20)).certificate_pem).is_err(),
             "key and certificate differ"
         );
+    }
+
+    /// One connection between two nodes: how it was begun, and who the server takes the client for.
+    async fn meet(
+        server: Arc<ServerConfig>,
+        client: Arc<ClientConfig>,
+        name: &NodeName,
+    ) -> (Option<HandshakeKind>, Option<Peer>) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let name = name.to_string().try_into().unwrap();
+        let serving = async {
+            let mut stream = tokio_rustls::TlsAcceptor::from(server).accept(near).await.unwrap();
+            stream.write_all(b"x").await.unwrap();
+            let connection = stream.get_ref().1;
+            let peer = NodeTls::peer(connection.peer_certificates(), &[NodeRole::Proxy]);
+            let kind = connection.handshake_kind();
+            stream.shutdown().await.unwrap();
+            (kind, peer)
+        };
+        let asking = async {
+            let mut stream = tokio_rustls::TlsConnector::from(client).connect(name, far).await.unwrap();
+            // The session to resume comes with the first bytes.
+            stream.read_to_end(&mut Vec::new()).await.unwrap();
+        };
+        let (met, ()) = tokio::join!(serving, asking);
+        met
+    }
+
+    #[tokio::test]
+    async fn a_resumed_connection_between_nodes_still_knows_its_client() {
+        let authority = Authority::generate(DeploymentId::generate(), Clock::system().now()).unwrap();
+        let identity = |role| {
+            let name = NodeName { node: NodeId::generate(), role, zone: Some(ZoneId::generate()) };
+            let key = NodeKey::generate().unwrap();
+            let request = key.request_pem().unwrap();
+            let issued = authority.issue(&request, &name, &[], Clock::system().now()).unwrap();
+            (NodeTls::new(&key, &issued.certificate_pem, authority.certificate_pem()).unwrap(), name)
+        };
+        let (agent, agent_name) = identity(NodeRole::Agent);
+        let (first, first_name) = identity(NodeRole::Proxy);
+        let (second, second_name) = identity(NodeRole::Proxy);
+        let server = agent.server_config();
+        let (first, second) = (first.client_config(), second.client_config());
+        for kind in [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed] {
+            let met = meet(server.clone(), first.clone(), &agent_name).await;
+            assert_eq!(met, (Some(kind), Some(first_name)));
+            let met = meet(server.clone(), second.clone(), &agent_name).await;
+            assert_eq!(met, (Some(kind), Some(second_name)));
+        }
     }
 }

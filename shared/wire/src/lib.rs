@@ -13,7 +13,7 @@ pub use call::{
 pub use node::{
     AgentReport, Command, DesiredSession, EnrollRequest, EnrollResponse, Heartbeat, ImageReport,
     NodeSettings, Observation, ObservedSession, PeerAddress, ProblemReport, RenewRequest, RenewResponse,
-    Revocation, Update,
+    Revocation, TicketKey, TicketSecret, Update,
 };
 pub use stream::{
     AuthorizeRequest, AuthorizeResponse, GRANT_HEADER, PASS_PROTOCOL_PREFIX, TICKET_PROTOCOL_PREFIX,

@@ -3,6 +3,8 @@
 //! Everything about a session carries `(epoch, generation)`. Receivers refuse lower pairs than the highest they persisted. An
 //! [`Update`] lists only what changed after `since`: a session missing from it means nothing at all.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use meridian_ids::{DeploymentId, NodeId, SessionId, ZoneId};
 use meridian_model::{NodeRole, ProgressStep, Resources, WorkspaceSpec, ZoneSettings};
@@ -166,6 +168,41 @@ pub struct NodeSettings {
     /// The zone's agents, for proxies and balancers.
     #[serde(default)]
     pub agents: Vec<PeerAddress>,
+    /// For proxies: what the zone's TLS session tickets are sealed with, so that a viewer resumes on any of them. The one before,
+    /// the one in use and the next one; empty from a control plane that does not share any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ticket_keys: Vec<TicketKey>,
+}
+
+/// One of a zone's keys for TLS session tickets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketKey {
+    /// Control-plane time from which tickets are sealed with it, until the next key begins.
+    pub begins_at: Timestamp,
+    pub secret: TicketSecret,
+}
+
+/// 32 bytes in hex. Whoever has them reads what tickets hold: it does not show itself in `Debug`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketSecret(String);
+
+impl TicketSecret {
+    #[must_use]
+    pub fn new(hex: String) -> Self {
+        Self(hex)
+    }
+
+    /// The digits themselves; whoever calls this takes care where they go.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TicketSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
 }
 
 /// Streams of a session whose grant was issued before `issued_before` are to be cut.

@@ -181,6 +181,7 @@ impl StandIn {
                 jwks: serde_json::value::RawValue::from_string(jwks)?,
                 revocations: Vec::new(),
                 agents: vec![PeerAddress { node_id: self.agent, address: self.agent_address.to_string() }],
+                ticket_keys: Vec::new(),
             }),
         })
     }

@@ -9,5 +9,6 @@ mod faults;
 mod life;
 mod refusals;
 mod relaying;
+mod resuming;
 mod web;
 mod world;

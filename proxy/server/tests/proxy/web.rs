@@ -18,7 +18,7 @@ use meridian_runtime::{Clock, Tasks};
 use meridian_ticket::SigningKey;
 use meridian_wire::{
     AuthorizeRequest, AuthorizeResponse, EnrollRequest, EnrollResponse, NodeSettings, PeerAddress,
-    Revocation, Update, WEB_SERVER_NAME, node_paths, public_paths,
+    Revocation, TicketKey, Update, WEB_SERVER_NAME, node_paths, public_paths,
 };
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -54,6 +54,7 @@ pub(crate) struct State {
     pub(crate) zone: ZoneSettings,
     pub(crate) agents: Vec<PeerAddress>,
     pub(crate) revocations: Vec<Revocation>,
+    pub(crate) ticket_keys: Vec<TicketKey>,
     node_point: Vec<u8>,
     version: i64,
 }
@@ -77,6 +78,7 @@ impl Web {
                 zone: ZoneSettings::default(),
                 agents: Vec::new(),
                 revocations: Vec::new(),
+                ticket_keys: Vec::new(),
                 node_point: Vec::new(),
                 version: 1,
             }),
@@ -177,6 +179,7 @@ impl Web {
                 jwks: serde_json::value::RawValue::from_string(jwks).unwrap(),
                 revocations: state.revocations.clone(),
                 agents: state.agents.clone(),
+                ticket_keys: state.ticket_keys.clone(),
             }),
         })
     }

@@ -180,6 +180,7 @@ impl Control {
                 jwks: serde_json::value::RawValue::from_string(keys).unwrap(),
                 revocations: state.revocations.clone(),
                 agents: Vec::new(),
+                ticket_keys: Vec::new(),
             }),
         }
     }

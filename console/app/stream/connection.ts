@@ -13,7 +13,8 @@ import { Alarm } from './alarm';
 import { backoffMs } from './backoff';
 import { DisplayChannel } from './channel';
 import { type Effect, type PathId, StreamCore } from './core';
-import { type OpenSocket, type Opened, type Ticket, WayBack, openEntry } from './entries';
+import { Dial, type OpenSocket, type Opened } from './dial';
+import { type Ticket, WayBack, entries } from './entries';
 import type { Code } from './frames';
 import { type StreamKey, createStreamKey } from './key';
 import { Meter, type Rates } from './meter';
@@ -84,6 +85,9 @@ export class StreamConnection {
   /** Counts key changes: what was started for an earlier stream is dropped when it completes. */
   private era = 0;
   private opening = false;
+  private dial: Dial | null = null;
+  /** How long a ticket is waited for. */
+  private patience: { until: number; giveUp: () => void } | null = null;
   private attempt = 0;
   private attachedAt = 0;
   private retryAt: number | null = null;
@@ -116,7 +120,7 @@ export class StreamConnection {
     document.removeEventListener('visibilitychange', this.rearm);
     window.removeEventListener('pagehide', this.hide);
     this.over = true;
-    this.era += 1;
+    this.abandon();
     this.alarm.close();
     this.leaveStream();
     this.channel?.retire();
@@ -153,10 +157,8 @@ export class StreamConnection {
   }
 
   private async begin(): Promise<void> {
-    this.era += 1;
-    const era = this.era;
-    this.opening = false;
-    this.retryAt = null;
+    this.abandon();
+    const { era } = this;
     this.wantsAnother = false;
     // What leads back to a stream is of its key.
     this.wayBack = new WayBack();
@@ -167,6 +169,16 @@ export class StreamConnection {
     this.scheduleOpen();
   }
 
+  /** What was started for the stream until now comes to nothing. */
+  private abandon(): void {
+    this.era += 1;
+    this.opening = false;
+    this.retryAt = null;
+    this.dial?.cancel();
+    this.dial = null;
+    this.patience = null;
+  }
+
   private async openPath(): Promise<void> {
     if (this.opening || this.state.name === 'stopped') return;
     this.opening = true;
@@ -175,7 +187,14 @@ export class StreamConnection {
     try {
       const ticket = this.wayBack.next() ?? (await this.askTicket());
       if (era !== this.era) return;
-      const opened = await openEntry(ticket, this.suspectUrl, this.openSocket);
+      this.dial = new Dial(entries(ticket, this.suspectUrl), ticket.protocols, {
+        openSocket: this.openSocket,
+        now: () => performance.now(),
+        changed: this.rearm,
+        random: Math.random,
+      });
+      this.rearm();
+      const opened = await this.dial.opened;
       if (era === this.era) this.adopt(opened);
       else opened.socket.close();
     } catch (error) {
@@ -191,7 +210,23 @@ export class StreamConnection {
       wayBack.remember(ticket);
       return ticket;
     });
-    return wayBack.exists ? within(TICKET_WITHIN_MS, asking) : asking;
+    return wayBack.exists ? this.within(TICKET_WITHIN_MS, asking) : asking;
+  }
+
+  /** What a promise comes to, or an error when that takes too long. */
+  private within<T>(limitMs: number, promise: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const giveUp = () => {
+        this.patience = null;
+        reject(new Error('Meridian does not answer.'));
+      };
+      const patience = { until: performance.now() + limitMs, giveUp };
+      this.patience = patience;
+      this.rearm();
+      promise.then(resolve, reject).finally(() => {
+        if (this.patience === patience) this.patience = null;
+      });
+    });
   }
 
   private adopt(opened: Opened): void {
@@ -199,6 +234,7 @@ export class StreamConnection {
     const { socket } = opened;
     const path = core.pathOpened(performance.now());
     this.opening = false;
+    this.dial = null;
     this.paths.set(path, opened);
     socket.onmessage = (event: MessageEvent<ArrayBuffer>) => {
       if (core !== this.core) return;
@@ -224,6 +260,8 @@ export class StreamConnection {
     const now = performance.now();
     this.core.tick(now);
     if (now >= this.meter.due) this.options.listener.rates(this.meter.read(now));
+    this.dial?.tick(now);
+    if (this.patience && now >= this.patience.until) this.patience.giveUp();
     if (this.retryAt !== null && now >= this.retryAt) void this.openPath();
     this.run();
   }
@@ -238,7 +276,7 @@ export class StreamConnection {
 
   private readonly rearm = (): void => {
     if (this.over || this.state.name === 'stopped') return;
-    const due = [this.meter.due];
+    const due = [this.meter.due, this.dial?.due ?? Number.POSITIVE_INFINITY, this.patience?.until ?? Number.POSITIVE_INFINITY];
     const deadline = this.core.nextDeadline();
     if (deadline !== null) due.push(deadline);
     if (this.retryAt !== null) due.push(this.retryAt);
@@ -410,9 +448,7 @@ export class StreamConnection {
   private stop(reason: StopReason, message: string): void {
     if (this.state.name === 'stopped') return;
     this.setState({ name: 'stopped', reason, message });
-    this.era += 1;
-    this.opening = false;
-    this.retryAt = null;
+    this.abandon();
     this.alarm.clear();
     this.closeSockets();
     this.channel?.retire();
@@ -445,14 +481,6 @@ export class StreamConnection {
     for (const { socket } of this.paths.values()) release(socket);
     this.paths.clear();
   }
-}
-
-/** What a promise comes to, or an error when that takes too long. */
-function within<T>(limitMs: number, promise: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timeout = setTimeout(() => reject(new Error('Meridian does not answer.')), limitMs);
-    promise.then(resolve, reject).finally(() => clearTimeout(timeout));
-  });
 }
 
 function release(socket: WebSocket): void {

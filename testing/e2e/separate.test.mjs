@@ -12,6 +12,7 @@ import { Meridian, Stream, isRunning, refusal, sequence, waitFor } from './merid
 
 const run = promisify(execFile);
 const zones = ['london', 'virginia'];
+const webNodes = ['web-primary-1', 'web-primary-2'];
 const step = sequence(() => meridian.log);
 let meridian, engine;
 
@@ -39,7 +40,7 @@ const started = async (container) => (await run('docker', ['inspect', '--format'
 step('each role has a process and a pid file of its own', 20_000, async () => {
   const expected = zones.flatMap((zone) =>
     ['agent', 'balance', 'proxy'].flatMap((role) => (role === 'agent' ? [1] : [1, 2]).map((number) => `${role}-${zone}-${number}`)));
-  assert.deepEqual(await meridian.roles(), [...expected, 'web-primary-1'].sort());
+  assert.deepEqual(await meridian.roles(), [...expected, 'balance-primary-1', ...webNodes].sort());
   for (const name of await meridian.roles()) {
     const command = await readFile(`/proc/${await meridian.pid(name)}/cmdline`, 'utf8');
     const [, role] = command.split('\0');
@@ -112,7 +113,30 @@ step('kill -9 of a proxy: its zone opens streams through the other, and no other
   if (streams.london.closed) streams.london = await (await meridian.stream(sessions.london)).handshake();
 });
 
-step('kill -9 of the Web App around a launch: streams go on, and the launch happens once', 90_000, async () => {
+step('kill -9 of one Web App node and then of the other: people work on', 90_000, async () => {
+  for (const name of webNodes) {
+    const launched = await meridian.running('Terminal', 'london');
+    const dead = await meridian.pid(name);
+    process.kill(dead, 'SIGKILL');
+    await waitFor(`${name} to be dead`, 5000, async () => !(await isRunning(dead)));
+    // What was in flight on it is lost, and nothing else: the login and the session are the database's.
+    const body = await waitFor('an answer of the other one', 10_000, async () => {
+      const { status, body: answer } = await meridian.call('GET', `/sessions/${launched}`);
+      return status === 200 && answer;
+    });
+    assert.equal(body.state, 'running');
+    await flows(await (await meridian.stream(launched)).handshake());
+    for (const zone of zones) await flows(streams[zone]);
+    await meridian.end(launched);
+    await waitFor(`${name} to be started again`, 20_000, async () => (await meridian.pid(name)) !== dead);
+    await waitFor(`${name} to serve`, 20_000, async () => {
+      const [, address] = (await readFile(join(meridian.data, `config/${name}.toml`), 'utf8')).match(/^listen = "(.*)"$/m);
+      return (await fetch(`http://${address}/api/__healthcheck`)).ok;
+    });
+  }
+});
+
+step('kill -9 of every Web App node around a launch: streams go on, and the launch happens once', 90_000, async () => {
   const keys = [randomUUID(), randomUUID()];
   const launch = { workspace_id: await meridian.workspace('Terminal'), zone: 'london' };
   const post = (key) => meridian.call('POST', '/sessions', launch, meridian.token, { 'idempotency-key': key });
@@ -122,27 +146,28 @@ step('kill -9 of the Web App around a launch: streams go on, and the launch happ
     return body;
   };
 
-  // Without its configuration the process that takes the dead one's place ends too, so that the Web App is away for as long as it takes.
+  // Without their configuration the processes that take the dead ones' places end too, so that the Web App is away for as long as it takes.
   const connection = await meridian.connect(sessions.london);
-  const config = join(meridian.data, 'config/web-primary-1.toml');
-  const web = await meridian.pid('web-primary-1');
-  await rename(config, `${config}.away`);
+  const configs = webNodes.map((name) => join(meridian.data, `config/${name}.toml`));
+  const nodes = await Promise.all(webNodes.map((name) => meridian.pid(name)));
+  for (const config of configs) await rename(config, `${config}.away`);
   // One launch is answered just before the kill, the other is under way.
   const first = await post(keys[0]);
   assert.equal(first.status, 201, JSON.stringify(first.body));
   const cut = post(keys[1]);
-  process.kill(web, 'SIGKILL');
+  for (const web of nodes) process.kill(web, 'SIGKILL');
   await cut;
-  await waitFor('the Web App to be dead', 5000, async () => !(await isRunning(web)));
+  for (const web of nodes) await waitFor('the Web App to be dead', 5000, async () => !(await isRunning(web)));
   for (const call of [() => meridian.call('GET', '/sessions'), () => post(keys[0])]) {
     const { status, body } = await call();
-    assert.deepEqual([status, body.error.code, body.error.hop], [502, 'web_away', 'front']);
+    // The balancer takes the connection and finds nobody to give it to.
+    assert.deepEqual([status, body.error.code, body.error.hop], [502, 'connection_broken', 'front']);
     assert.ok(body.error.hint, 'it says what to do');
   }
   const { status, error } = await refusal(Stream.open(connection));
   assert.deepEqual([status, error.code, error.hop], [502, 'web_unreachable', 'web']);
   for (const zone of zones) await flows(streams[zone]);
-  await rename(`${config}.away`, config);
+  for (const config of configs) await rename(`${config}.away`, config);
   await waitFor('the Web App to be back', 30_000, async () => (await meridian.call('GET', '/sessions')).status === 200);
   // A refused connection for want of an answer burnt no ticket.
   await (await (await Stream.open(connection)).handshake()).close();

@@ -9,6 +9,7 @@ import { Meridian, sequence, waitFor } from './meridian.mjs';
 
 const step = sequence(() => meridian.log);
 const proxies = ['proxy-london-1', 'proxy-london-2'];
+const webNodes = ['web-primary-1', 'web-primary-2'];
 let meridian, browser, page, session, words = 0;
 
 before(async () => {
@@ -96,14 +97,14 @@ step('a balancer in front of the proxies dies, and is not missed', 120_000, asyn
 
 step('the control plane is away, and every proxy is killed: restarted without it, they bring the stream back', 180_000, async () => {
   const before = await attached();
-  const web = await meridian.pid('web-primary-1');
-  process.kill(web, 'SIGSTOP');
+  const nodes = await Promise.all(webNodes.map((name) => meridian.pid(name)));
+  for (const web of nodes) process.kill(web, 'SIGSTOP');
   try {
     await killProxies('SIGKILL');
     await resumes(before);
     await works();
   } finally {
-    process.kill(web, 'SIGCONT');
+    for (const web of nodes) process.kill(web, 'SIGCONT');
   }
 });
 

@@ -53,7 +53,7 @@ pub struct UpArguments {
     /// Zones to run; the first is the default.
     #[arg(long, value_delimiter = ',', default_value = "london,virginia")]
     zones: Vec<String>,
-    /// Run each role as a process of its own, two proxies a zone behind a balancer.
+    /// Run each role as a process of its own: two Web App nodes behind a balancer, two proxies a zone behind another.
     #[arg(long)]
     separate: bool,
     /// Where everything is kept.
@@ -121,7 +121,7 @@ async fn serve(
     let settings = FrontSettings {
         listen: arguments.listen,
         tls: layout.front_tls.clone(),
-        web: vec![layout.web.listen],
+        web: vec![layout.primary.entrance],
         zones: layout.zones.iter().map(|zone| zone.path.clone()).zip(proxies).collect(),
     };
     let front = meridian_front::start(settings, &tasks.child()).instrument(role_span("front")).await?;

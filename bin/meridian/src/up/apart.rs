@@ -43,8 +43,14 @@ pub async fn wait_for_children() {
 /// Starts all; gives each zone's stream entry.
 pub async fn start(layout: &Layout, tasks: &Tasks) -> Result<Vec<Vec<SocketAddr>>, Failure> {
     let keeper = Keeper { layout, tasks };
-    keeper.keep("web", "web-primary-1", &layout.web)?;
-    wait_for_web(layout.web.listen).await?;
+    // One after the other: the first one furnishes the deployment before it serves.
+    for (name, web) in &layout.primary.web {
+        keeper.keep("web", name, web)?;
+        wait_for_web(web.listen).await?;
+    }
+    if let Some(balancer) = &layout.primary.balancer {
+        keeper.keep("balance", "balance-primary-1", balancer)?;
+    }
     let mut entries = Vec::new();
     for zone in &layout.zones {
         if let Some(balancer) = &zone.private_balancer {

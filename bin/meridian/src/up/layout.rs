@@ -1,14 +1,18 @@
 //! Who listens where, and what each role is told: the settings of every role on this machine.
 
+mod primary;
+
 use std::{fs, net::SocketAddr, path::PathBuf};
 
 use meridian_identity::NodeFiles;
 use meridian_model::{NodeRole, ZoneSettings};
 use meridian_settings::{
     AgentSettings, BackendSettings, BalanceSettings, CheckKind, CheckSettings, FurnishCertificate,
-    FurnishEnrollment, FurnishSettings, FurnishZone, NodeSection, ProxySettings, RouteSettings, WebSettings,
+    FurnishEnrollment, FurnishSettings, FurnishZone, NodeSection, ProxySettings, RouteSettings,
 };
 
+use self::primary::Addresses;
+pub use self::primary::PrimaryLayout;
 use super::{
     UpArguments,
     ports::Ports,
@@ -23,7 +27,7 @@ const CHROMIUM_PROFILE: &str = include_str!("../../../../images/seccomp/chromium
 
 /// Everything of one `meridian up`.
 pub struct Layout {
-    pub web: WebSettings,
+    pub primary: PrimaryLayout,
     pub zones: Vec<ZoneLayout>,
     /// Certificate and key of the front; none: plain HTTP.
     pub front_tls: Option<(PathBuf, PathBuf)>,
@@ -54,9 +58,8 @@ impl Layout {
         let database_file = secrets.join("database");
         write_private(&database_file, database)?;
         let ports = Ports::open(config_directory.join("ports.toml"));
-        let (web_listen, node_listen) = (ports.give("web-primary-1")?, ports.give("web-primary-1-nodes")?);
-        let ops_listen = ports.give(&ops_name("web-primary-1"))?;
-        let upstream = format!("http://{web_listen}");
+        let addresses = Addresses::give(&ports, arguments.separate)?;
+        let upstream = format!("http://{}", addresses.entrance());
         let wants_tls =
             arguments.tls || !arguments.listen.ip().is_loopback() || arguments.tls_certificate.is_some();
         let given = arguments.tls_certificate.clone().zip(arguments.tls_key.clone());
@@ -67,9 +70,9 @@ impl Layout {
             ca_file: data.path().join("ca.pem"),
         });
         let welcome = Welcome::prepare(&secrets, own.as_ref().map(|own| own.ca_file.clone()))?;
-        let place = Place { upstream: &upstream, node_listen, nodes, secrets, seccomp, arguments, ports };
+        let node_listens = addresses.node_listens();
+        let place = Place { upstream: &upstream, node_listens, nodes, secrets, seccomp, arguments, ports };
         let zones = arguments.zones.iter().map(|name| place.zone(name)).collect::<Result<Vec<_>, _>>()?;
-        place.ports.save()?;
         let furnish = FurnishSettings {
             admin_password_file: Some(welcome.password_file.clone()),
             admin_made_file: Some(welcome.made_file.clone()),
@@ -77,21 +80,10 @@ impl Layout {
             enrollments: zones.iter().flat_map(ZoneLayout::enrollments).collect(),
             certificate: own.clone(),
         };
-        let web = WebSettings {
-            data: data.path().to_owned(),
-            node_advertise: node_listen.to_string(),
-            database_url_file: Some(database_file),
-            // The front, which writes these headers itself.
-            trusted_proxies: vec!["127.0.0.1".into()],
-            furnish: Some(furnish),
-            ops_listen: Some(ops_listen),
-            ..toml::from_str(&format!(
-                "name = \"web-1\"\ndata = \"\"\nlisten = \"{web_listen}\"\nnode_listen = \"{node_listen}\"\n\
-                 node_advertise = \"\"\npublic_url = \"{upstream}\"\n"
-            ))?
-        };
+        let primary = PrimaryLayout::make(&addresses, data, &place.nodes, database_file, furnish)?;
+        place.ports.save()?;
         let front_tls = given.or_else(|| own.map(|own| (own.certificate_file, own.key_file)));
-        Ok(Self { web, zones, front_tls, run_directory, config_directory, welcome })
+        Ok(Self { primary, zones, front_tls, run_directory, config_directory, welcome })
     }
 
     /// How many nodes a user must be able to count on before Meridian is ready.
@@ -129,7 +121,8 @@ impl ZoneLayout {
 /// What the roles of all zones share.
 struct Place<'a> {
     upstream: &'a str,
-    node_listen: SocketAddr,
+    /// The node listeners of the Web App nodes.
+    node_listens: Vec<SocketAddr>,
     nodes: PathBuf,
     secrets: PathBuf,
     seccomp: PathBuf,
@@ -142,7 +135,7 @@ impl Place<'_> {
         let apart = self.arguments.separate;
         let agent_listen = self.ports.give(&format!("agent-{name}-1"))?;
         let private = self.ports.give(&format!("balance-{name}-1"))?;
-        let via = if apart { private } else { self.node_listen };
+        let via = if apart { private } else { self.node_listens[0] };
         let agent = self.agent(name, agent_listen, via)?;
         let count = if apart { PROXIES_APART } else { 1 };
         let proxies =
@@ -150,8 +143,8 @@ impl Place<'_> {
         let (mut private_balancer, mut entry_balancer) = (None, None);
         if apart {
             // The agent's rule fits any agent's name: there is one in this zone, and its id is not known before it has enrolled.
-            let rules = [(meridian_wire::WEB_SERVER_NAME, self.node_listen), ("*.meridian", agent_listen)];
-            let routes = rules.map(|(sni, address)| route(Some(sni), &[address]));
+            let web = primary::node_listener_route(&self.node_listens);
+            let routes = [web, route(Some("*.meridian"), &[agent_listen])];
             let ops = |number| self.ports.give(&ops_name(&format!("balance-{name}-{number}")));
             private_balancer = Some(balancer(private, ops(1)?, routes.into())?);
             let entries: Vec<_> = proxies.iter().map(|proxy| proxy.listen).collect();

@@ -16,9 +16,11 @@ pub async fn start(
     tasks: &Tasks,
 ) -> Result<Vec<Vec<SocketAddr>>, Failure> {
     let clock = Clock::system;
-    Web::start(layout.web.clone(), database.clone(), clock(), tasks.clone(), Health::default())
-        .instrument(role_span("web"))
-        .await?;
+    for (_, web) in &layout.primary.web {
+        Web::start(web.clone(), database.clone(), clock(), tasks.clone(), Health::default())
+            .instrument(role_span("web"))
+            .await?;
+    }
     let mut entries = Vec::new();
     for zone in &layout.zones {
         meridian_agent::start(zone.agent.clone(), clock(), tasks.clone(), Health::default())

@@ -16,21 +16,25 @@ const STILL_AWAY: Duration = Duration::from_secs(15);
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "wan_cut",
-    about: "the Web App is away (SIGSTOP) for some 25 s, during which one of the zone's two proxies is killed",
+    about: "both Web App nodes are away (SIGSTOP) for some 25 s, during which one of the zone's two proxies is killed",
     promise: Promise::Resumed,
     goals: Goals { stall_p99_ms: Some(1000), recovered_ms: None },
     play: |stage| Box::pin(play(stage)),
 };
 
 async fn play(stage: &mut Stage) -> Result<()> {
-    let (web, proxy) = ("web-primary-1", stage.any_proxy());
-    stage.site.freeze(web)?;
+    let (web_nodes, proxy) = (["web-primary-1", "web-primary-2"], stage.any_proxy());
+    for web in web_nodes {
+        stage.site.freeze(web)?;
+    }
     sleep(ALONE).await;
     let killed = stage.strike(|site| site.kill(&proxy))?;
     stage.all_back(BACK_LIMIT).await;
     stage.site.replaced(&proxy, killed, BACK_LIMIT).await?;
     sleep(STILL_AWAY).await;
-    stage.site.thaw(web)?;
+    for web in web_nodes {
+        stage.site.thaw(web)?;
+    }
     stage.answers(BACK_LIMIT).await?;
     stage.all_back(BACK_LIMIT).await;
     Ok(())

@@ -1,4 +1,4 @@
-//! The only Web App node dies: requests fail until it is started again, and no stream notices.
+//! One of two Web App nodes dies: what was in flight on it fails, the other one serves, and no stream notices.
 
 use anyhow::Result;
 
@@ -7,7 +7,7 @@ use crate::{report::Goals, stage::Stage};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "web_node_killed",
-    about: "the only Web App node is killed (SIGKILL) under live streams and started again",
+    about: "one of two Web App nodes is killed (SIGKILL) under live streams and started again",
     promise: Promise::Untouched,
     goals: Goals { stall_p99_ms: None, recovered_ms: Some(2000) },
     play: |stage| Box::pin(play(stage)),

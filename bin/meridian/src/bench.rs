@@ -1,24 +1,25 @@
 //! `meridian bench`: measurements that anyone can take again. Nothing here is asserted; all traffic is on loopback.
 
 use std::{
-    collections::BTreeSet,
-    fmt::Write,
+    ffi::OsString,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::{Args, Subcommand};
-use meridian_bench::{LaunchBench, RelayBench, Report};
-use serde_json::Value;
+use meridian_bench::{BalanceBench, BalanceLoad, LaunchBench, RelayBench, RelayLoad, Report, document};
 
 use crate::exit::{Failure, print};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
   meridian bench launch --url http://127.0.0.1:8080 --username admin --runs 20
-  meridian bench relay --streams 1000 --idle --json figures.json
-  meridian bench document figures.json > docs/performance.md")]
+  meridian bench relay --json docs/performance.jsonl
+  meridian bench relay --idle --streams 1000
+  meridian bench balance --bulk --connections
+  meridian bench document docs/performance.jsonl > docs/performance.md")]
 pub struct BenchArguments {
-    /// Append the measurement to this file, as one JSON object on a line.
+    /// Append each measurement to this file, as one JSON object on a line.
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(subcommand)]
@@ -43,99 +44,130 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         runs: usize,
     },
-    /// A proxy's memory per stream with TLS on both sides, beside nginx and HAProxy where they are installed.
+    /// What streams cost a proxy with TLS on both sides, beside nginx and HAProxy where they are installed.
+    #[command(after_help = "Without a kind of load all of them are measured, each in less than two minutes.
+
+Examples:
+  meridian bench relay
+  meridian bench relay --idle --streams 1000 --json figures.jsonl
+  meridian bench relay --frames --seconds 5 --rounds 5")]
     Relay {
-        #[arg(long, default_value_t = 1000)]
-        streams: usize,
-        /// Streams that carry nothing: the one kind that is measured so far.
-        #[arg(long, required = true)]
+        #[command(flatten)]
+        how: How,
+        /// Memory of streams that carry nothing.
+        #[arg(long)]
         idle: bool,
-        /// How often each relay is measured; the median counts.
-        #[arg(long, default_value_t = 3)]
-        rounds: usize,
+        /// Megabytes per second of the proxy's processor time, on 1, 16 and 128 streams.
+        #[arg(long)]
+        bulk: bool,
+        /// Thirty frames of 4 KiB a second on each of 600 streams, and their delay on 200.
+        #[arg(long)]
+        frames: bool,
+        /// Streams opened per second of the proxy's processor time, with whole and with resumed handshakes.
+        #[arg(long)]
+        handshakes: bool,
     },
-    /// Write measurements down as a page: the objects of a file that --json made.
+    /// What connections cost a balancer that passes TLS through, beside nginx and HAProxy where they are installed.
+    #[command(after_help = "Without a kind of load all of them are measured, each in less than two minutes.
+
+Examples:
+  meridian bench balance
+  meridian bench balance --bulk --seconds 5 --json figures.jsonl")]
+    Balance {
+        #[command(flatten)]
+        how: How,
+        /// Memory of connections that carry nothing.
+        #[arg(long)]
+        idle: bool,
+        /// Megabytes per second of the balancer's processor time, on 1, 16 and 128 connections.
+        #[arg(long)]
+        bulk: bool,
+        /// Connections per second of the balancer's processor time.
+        #[arg(long)]
+        connections: bool,
+    },
+    /// Write measurements down as a page: the objects of a file that --json made; the last of each name holds.
     Document { file: PathBuf },
 }
 
+#[derive(Args)]
+struct How {
+    /// Streams at once (handshakes, connections: in each round); without it, what the goals are set for.
+    #[arg(long)]
+    streams: Option<usize>,
+    /// How often each relay is measured; the median counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// How long each load is measured in each round.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    seconds: f64,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let most = 60.0;
+    let seconds: f64 = text.parse().map_err(|_| "no number".to_owned())?;
+    if seconds > 0.0 && seconds <= most { Ok(seconds) } else { Err(format!("more than 0, at most {most}")) }
+}
+
 pub async fn run(arguments: BenchArguments) -> Result<(), Failure> {
-    let report = match arguments.command {
-        Command::Document { file } => return print(document(&std::fs::read_to_string(file)?)?.trim_end()),
+    let json = arguments.json.as_deref();
+    match arguments.command {
+        Command::Document { file } => {
+            let page = document(&std::fs::read_to_string(file)?).map_err(failed)?;
+            print(page.trim_end())
+        }
         Command::Launch { url, username, password, workspace, zone, runs } => {
-            LaunchBench { url, username, password, workspace, zone, runs }.run().await
+            let bench = LaunchBench { url, username, password, workspace, zone, runs };
+            show(&bench.run().await.map_err(failed)?, json)
         }
-        Command::Relay { streams, idle: _, rounds } => {
-            let proxy = vec![std::env::current_exe()?.into(), "proxy".into(), "--config".into()];
-            RelayBench { streams, rounds, proxy }.idle().await
+        Command::Relay { how, idle, bulk, frames, handshakes } => {
+            let chosen = chosen(RelayLoad::ALL, [idle, bulk, frames, handshakes]);
+            let bench = RelayBench {
+                streams: how.streams,
+                rounds: how.rounds,
+                wanted: Duration::from_secs_f64(how.seconds),
+                proxy: role("proxy")?,
+            };
+            for load in chosen {
+                show(&bench.run(load).await.map_err(failed)?, json)?;
+            }
+            Ok(())
         }
-    };
-    let report = report.map_err(|error| Failure::new(format!("{error:#}")))?;
-    show(&report, arguments.json.as_deref())
+        Command::Balance { how, idle, bulk, connections } => {
+            let chosen = chosen(BalanceLoad::ALL, [idle, bulk, connections]);
+            let bench = BalanceBench {
+                streams: how.streams,
+                rounds: how.rounds,
+                wanted: Duration::from_secs_f64(how.seconds),
+                balance: role("balance")?,
+            };
+            for load in chosen {
+                show(&bench.run(load).await.map_err(failed)?, json)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Those that were asked for; all when none was.
+fn chosen<T, const N: usize>(all: [T; N], asked: [bool; N]) -> Vec<T> {
+    let none = asked.iter().all(|asked| !asked);
+    all.into_iter().zip(asked).filter(|(_, asked)| *asked || none).map(|(load, _)| load).collect()
+}
+
+/// Runs a role of this executable, its log as quiet as the peers'.
+fn role(name: &str) -> Result<Vec<OsString>, Failure> {
+    let program = std::env::current_exe()?.into();
+    Ok([program].into_iter().chain(["--log", "warn", name, "--config"].map(OsString::from)).collect())
+}
+
+fn failed(error: anyhow::Error) -> Failure {
+    Failure::new(format!("{error:#}"))
 }
 
 fn show(report: &Report, json: Option<&Path>) -> Result<(), Failure> {
     if let Some(file) = json {
-        report.write_json(file).map_err(|error| Failure::new(format!("{error:#}")))?;
+        report.write_json(file).map_err(failed)?;
     }
     print(&report.to_string())
-}
-
-/// One section for each measurement: a row per figure, a column per contender.
-fn document(lines: &str) -> Result<String, Failure> {
-    let mut page = String::from(
-        "# Performance\n\nWritten by `meridian bench document` from what `meridian bench … --json` measured; no figure is typed by hand.\n\
-         Machines differ and this one is shared: what counts is what stands side by side, taken in the same run.\n",
-    );
-    for line in lines.lines().filter(|line| !line.trim().is_empty()) {
-        let report: Value = serde_json::from_str(line)?;
-        section(&mut page, &report)?;
-    }
-    Ok(page)
-}
-
-fn section(page: &mut String, report: &Value) -> Result<(), Failure> {
-    let no_entries = serde_json::Map::new();
-    let object = |value: &'_ Value| value.as_object().cloned().unwrap_or_else(|| no_entries.clone());
-    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let list: Vec<_> = object(&report["parameters"])
-        .iter()
-        .map(|(name, value)| format!("{name} {}", plain(value)))
-        .collect();
-    writeln!(page, "\n## {}\n\n{}", plain(&report["name"]), list.join(", "))?;
-    let host = &report["host"];
-    writeln!(
-        page,
-        "\nOn {}, {} cores, {} MB, Linux {}.\n",
-        plain(&host["processor"]),
-        host["cores"],
-        host["memory_mb"],
-        plain(&host["kernel"])
-    )?;
-    let mut contenders = vec![("meridian".to_owned(), object(&report["figures"]))];
-    contenders.extend(object(&report["peers"]).iter().map(|(name, figures)| (name.clone(), object(figures))));
-    let names: BTreeSet<_> = contenders.iter().flat_map(|(_, figures)| figures.keys().cloned()).collect();
-    let heads: Vec<_> = contenders.iter().map(|(name, _)| name.as_str()).collect();
-    writeln!(page, "| | {} |\n|---|{}", heads.join(" | "), "---|".repeat(heads.len()))?;
-    for name in names {
-        let cells: Vec<_> =
-            contenders.iter().map(|(_, figures)| figures.get(&name).map(plain).unwrap_or_default()).collect();
-        writeln!(page, "| {} | {} |", name.replace('_', " "), cells.join(" | "))?;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_measurement_becomes_a_table_with_its_peers() {
-        let line =
-            r#"{"name":"relay","parameters":{"streams":10},"figures":{"kib":1.5},"peers":{"nginx":{"kib":9}},
-            "host":{"processor":"P","cores":2,"memory_mb":1,"kernel":"K"}}"#
-                .replace('\n', "");
-        let page = document(&line).unwrap();
-        assert!(page.contains("| | meridian | nginx |\n|---|---|---|\n| kib | 1.5 | 9 |"), "{page}");
-        assert!(document("not json").is_err());
-    }
 }

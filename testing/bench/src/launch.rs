@@ -73,6 +73,7 @@ impl LaunchBench {
             parameters: parameters.into_iter().collect(),
             figures,
             peers: std::collections::BTreeMap::new(),
+            goals: crate::Goals::new(),
             host: Host::this(),
         }
     }

@@ -1,4 +1,4 @@
-//! A relay in a process of its own, and how much memory it has.
+//! A relay in a process of its own: how much memory it has, and how much processor time it has spent.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -16,12 +16,15 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::host::{field, kib};
+use crate::{
+    cores::Cores,
+    host::{field, kib},
+};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Allocators give memory back some time after it was freed.
-const SETTLE_STEP: Duration = Duration::from_secs(1);
+const LONGEST_SETTLE_STEP: Duration = Duration::from_secs(1);
 const SETTLE_STEPS: usize = 20;
 /// Settled: this many steps in a row without a change of more than a hundredth.
 const STILL_STEPS: usize = 3;
@@ -34,17 +37,20 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Runs a command that will listen on `address`, and waits until it does. Its output goes to `log`.
-    pub(crate) async fn start(command: &[OsString], address: SocketAddr, log: &Path) -> anyhow::Result<Self> {
+    /// Runs a command that will listen on `address`, on the relay's core, and waits until it does. Its output goes to `log`.
+    pub(crate) async fn start(
+        command: &[OsString],
+        address: SocketAddr,
+        log: &Path,
+        cores: &Cores,
+    ) -> anyhow::Result<Self> {
         let (program, arguments) = command.split_first().context("there is no command to run")?;
         let output = fs::File::create(log)?;
-        let child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .kill_on_drop(true)
-            .spawn()
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        command.kill_on_drop(true);
+        let child = cores
+            .start_on_relay_core(|| command.spawn())
             .with_context(|| format!("{} cannot be run", program.to_string_lossy()))?;
         let pid = child.id().context("the relay ended at once")?;
         let mut relay = Self { child, pid, address };
@@ -61,11 +67,12 @@ impl Relay {
         Ok(relay)
     }
 
-    /// Proportional set size, once it no longer changes, in KiB.
-    pub(crate) async fn settled_pss_kib(&self) -> anyhow::Result<u64> {
+    /// Proportional set size, once it no longer changes, in KiB. It is looked at every second, or twice
+    /// within `wanted` where that is sooner.
+    pub(crate) async fn settled_pss_kib(&self, wanted: Duration) -> anyhow::Result<u64> {
         let (mut last, mut still) = (self.pss_kib()?, 0);
         for _ in 0..SETTLE_STEPS {
-            sleep(SETTLE_STEP).await;
+            sleep(LONGEST_SETTLE_STEP.min(wanted / 2)).await;
             let now = self.pss_kib()?;
             still = if now.abs_diff(last) * 100 <= last { still + 1 } else { 0 };
             last = now;
@@ -74,6 +81,12 @@ impl Relay {
             }
         }
         Ok(last)
+    }
+
+    /// Processor time of all its threads so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        cpu_of(&self.pid.to_string())
+            .context("the relay's processor time cannot be read: is it still running?")
     }
 
     fn pss_kib(&self) -> anyhow::Result<u64> {
@@ -86,6 +99,18 @@ impl Relay {
         self.child.kill().await?;
         Ok(())
     }
+}
+
+/// Processor time of a process's threads so far. The first figure of `schedstat` is in nanoseconds; threads that ended are left out, and no
+/// relay ends its threads.
+pub(crate) fn cpu_of(process: &str) -> anyhow::Result<Duration> {
+    let mut total = Duration::ZERO;
+    for entry in fs::read_dir(format!("/proc/{process}/task"))? {
+        let Ok(text) = fs::read_to_string(entry?.path().join("schedstat")) else { continue };
+        let nanoseconds = text.split_whitespace().next().and_then(|figure| figure.parse().ok());
+        total += Duration::from_nanos(nanoseconds.context("the kernel keeps no schedstat")?);
+    }
+    Ok(total)
 }
 
 /// A program in the usual folders, those of the administrator too.

@@ -3,7 +3,7 @@
 //! Both speak as the real ones do (mutual TLS by Meridian's own authority, the node protocol), because what TLS and HTTP cost
 //! is part of the measurement. Neither checks anything: that is measured elsewhere, and tested.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -12,11 +12,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use meridian_identity::{Authority, NodeKey, NodeName, NodeTls};
-use meridian_ids::{DeploymentId, NodeId, SessionId, TicketId, UserId, ZoneId};
-use meridian_model::{NodeRole, Transport, ZoneSettings};
+use meridian_ids::{DeploymentId, NodeId, SessionId, StreamId, TicketId, UserId, ZoneId};
+use meridian_model::{NodeRole, Policy, Transport, ZoneSettings};
 use meridian_proxy_core::{accept_key, parse_request};
 use meridian_runtime::{Clock, Tasks};
-use meridian_ticket::{SigningKey, TICKET_LIFETIME_S, Ticket, zone_audience};
+use meridian_ticket::{
+    PASS_LIFETIME_S, Pass, SigningKey, TICKET_LIFETIME_S, Ticket, resume_audience, zone_audience,
+};
 use meridian_wire::{
     AuthorizeResponse, EnrollRequest, EnrollResponse, NodeSettings, PeerAddress, Update, WEB_SERVER_NAME,
     node_paths, public_paths,
@@ -26,6 +28,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::{order::FarEnd, pacer::Pacer};
 
 /// What an agent sends first: about what a desktop's first messages are, so that buffers on the way have been used.
 pub(crate) const GREETING_BYTES: usize = 4096;
@@ -42,6 +46,7 @@ pub(crate) struct StandIn {
     pub(crate) public: SocketAddr,
     nodes: SocketAddr,
     pub(crate) agent_address: SocketAddr,
+    pub(crate) far_end: FarEnd,
 }
 
 /// Certificate, key and authority of a relay, as PEM.
@@ -66,13 +71,14 @@ impl StandIn {
             public: public.local_addr()?,
             nodes: nodes.local_addr()?,
             agent_address: agents.local_addr()?,
+            far_end: FarEnd { made: Instant::now(), pacer: Pacer::start(tasks) },
         });
         let web = NodeName { node: NodeId::generate(), role: NodeRole::Web, zone: None };
         let web = this.identity(&web, &[WEB_SERVER_NAME.to_owned()])?;
         let agent = this.identity(&this.agent_name(), &[])?;
         this.clone().serve_web(public, None, tasks);
         this.clone().serve_web(nodes, Some(TlsAcceptor::from(web.server_config())), tasks);
-        serve_agent(agents, TlsAcceptor::from(agent.server_config()), tasks);
+        this.clone().serve_agent(agents, TlsAcceptor::from(agent.server_config()), tasks);
         Ok(this)
     }
 
@@ -96,6 +102,26 @@ impl StandIn {
             user: UserId::generate(),
             transport: Transport::MeridianV1,
             jkt: None,
+        })
+    }
+
+    /// A pass, with which a viewer comes back without anyone being asked.
+    pub(crate) fn pass(&self) -> String {
+        let now = self.clock.now().as_second();
+        self.signing.sign_pass(&Pass {
+            iss: self.deployment,
+            aud: resume_audience(self.zone),
+            sub: self.session,
+            stream: StreamId::generate(),
+            iat: now,
+            exp: now + PASS_LIFETIME_S,
+            epoch: 1,
+            generation: 1,
+            agent: self.agent,
+            user: UserId::generate(),
+            // The thumbprint of a key: 32 bytes in base64url.
+            jkt: "k".repeat(43),
+            policy: Policy::OWNER,
         })
     }
 
@@ -185,45 +211,46 @@ impl StandIn {
             }),
         })
     }
+
+    fn serve_agent(self: Arc<Self>, listener: TcpListener, acceptor: TlsAcceptor, tasks: &Tasks) {
+        let connections = tasks.clone();
+        tasks.spawn_until_stop("agent", async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (acceptor, agent) = (acceptor.clone(), self.clone());
+                connections.spawn_until_stop("agent connection", async move {
+                    // Frames must not wait for the acknowledgement of those before.
+                    if socket.set_nodelay(true).is_ok()
+                        && let Ok(stream) = acceptor.accept(socket).await
+                    {
+                        // A stream that breaks shows at the viewer.
+                        let _ = agent.serve_stream(stream).await;
+                    }
+                });
+            }
+        });
+    }
+
+    async fn serve_stream(&self, mut stream: TlsStream<TcpStream>) -> anyhow::Result<()> {
+        let mut bytes = Vec::new();
+        let head = loop {
+            anyhow::ensure!(stream.read_buf(&mut bytes).await? > 0, "the relay left");
+            let parsed = parse_request(&bytes);
+            if let Some(head) = parsed? {
+                break head.message;
+            }
+        };
+        let key = head.headers().get("sec-websocket-key").context("there is no key")?.to_str()?;
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\nSec-WebSocket-Protocol: meridian.v1\r\n\r\n",
+            accept_key(key)
+        );
+        stream.write_all(&[answer.as_bytes(), &[b'g'; GREETING_BYTES]].concat()).await?;
+        drop((bytes, head));
+        self.far_end.serve(stream).await
+    }
 }
 
 async fn bind() -> anyhow::Result<TcpListener> {
     TcpListener::bind("127.0.0.1:0").await.context("no port is free on loopback")
-}
-
-fn serve_agent(listener: TcpListener, acceptor: TlsAcceptor, tasks: &Tasks) {
-    let connections = tasks.clone();
-    tasks.spawn_until_stop("agent", async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            connections.spawn_until_stop("agent connection", async move {
-                if let Ok(stream) = acceptor.accept(socket).await {
-                    // A stream that breaks shows at the viewer.
-                    let _ = serve_stream(stream).await;
-                }
-            });
-        }
-    });
-}
-
-async fn serve_stream(mut stream: TlsStream<TcpStream>) -> anyhow::Result<()> {
-    let mut bytes = Vec::new();
-    let head = loop {
-        anyhow::ensure!(stream.read_buf(&mut bytes).await? > 0, "the relay left");
-        let parsed = parse_request(&bytes);
-        if let Some(head) = parsed? {
-            break head.message;
-        }
-    };
-    let key = head.headers().get("sec-websocket-key").context("there is no key")?.to_str()?;
-    let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {}\r\nSec-WebSocket-Protocol: meridian.v1\r\n\r\n",
-        accept_key(key)
-    );
-    stream.write_all(&[answer.as_bytes(), &[b'g'; GREETING_BYTES]].concat()).await?;
-    drop((bytes, head));
-    let (mut reader, mut writer) = tokio::io::split(stream);
-    tokio::io::copy(&mut reader, &mut writer).await?;
-    Ok(())
 }

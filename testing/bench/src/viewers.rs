@@ -1,9 +1,15 @@
-//! Viewers: TLS connections that upgrade, exchange a little, and then stay.
+//! Viewers: TLS connections that upgrade, give an order, and then stay.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use futures_util::future::try_join_all;
+use rustls::{
+    ClientConfig, HandshakeKind, RootCertStore,
+    client::Resumption,
+    crypto::aws_lc_rs::default_provider,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -11,44 +17,88 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::stand_in::{GREETING_BYTES, StandIn};
+use crate::{
+    order::{ORDER_BYTES, Order},
+    stand_in::{GREETING_BYTES, StandIn},
+};
 
 /// Name in the certificate that relays show to viewers.
 pub(crate) const PUBLIC_NAME: &str = "relay.bench.meridian";
 const OPEN_LIMIT: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Streams opened at once: a relay is measured, not a storm.
-const AT_ONCE: usize = 8;
-const WORD: &[u8; 64] = &[b'w'; 64];
+pub(crate) const AT_ONCE: usize = 8;
 
 /// Opens streams through relays, and holds them.
 pub(crate) struct Viewers {
-    connector: TlsConnector,
-    stand_in: Arc<StandIn>,
+    fresh: TlsConnector,
+    remembering: TlsConnector,
+    direct: TlsConnector,
+    pub(crate) stand_in: Arc<StandIn>,
+}
+
+/// Which way a viewer goes.
+#[derive(Clone, Copy)]
+pub(crate) enum Road {
+    Relay(SocketAddr),
+    /// To the agent itself, with what a relay would show it.
+    Direct,
+}
+
+/// How a viewer comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coming {
+    /// For the first time: a whole handshake, and a ticket.
+    New,
+    /// With the TLS session of an earlier visit, and a ticket.
+    Again,
+    /// With the TLS session of an earlier visit, and the pass of a stream whose path broke.
+    Back,
+}
+
+/// An open stream, and whether its TLS session was resumed.
+pub(crate) struct Opened {
+    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) resumed: bool,
 }
 
 impl Viewers {
     pub(crate) fn new(roots: RootCertStore, stand_in: Arc<StandIn>) -> anyhow::Result<Self> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), stand_in })
+        let client = || {
+            ClientConfig::builder_with_provider(Arc::new(default_provider()))
+                .with_safe_default_protocol_versions()
+        };
+        let remembering = client()?.with_root_certificates(roots).with_no_client_auth();
+        let mut fresh = remembering.clone();
+        fresh.resumption = Resumption::disabled();
+        let identity = stand_in.relay_identity()?;
+        let mut authority = RootCertStore::empty();
+        authority.add(CertificateDer::from_pem_slice(identity.authority.as_bytes())?)?;
+        let chain =
+            CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect::<Result<_, _>>()?;
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
+        let direct = client()?.with_root_certificates(authority).with_client_auth_cert(chain, key)?;
+        let connector = |config| TlsConnector::from(Arc::new(config));
+        Ok(Self {
+            fresh: connector(fresh),
+            remembering: connector(remembering),
+            direct: connector(direct),
+            stand_in,
+        })
     }
 
     /// Opens `count` streams; each has carried bytes both ways when this returns.
     pub(crate) async fn open(
         &self,
-        relay: SocketAddr,
+        road: Road,
         count: usize,
+        order: Order,
     ) -> anyhow::Result<Vec<TlsStream<TcpStream>>> {
         let mut streams = Vec::with_capacity(count);
         while streams.len() < count {
-            let wave = (0..AT_ONCE.min(count - streams.len())).map(|_| self.open_one(relay));
-            for opened in join_all(wave).await {
-                streams.push(opened?);
-            }
+            let wave =
+                (0..AT_ONCE.min(count - streams.len())).map(|_| self.open_one(road, Coming::New, order));
+            streams.extend(try_join_all(wave).await?.into_iter().map(|opened| opened.stream));
         }
         Ok(streams)
     }
@@ -57,7 +107,7 @@ impl Viewers {
     pub(crate) async fn wait_until_ready(&self, relay: SocketAddr) -> anyhow::Result<()> {
         let deadline = Instant::now() + OPEN_LIMIT;
         loop {
-            match self.open_one(relay).await {
+            match self.open_one(Road::Relay(relay), Coming::New, Order::Echo).await {
                 Ok(_) => return Ok(()),
                 Err(error) if Instant::now() > deadline => return Err(error),
                 Err(_) => sleep(PAUSE).await,
@@ -65,23 +115,43 @@ impl Viewers {
         }
     }
 
-    async fn open_one(&self, relay: SocketAddr) -> anyhow::Result<TlsStream<TcpStream>> {
-        timeout(OPEN_LIMIT, self.try_open(relay)).await.context("a stream was not open in time")?
+    pub(crate) async fn open_one(&self, road: Road, coming: Coming, order: Order) -> anyhow::Result<Opened> {
+        let opening = self.try_open(road, coming, order);
+        timeout(OPEN_LIMIT, opening).await.context("a stream was not open in time")?
     }
 
-    async fn try_open(&self, relay: SocketAddr) -> anyhow::Result<TlsStream<TcpStream>> {
-        let socket = TcpStream::connect(relay).await?;
+    async fn connect(&self, road: Road, coming: Coming) -> anyhow::Result<TlsStream<TcpStream>> {
+        let (address, name, connector) = match (road, coming) {
+            (Road::Direct, _) => {
+                (self.stand_in.agent_address, self.stand_in.agent_name().to_string(), &self.direct)
+            }
+            (Road::Relay(relay), Coming::New) => (relay, PUBLIC_NAME.to_owned(), &self.fresh),
+            (Road::Relay(relay), Coming::Again | Coming::Back) => {
+                (relay, PUBLIC_NAME.to_owned(), &self.remembering)
+            }
+        };
+        let socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
-        let mut stream = self.connector.connect(ServerName::try_from(PUBLIC_NAME)?, socket).await?;
-        let request = format!(
+        Ok(connector.connect(ServerName::try_from(name)?, socket).await?)
+    }
+
+    fn request(&self, coming: Coming) -> String {
+        let credential = match coming {
+            Coming::New | Coming::Again => format!("meridian.ticket.{}", self.stand_in.token()),
+            Coming::Back => format!("meridian.pass.{}", self.stand_in.pass()),
+        };
+        format!(
             "GET /desktop/{}/stream HTTP/1.1\r\nHost: {PUBLIC_NAME}\r\nOrigin: https://{PUBLIC_NAME}\r\n\
              Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Sec-WebSocket-Protocol: meridian.v1, meridian.ticket.{}\r\n\r\n",
+             Sec-WebSocket-Protocol: meridian.v1, {credential}\r\n\r\n",
             self.stand_in.session,
-            self.stand_in.token()
-        );
-        stream.write_all(request.as_bytes()).await?;
+        )
+    }
+
+    async fn try_open(&self, road: Road, coming: Coming, order: Order) -> anyhow::Result<Opened> {
+        let mut stream = self.connect(road, coming).await?;
+        stream.write_all(self.request(coming).as_bytes()).await?;
         let mut heard = Vec::with_capacity(2 * GREETING_BYTES);
         let end = loop {
             ensure!(stream.read_buf(&mut heard).await? > 0, "the relay closed: {}", heard.escape_ascii());
@@ -90,28 +160,15 @@ impl Viewers {
             }
         };
         ensure!(heard.starts_with(b"HTTP/1.1 101"), "the relay refused: {}", heard.escape_ascii());
-        stream.write_all(WORD).await?;
-        while heard.len() < end + GREETING_BYTES + WORD.len() {
+        let greeted = end + GREETING_BYTES;
+        while heard.len() < greeted {
             ensure!(stream.read_buf(&mut heard).await? > 0, "the stream ended early");
         }
-        Ok(stream)
+        ensure!(heard.len() == greeted, "the agent says more than it was asked for");
+        stream.write_all(&order.word()).await?;
+        // Exactly: what follows is measured.
+        stream.read_exact(&mut [0; ORDER_BYTES]).await.context("the stream ended early")?;
+        let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+        Ok(Opened { stream, resumed })
     }
-}
-
-/// Runs a few futures at the same time.
-async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut futures: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
-    std::future::poll_fn(|cx| {
-        for (future, done) in &mut futures {
-            if done.is_none()
-                && let std::task::Poll::Ready(value) = future.as_mut().poll(cx)
-            {
-                *done = Some(value);
-            }
-        }
-        let all = futures.iter().all(|(_, done)| done.is_some());
-        if all { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    futures.into_iter().filter_map(|(_, done)| done).collect()
 }

@@ -412,6 +412,9 @@ pub struct NodeView {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_seen_at: Option<String>,
     pub sessions: i64,
+    /// Live streams that it carries, as it last said: a proxy that drains is empty at 0.
+    #[serde(default)]
+    pub streams: i64,
     /// Cores.
     pub cpu_total: f64,
     pub cpu_used: f64,

@@ -439,6 +439,7 @@ async fn only_an_agent_has_workspaces_to_report() -> Result<()> {
             ..meridian_wire::AgentReport::default()
         }),
         problems: Vec::new(),
+        streams: None,
     };
     site.store().heartbeat(proxy, &beat).await?;
     let nodes = site.store().list_nodes().await?;

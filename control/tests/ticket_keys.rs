@@ -65,6 +65,7 @@ impl Node {
             address: String::new(),
             agent: None,
             problems: Vec::new(),
+            streams: None,
         };
         let body = serde_json::to_string(&beat)?;
         let head = format!(

@@ -219,7 +219,7 @@ async fn a_change_made_at_one_node_reaches_a_page_at_the_other() -> Result<()> {
     agent.say(&session, 1, Observation::Running).await?;
     page.until("running").await?;
     // The database said so by itself.
-    let heard = Changed { node: agent.node, session: session.parse()? };
+    let heard = Changed::Session { node: agent.node, session: session.parse()? };
     let hearing = async {
         while news.recv().await? != heard {}
         Ok::<_, anyhow::Error>(())

@@ -88,6 +88,22 @@ step('a proxy that is stopped is left before it goes', 120_000, async () => {
   await works();
 });
 
+step('an administrator drains its proxy: the viewer moves, and the proxy is empty', 120_000, async () => {
+  const nodes = async () => (await meridian.call('GET', '/nodes')).body.items;
+  const carrying = await waitFor('the proxy that carries the stream', 20_000, async () =>
+    (await nodes()).find((node) => node.role === 'proxy' && node.streams > 0));
+  const before = await attached();
+  assert.equal((await meridian.call('POST', `/nodes/${carrying.id}/drain`)).status, 204);
+  await resumes(before);
+  const shown = await waitFor('the proxy to be empty', 30_000, async () =>
+    (await nodes()).find((node) => node.id === carrying.id && node.streams === 0));
+  assert.equal(shown.state, 'draining');
+  await works();
+  assert.equal((await meridian.call('POST', `/nodes/${carrying.id}/undrain`)).status, 204);
+  await waitFor('the proxy to be ready again', 10_000, async () =>
+    (await nodes()).find((node) => node.id === carrying.id && node.state === 'ready'));
+});
+
 step('a balancer in front of the proxies dies, and is not missed', 120_000, async () => {
   const before = await attached();
   await meridian.replaced('balance-london-2');

@@ -199,7 +199,7 @@ fn heartbeat_source(
         // An engine that is away is noticed in both places.
         problems.retain(|problem| view.problems.iter().all(|other| other.code != problem.code));
         problems.extend(view.problems.iter().cloned());
-        HeartbeatParts { since: view.since, agent: Some(report), problems }
+        HeartbeatParts { since: view.since, agent: Some(report), problems, streams: None }
     }
 }
 

@@ -151,6 +151,7 @@ async fn run_nodes(server: &Server, nodes: Nodes, json: bool) -> Result<(), Fail
                 Column("ZONE", "zone"),
                 Column("STATE", "state"),
                 Column("SESSIONS", "sessions"),
+                Column("STREAMS", "streams"),
                 Column("VERSION", "version"),
                 Column("ID", "id"),
             ];
@@ -166,13 +167,16 @@ async fn run_nodes(server: &Server, nodes: Nodes, json: bool) -> Result<(), Fail
             server
                 .call(Method::POST, &format!("/nodes/{}/drain", find_node(server, &node).await?), None)
                 .await?;
-            print(&format!("{node} takes no new sessions; what runs on it goes on"))
+            print(&format!(
+                "{node} takes nothing new; what runs on it goes on, and viewers move away from a proxy. STREAMS in \
+                 `meridian admin nodes list` says how many are left"
+            ))
         }
         Nodes::Undrain { node } => {
             server
                 .call(Method::POST, &format!("/nodes/{}/undrain", find_node(server, &node).await?), None)
                 .await?;
-            print(&format!("{node} takes new sessions again"))
+            print(&format!("{node} takes new work again"))
         }
         Nodes::Remove { node, yes } => {
             if !yes && !output::confirmed(&format!("Remove node {node}? Sessions on it are lost."))? {

@@ -98,7 +98,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Nothing new is placed on the node; what runs goes on. */
+        /** Nothing new comes to the node; what runs goes on. A proxy's viewers are asked to move to another proxy, and its `streams` fall to 0. */
         post: operations["drain_node"];
         delete?: never;
         options?: never;
@@ -478,6 +478,11 @@ export interface components {
             sessions: number;
             /** @description `enrolled` (never heard of yet), `ready`, `draining`, `unreachable`. */
             state: string;
+            /**
+             * Format: int64
+             * @description Live streams that it carries, as it last said: a proxy that drains is empty at 0.
+             */
+            streams?: number;
             version: string;
             zone?: string | null;
         };
@@ -513,6 +518,11 @@ export interface components {
                 sessions: number;
                 /** @description `enrolled` (never heard of yet), `ready`, `draining`, `unreachable`. */
                 state: string;
+                /**
+                 * Format: int64
+                 * @description Live streams that it carries, as it last said: a proxy that drains is empty at 0.
+                 */
+                streams?: number;
                 version: string;
                 zone?: string | null;
             }[];

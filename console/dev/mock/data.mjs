@@ -55,6 +55,7 @@ export function nodes() {
     last_seen_at: ago(1),
     address: `${name}.internal:7000`,
     sessions: 0,
+    streams: 0,
     cpu_total: 0,
     cpu_used: 0,
     memory_mb_total: 0,
@@ -71,7 +72,7 @@ export function nodes() {
     node('web-1', 'web', null),
     node('proxy-london-1', 'proxy', 'london'),
     node('agent-london-1', 'agent', 'london', { sessions: 2, cpu_total: 8, cpu_used: 4.5, memory_mb_total: 16384, memory_mb_used: 5632, images, ...reports }),
-    node('proxy-virginia-1', 'proxy', 'virginia', { state: 'draining' }),
+    node('proxy-virginia-1', 'proxy', 'virginia', { state: 'draining', streams: 3 }),
     node('agent-virginia-1', 'agent', 'virginia', {
       state: 'unreachable',
       last_seen_at: ago(320),

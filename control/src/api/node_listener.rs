@@ -95,7 +95,7 @@ async fn watch(
     Extension(peer): Extension<Arc<Peer>>,
     Query(query): Query<WatchQuery>,
 ) -> Response {
-    let watch = Watch { news: state.bus.subscribe(), node: *peer, since: query.since, fresh: true, state };
+    let watch = Watch { news: state.bus.subscribe(), node: *peer, since: query.since, told: None, state };
     Response::new(Body::from_stream(stream::unfold(watch, Watch::next)))
 }
 
@@ -104,16 +104,17 @@ struct Watch {
     news: broadcast::Receiver<Changed>,
     node: NodeName,
     since: i64,
-    fresh: bool,
+    /// The settings as the node was told of them last; none: it was told nothing yet.
+    told: Option<String>,
 }
 
 impl Watch {
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
-        if !self.fresh {
-            let (node, stopping) = (self.node.node, self.state.tasks.stopping());
+        if self.told.is_some() {
+            let (node, stopping) = (self.node, self.state.tasks.stopping());
             tokio::select! {
                 () = stopping.cancelled() => return None,
-                () = next_look(&mut self.news, |changed| changed.node == node) => {}
+                () = next_look(&mut self.news, |changed| concerns(changed, &node)) => {}
             }
         }
         let mut update = match self.state.store.update_for(self.node.node, self.since).await {
@@ -127,11 +128,21 @@ impl Watch {
         if let Some(settings) = &mut update.settings {
             settings.ticket_keys = keys_for(&self.state, &self.node);
         }
-        let line =
-            if self.fresh || update.version > self.since { line(&update) } else { Bytes::from_static(b"\n") };
+        let settings = serde_json::to_string(&update.settings).unwrap_or_default();
+        let is_news = update.version > self.since || self.told.as_ref() != Some(&settings);
+        let line = if is_news { line(&update) } else { Bytes::from_static(b"\n") };
         self.since = update.version;
-        self.fresh = false;
+        self.told = Some(settings);
         Some((Ok(line), self))
+    }
+}
+
+/// Whether a node's watch looks at once. Relays and balancers are few, and hear of their zone without delay; agents, who may be many, are
+/// woken by their own sessions and hear of the rest with the period.
+fn concerns(changed: &Changed, watcher: &NodeName) -> bool {
+    match changed {
+        Changed::Session { node, .. } => *node == watcher.node,
+        Changed::Zone(zone) => watcher.role != NodeRole::Agent && watcher.zone == Some(*zone),
     }
 }
 

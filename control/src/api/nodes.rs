@@ -28,7 +28,7 @@ pub(super) async fn list_nodes(
     Ok(Json(Page::whole(state.store.list_nodes().await?)))
 }
 
-/// Nothing new is placed on the node; what runs goes on.
+/// Nothing new comes to the node; what runs goes on. A proxy's viewers are asked to move to another proxy, and its `streams` fall to 0.
 #[utoipa::path(post, path = "/api/v1/nodes/{id}/drain", tag = "nodes", params(("id" = String, Path)),
     responses((status = 204), (status = 403, body = ErrorView), (status = 404, body = ErrorView)))]
 pub(super) async fn drain_node(

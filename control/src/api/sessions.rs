@@ -211,7 +211,7 @@ impl Watch {
                     let (id, stopping) = (self.id, self.state.tasks.stopping());
                     tokio::select! {
                         () = stopping.cancelled() => return None,
-                        () = next_look(&mut self.news, |changed| changed.session == id) => {}
+                        () = next_look(&mut self.news, |changed| is_of(changed, id)) => {}
                     }
                     match look(&self.state, self.token, self.id).await {
                         Ok(seen) => seen.session,
@@ -228,6 +228,13 @@ impl Watch {
             self.shown = if over { String::new() } else { text.clone() };
             return Some((Ok(Event::default().data(text)), self));
         }
+    }
+}
+
+fn is_of(changed: &Changed, id: SessionId) -> bool {
+    match changed {
+        Changed::Session { session, .. } => *session == id,
+        Changed::Zone(_) => false,
     }
 }
 

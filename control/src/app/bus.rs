@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use meridian_ids::{NodeId, SessionId};
+use meridian_ids::{NodeId, SessionId, ZoneId};
 use meridian_runtime::{Backoff, Tasks};
 use tokio::sync::broadcast;
 use tokio_postgres::AsyncMessage;
@@ -18,11 +18,13 @@ pub const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// News that a slow watcher may be behind; beyond it, it looks again.
 const BACKLOG: usize = 1024;
 
-/// A session changed, and with it what its node shall do.
+/// What changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Changed {
-    pub node: NodeId,
-    pub session: SessionId,
+pub enum Changed {
+    /// A session, and with it what its node shall do.
+    Session { node: NodeId, session: SessionId },
+    /// A zone's settings, revocations or nodes: what its relays and balancers know of it.
+    Zone(ZoneId),
 }
 
 /// The news of this process. Clones share it.
@@ -104,6 +106,27 @@ async fn listen(
 }
 
 fn parse(payload: &str) -> Option<Changed> {
-    let (node, session) = payload.split_once(' ')?;
-    Some(Changed { node: node.parse().ok()?, session: session.parse().ok()? })
+    match payload.split_once(' ')? {
+        ("zone", zone) => Some(Changed::Zone(zone.parse().ok()?)),
+        (node, session) => {
+            Some(Changed::Session { node: node.parse().ok()?, session: session.parse().ok()? })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_are_read_and_what_a_later_release_says_is_passed_over() {
+        let (node, session, zone) = (NodeId::generate(), SessionId::generate(), ZoneId::generate());
+        assert_eq!(parse(&format!("{node} {session}")), Some(Changed::Session { node, session }));
+        assert_eq!(parse(&format!("zone {zone}")), Some(Changed::Zone(zone)));
+        for unknown in
+            [String::new(), "x".into(), format!("planet {zone}"), format!("{node} x"), "zone x".into()]
+        {
+            assert_eq!(parse(&unknown), None, "{unknown}");
+        }
+    }
 }

@@ -24,6 +24,7 @@ migrations!(
     "V20261122170200__sessions",
     "V20261122170300__nodes",
     "V20261122170400__catalogue",
+    "V20261123010000__fleet",
 );
 
 /// How long another node's migration is waited for.

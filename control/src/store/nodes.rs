@@ -11,7 +11,7 @@ use tokio_postgres::types::Json;
 use super::{Store, StoreError};
 use crate::views::NodeView;
 
-const HEARTBEAT: &str = "SELECT heartbeat_v1($1, $2, $3, $4, $5, $6)";
+const HEARTBEAT: &str = "SELECT heartbeat_v2($1, $2, $3, $4, $5, $6, $7)";
 const UPDATE: &str = "SELECT update_view_v1($1, $2)";
 const ENROLL: &str = "SELECT enroll_v1($1, $2, $3, $4, $5, $6, $7)";
 pub(super) const HOT: &[&str] = &[HEARTBEAT, UPDATE];
@@ -82,8 +82,9 @@ impl Store {
     pub async fn heartbeat(&self, node: NodeId, beat: &Heartbeat) -> Result<HeartbeatOutcome, StoreError> {
         let agent = beat.agent.as_ref().map(storable).transpose()?;
         let problems = storable(&beat.problems)?;
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-            [&node.0, &beat.since, &beat.version, &beat.address, &agent, &problems];
+        let streams = beat.streams.map(i64::from);
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
+            [&node.0, &beat.since, &beat.version, &beat.address, &agent, &problems, &streams];
         self.call(HEARTBEAT, &parameters).await
     }
 
@@ -212,7 +213,7 @@ impl Store {
                 'state', CASE WHEN n.last_seen_at IS NULL THEN 'enrolled'
                     WHEN NOT node_is_reachable_v1(n.last_seen_at) THEN 'unreachable'
                     WHEN n.draining THEN 'draining' ELSE 'ready' END,
-                'last_seen_at', n.last_seen_at, 'sessions', n.sessions_used,
+                'last_seen_at', n.last_seen_at, 'sessions', n.sessions_used, 'streams', n.streams,
                 'cpu_total', n.cpu_total / 1000.0, 'cpu_used', n.cpu_used / 1000.0,
                 'memory_mb_total', n.memory_total, 'memory_mb_used', n.memory_used,
                 'images', (SELECT coalesce(jsonb_agg(jsonb_build_object('reference', i.reference, 'image_id', i.image_id)

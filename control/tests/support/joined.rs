@@ -1,4 +1,4 @@
-//! Agents that joined as real ones do, and speak to the node listener over mutual TLS.
+//! Nodes that joined as real ones do, and speak to the node listener over mutual TLS.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -26,29 +26,28 @@ use super::{FakeAgent, Site};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// An agent of London, enrolled. What it reports is a [`FakeAgent`]'s.
-pub struct JoinedAgent {
+/// A node, enrolled. It says nothing by itself until it is told to run.
+pub struct JoinedNode {
     pub client: NodeClient,
-    pub fake: FakeAgent,
     tasks: Tasks,
 }
 
-impl JoinedAgent {
+impl JoinedNode {
     /// `via`: the zone's private balancer.
-    pub async fn join(site: &Site, via: Option<SocketAddr>) -> Result<Self> {
+    pub async fn join(site: &Site, role: NodeRole, zone: &str, via: Option<SocketAddr>) -> Result<Self> {
+        let name = format!("{role}-{zone}");
         let section = NodeSection {
-            name: "agent-london".into(),
-            data: site.folder.path().join("agent"),
+            data: site.folder.path().join(&name),
             upstream: format!("http://{}", site.web.address),
-            enroll_token_file: Some(site.folder.path().join("agent-london.token")),
+            enroll_token_file: Some(site.folder.path().join(format!("{name}.token"))),
             advertise: Some("127.0.0.1:1".into()),
             via: via.map(|address| address.to_string()),
             upstream_ca_file: None,
             ops_listen: None,
+            name,
         };
-        let client = NodeClient::join(&section, NodeRole::Agent, Clock::system()).await?;
-        let fake = FakeAgent::of(client.name().node, site.store(), 8);
-        Ok(Self { client, fake, tasks: Tasks::new() })
+        let client = NodeClient::join(&section, role, Clock::system()).await?;
+        Ok(Self { client, tasks: Tasks::new() })
     }
 
     /// A watch at one Web App node.
@@ -86,6 +85,28 @@ impl JoinedAgent {
     }
 }
 
+/// An agent of London. What it reports is a [`FakeAgent`]'s.
+pub struct JoinedAgent {
+    node: JoinedNode,
+    pub fake: FakeAgent,
+}
+
+impl std::ops::Deref for JoinedAgent {
+    type Target = JoinedNode;
+
+    fn deref(&self) -> &JoinedNode {
+        &self.node
+    }
+}
+
+impl JoinedAgent {
+    pub async fn join(site: &Site, via: Option<SocketAddr>) -> Result<Self> {
+        let node = JoinedNode::join(site, NodeRole::Agent, "london", via).await?;
+        let fake = FakeAgent::of(node.client.name().node, site.store(), 8);
+        Ok(Self { node, fake })
+    }
+}
+
 /// Lines of a watch.
 pub struct Watch {
     body: Incoming,
@@ -113,14 +134,18 @@ impl Watch {
         }
     }
 
+    /// Reads on until an update is as wanted.
+    pub async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Result<()> {
+        while !wanted(&self.next().await?) {}
+        Ok(())
+    }
+
     pub async fn until_ordered(&mut self, session: &str) -> Result<()> {
-        loop {
-            let update = self.next().await?;
+        self.until(|update| {
             let sessions = update["sessions"].as_array().cloned().unwrap_or_default();
-            if sessions.iter().any(|ordered| ordered["session_id"] == session) {
-                return Ok(());
-            }
-        }
+            sessions.iter().any(|ordered| ordered["session_id"] == session)
+        })
+        .await
     }
 }
 

@@ -324,6 +324,7 @@ impl FakeAgent {
                 network_modes: vec!["none".into(), "internet".into()],
             }),
             problems: Vec::new(),
+            streams: None,
         };
         match self.store.heartbeat(self.node, &beat).await? {
             meridian_control::store::nodes::HeartbeatOutcome::Ok { update } => Ok(update),

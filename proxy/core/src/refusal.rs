@@ -102,6 +102,8 @@ pub enum Refusal {
     Full,
     #[error("This proxy is about to stop.")]
     Stopping,
+    #[error("This proxy is being drained: it takes no new streams.")]
+    Draining,
     #[error("This proxy could not sign its question to the Web App.")]
     Signing,
     #[error("This proxy does not know where the session's agent is.")]

@@ -3,7 +3,14 @@
 //! The question to the Web App and the dial to the agent run at the same time. A browser that leaves cancels both. The relay is a
 //! task of its own: what a connection needed to become a stream is freed before.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use http::Method;
 use meridian_ids::Uuid;
@@ -47,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) drain_wait: Duration,
     pub(crate) tasks: Tasks,
     pub(crate) stopping: CancellationToken,
+    /// No new stream is taken: the proxy drains, and balancers have had their time to notice.
+    pub(crate) closed: AtomicBool,
 }
 
 /// What a connection is made of when both sides have agreed.
@@ -95,9 +104,13 @@ async fn open<S: AsyncRead + Unpin>(
     };
     let zone = shared.zone.get();
     if request.uri().path() == PROBE_PATH && request.method() == Method::GET {
-        return Err(Ended::Probed { ready: zone.is_some() && !shared.stopping.is_cancelled() });
+        let ready = zone.as_ref().is_some_and(|zone| !zone.draining) && !shared.stopping.is_cancelled();
+        return Err(Ended::Probed { ready });
     }
     let zone = zone.ok_or(Refusal::NotReady)?;
+    if shared.closed.load(Ordering::Relaxed) {
+        return Err(Refusal::Draining.into());
+    }
     let accepted = Accepted::judge(&request, &zone.zone(), shared.clock.control_now())?;
     let client = shared.trusted.client_address(peer, request.headers()).to_string();
     drop(request);

@@ -29,7 +29,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -130,6 +130,7 @@ pub async fn start(
     };
     tracing::info!(address = %local_addr, "proxy listens");
     tasks.spawn("goodbye", goodbye::at_stop(Arc::clone(&shared)));
+    tasks.spawn_until_stop("drain", goodbye::when_drained(node.clone(), Arc::clone(&shared)));
     tasks.spawn("listener", listener::accept(entrance, shared));
     Ok(Proxy { local_addr, metrics, node })
 }
@@ -185,6 +186,7 @@ fn share(
         drain_wait: Duration::from_secs(settings.drain_wait_s),
         tasks: tasks.clone(),
         stopping: tasks.stopping(),
+        closed: AtomicBool::new(false),
     }))
 }
 
@@ -195,9 +197,13 @@ fn follow(node: &NodeClient, shared: &Arc<Shared>, tasks: &Tasks, health: &Healt
     let following = shared.zone.clone().follow(node.settings(), shared.streams.clone(), health.clone());
     tasks.spawn_until_stop("zone", following);
     let taken = Arc::new(AtomicI64::new(0));
-    let told = taken.clone();
+    let (told, metrics) = (taken.clone(), shared.metrics.clone());
     let (sender, mut updates) = mpsc::channel(UPDATE_QUEUE);
-    let parts = move || HeartbeatParts { since: told.load(Ordering::Relaxed), ..HeartbeatParts::default() };
+    let parts = move || HeartbeatParts {
+        since: told.load(Ordering::Relaxed),
+        streams: Some(u32::try_from(metrics.streams()).unwrap_or_default()),
+        ..HeartbeatParts::default()
+    };
     node.run(tasks, parts, sender);
     // The node's client has taken all that concerns a proxy out of an update; its version is what is left.
     tasks.spawn_until_stop("updates", async move {

@@ -18,6 +18,8 @@ use crate::streams::Streams;
 
 /// Reason code of `/readyz`.
 const NO_SETTINGS: &str = "no_settings";
+/// Reason code of `/readyz`: an administrator drains this proxy.
+const DRAINING: &str = "draining";
 
 /// The settings of the zone, ready to be judged with.
 pub(crate) struct ZoneView {
@@ -26,6 +28,8 @@ pub(crate) struct ZoneView {
     keys: KeySet,
     pub(crate) revocations: Vec<Revocation>,
     agents: HashMap<NodeId, String>,
+    /// An administrator wants this proxy empty.
+    pub(crate) draining: bool,
 }
 
 /// The view of the moment; clones share it.
@@ -43,6 +47,7 @@ impl ZoneView {
             keys,
             revocations: settings.revocations.clone(),
             agents,
+            draining: settings.draining.unwrap_or(false),
         })
     }
 
@@ -105,6 +110,10 @@ impl CurrentZone {
                 self.0.store(Some(view.clone()));
                 streams.revoke(&view.revocations);
                 health.restore(NO_SETTINGS);
+                match view.draining {
+                    true => health.degrade(DRAINING, "an administrator drains this proxy"),
+                    false => health.restore(DRAINING),
+                }
             }
         }
     }

@@ -36,6 +36,8 @@ pub struct HeartbeatParts {
     pub since: i64,
     pub agent: Option<AgentReport>,
     pub problems: Vec<ProblemReport>,
+    /// Live streams, of roles that carry them.
+    pub streams: Option<u32>,
 }
 
 /// Why an update was not taken.
@@ -222,13 +224,16 @@ impl NodeClient {
         let mut save = update.epoch > known.state.epoch;
         known.state.epoch = update.epoch;
         known.state.contact_at = Some(update.control_time);
-        if let Some(settings) = &update.settings {
-            let text = text_of(Some(settings));
+        if let Some(mut settings) = update.settings.clone() {
+            if let Some(before) = &known.state.settings {
+                settings.complete_from(before);
+            }
+            let text = text_of(Some(&settings));
             if text != known.settings_text {
                 save = true;
                 known.settings_text = text;
                 known.state.settings = Some(settings.clone());
-                self.inner.settings.send_replace(Some(Arc::new(settings.clone())));
+                self.inner.settings.send_replace(Some(Arc::new(settings)));
             }
         }
         let saved_at = known.contact_saved_at;

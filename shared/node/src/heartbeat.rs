@@ -63,6 +63,7 @@ async fn beat(client: &NodeClient, link: &mut Link, source: &Source) -> Result<U
         address: client.inner.section.advertise.clone().unwrap_or_default(),
         agent: parts.agent,
         problems: parts.problems,
+        streams: parts.streams,
     };
     link.post(node_paths::HEARTBEAT, &heartbeat).await
 }

@@ -63,6 +63,9 @@ pub struct Heartbeat {
     pub agent: Option<AgentReport>,
     #[serde(default)]
     pub problems: Vec<ProblemReport>,
+    /// Live streams that the node carries; none of those that do not count them here, as agents, who say it session by session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -172,6 +175,16 @@ pub struct NodeSettings {
     /// the one in use and the next one; empty from a control plane that does not share any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ticket_keys: Vec<TicketKey>,
+    /// Whether an administrator wants this node drained. A Web App node of the release before does not say: what was heard last holds then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining: Option<bool>,
+}
+
+impl NodeSettings {
+    /// What these leave unsaid is as it was.
+    pub fn complete_from(&mut self, before: &Self) {
+        self.draining = self.draining.or(before.draining);
+    }
 }
 
 /// One of a zone's keys for TLS session tickets.

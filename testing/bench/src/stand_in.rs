@@ -208,6 +208,7 @@ impl StandIn {
                 revocations: Vec::new(),
                 agents: vec![PeerAddress { node_id: self.agent, address: self.agent_address.to_string() }],
                 ticket_keys: Vec::new(),
+                draining: None,
             }),
         })
     }

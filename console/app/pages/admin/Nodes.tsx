@@ -50,6 +50,7 @@ export default function Nodes() {
             { label: 'Zone', render: (node) => node.zone ?? '—' },
             { label: 'State', render: (node) => <State node={node} /> },
             { label: 'Sessions', numeric: true, render: (node) => (node.role === 'agent' ? node.sessions : '—') },
+            { label: 'Streams', numeric: true, render: (node) => (carriesStreams(node) ? node.streams : '—') },
             { label: 'Load', render: (node) => <Load node={node} /> },
             { label: 'Heard from', render: (node) => <When at={node.last_seen_at} /> },
             {
@@ -75,6 +76,11 @@ function State({ node }: { node: Node }) {
   return (
     <>
       <NodeStateBadge state={node.state} />{' '}
+      {node.state === 'draining' && carriesStreams(node) && (
+        <Badge variant="light" color={node.streams === 0 ? 'green' : 'gray'} radius="sm" tt="none">
+          {left(node.streams)}
+        </Badge>
+      )}{' '}
       {problems > 0 && (
         <Badge variant="light" color="orange" radius="sm" tt="none">
           {problems === 1 ? '1 problem' : `${problems} problems`}
@@ -142,6 +148,16 @@ function Listed({ title, items }: { title: string; items: string[] }) {
       </ul>
     </section>
   );
+}
+
+function carriesStreams(node: Node): boolean {
+  return node.role === 'proxy' || node.role === 'agent' || node.role === 'connect';
+}
+
+/** How far a drain is. */
+function left(streams: number): string {
+  if (streams === 0) return 'empty';
+  return streams === 1 ? '1 stream left' : `${streams} streams left`;
 }
 
 /** Enough of a digest to tell two apart. */

@@ -105,6 +105,13 @@ impl Refusal {
                 "Add a proxy to the zone, or raise max_streams.",
             ),
             Self::Stopping => of(Proxy, StatusCode::SERVICE_UNAVAILABLE, "proxy_stopping", true, AGAIN),
+            Self::Draining => of(
+                Proxy,
+                StatusCode::SERVICE_UNAVAILABLE,
+                "proxy_draining",
+                true,
+                "Try again in a moment: another proxy of the zone takes it. If none is left, an administrator can take this one back: meridian admin nodes undrain.",
+            ),
             Self::Signing => {
                 of(Proxy, StatusCode::INTERNAL_SERVER_ERROR, "proxy_signing", false, "See the proxy's log.")
             }

@@ -5,6 +5,7 @@
 
 mod agent;
 mod browser;
+mod draining;
 mod faults;
 mod life;
 mod refusals;

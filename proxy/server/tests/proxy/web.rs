@@ -17,7 +17,7 @@ use meridian_model::{NodeRole, ZoneSettings};
 use meridian_runtime::{Clock, Tasks};
 use meridian_ticket::SigningKey;
 use meridian_wire::{
-    AuthorizeRequest, AuthorizeResponse, EnrollRequest, EnrollResponse, NodeSettings, PeerAddress,
+    AuthorizeRequest, AuthorizeResponse, EnrollRequest, EnrollResponse, Heartbeat, NodeSettings, PeerAddress,
     Revocation, TicketKey, Update, WEB_SERVER_NAME, node_paths, public_paths,
 };
 use tokio::net::TcpListener;
@@ -55,6 +55,10 @@ pub(crate) struct State {
     pub(crate) agents: Vec<PeerAddress>,
     pub(crate) revocations: Vec<Revocation>,
     pub(crate) ticket_keys: Vec<TicketKey>,
+    pub(crate) draining: bool,
+    pub(crate) speaks_of_draining: bool,
+    /// The latest heartbeat.
+    pub(crate) heartbeat: Option<Heartbeat>,
     node_point: Vec<u8>,
     version: i64,
 }
@@ -79,6 +83,9 @@ impl Web {
                 agents: Vec::new(),
                 revocations: Vec::new(),
                 ticket_keys: Vec::new(),
+                draining: false,
+                speaks_of_draining: true,
+                heartbeat: None,
                 node_point: Vec::new(),
                 version: 1,
             }),
@@ -140,7 +147,10 @@ impl Web {
         match parts.uri.path() {
             public_paths::ENROLL => Ok(self.enroll(&body)),
             public_paths::AUTHORIZE => self.authorize(&parts, &body).await,
-            node_paths::HEARTBEAT => Ok(self.update()),
+            node_paths::HEARTBEAT => {
+                self.state.lock().unwrap().heartbeat = Some(serde_json::from_slice(&body).unwrap());
+                Ok(self.update())
+            }
             _ => Ok(status(StatusCode::NOT_FOUND, "{}".into())),
         }
     }
@@ -180,6 +190,7 @@ impl Web {
                 revocations: state.revocations.clone(),
                 agents: state.agents.clone(),
                 ticket_keys: state.ticket_keys.clone(),
+                draining: state.speaks_of_draining.then_some(state.draining),
             }),
         })
     }

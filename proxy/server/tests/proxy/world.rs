@@ -40,6 +40,7 @@ pub(crate) struct World {
     pub(crate) agent: Arc<Agent>,
     pub(crate) proxy: Proxy,
     pub(crate) tasks: Tasks,
+    pub(crate) health: Health,
     pub(crate) session: SessionId,
     pub(crate) folder: TempDir,
 }
@@ -88,7 +89,17 @@ impl World {
         let proxy =
             within("the proxy's start", start(settings, Clock::system(), &tasks, &health)).await.unwrap();
         wait_for("the zone's settings", || health.reasons().is_empty()).await;
-        Self { web, agent, proxy, tasks, session: SessionId::generate(), folder }
+        Self { web, agent, proxy, tasks, health, session: SessionId::generate(), folder }
+    }
+
+    /// Stops the proxy and starts it anew where no control plane is to be reached.
+    pub(crate) async fn restarted_alone(&self) -> Proxy {
+        assert!(self.tasks.stop(LIMIT).await);
+        let mut again = settings(&self.web, &self.folder);
+        again.node.upstream = "http://127.0.0.1:1".into();
+        again.node.via = Some("127.0.0.1:1".into());
+        again.authorize_wait_s = 1;
+        start(again, Clock::system(), &Tasks::new(), &Health::default()).await.unwrap()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -181,6 +181,7 @@ impl Control {
                 revocations: state.revocations.clone(),
                 agents: Vec::new(),
                 ticket_keys: Vec::new(),
+                draining: None,
             }),
         }
     }

@@ -1,9 +1,9 @@
 /** The routes, and who may see them. Every page is a chunk of its own; the viewer's, with noVNC, is the large one. */
 
 import { Center, Loader } from '@mantine/core';
-import { type ReactNode, Suspense, lazy } from 'react';
+import { type ReactNode, Suspense, lazy, useEffect } from 'react';
 import { Navigate, Outlet, Route, Routes, useLocation } from 'react-router';
-import { useMe } from './api/queries';
+import { onSignOutElsewhere, useMe } from './api/queries';
 import type { Me } from './api/types';
 import { SignIn } from './pages/SignIn';
 import { Shell } from './shell/Shell';
@@ -19,6 +19,7 @@ const NotFound = lazy(() => import('./pages/NotFound'));
 
 export function App() {
   const me = useMe();
+  useEffect(() => onSignOutElsewhere(() => location.replace('/sign-in')), []);
   if (me.isPending) return <Waiting />;
   if (me.isError) {
     return (
@@ -35,8 +36,9 @@ function Pages({ me }: { me: Me | null }) {
     <Suspense fallback={<Waiting />}>
       <Routes>
         <Route path="/sign-in" element={me ? <Onward /> : <SignIn />} />
+        {/* Sees by itself to who is signed in: a desktop outlives its login. */}
+        <Route path="/sessions/:id" element={<SessionPage />} />
         <Route element={<SignedIn me={me} />}>
-          <Route path="/sessions/:id" element={<SessionPage />} />
           <Route element={me && <Shell me={me} />}>
             <Route index element={<Catalogue />} />
             <Route path="/sessions" element={<MySessions />} />

@@ -91,6 +91,113 @@ for (const [how, go] of Object.entries(goings)) {
   });
 }
 
+await scenario('a silent path is left for another, and a quiet word said until then', { resume: true }, async ({ page, mock, stream }) => {
+  await launch(page);
+  await keepPicture(page);
+  mock.closed = true;
+  stream().mute();
+  await page.getByRole('status').filter({ hasText: 'No answer on this connection' }).waitFor();
+  mock.closed = false;
+  await until(() => stream().highest === 2, 'a second attach');
+  await page.getByRole('status').filter({ hasText: 'No answer' }).waitFor({ state: 'detached' });
+  assert.equal(await pictureKept(page), true);
+});
+
+await scenario('a device that was offline is back at once when its network is', { resume: true }, async ({ page, stream, context }) => {
+  await launch(page);
+  await keepPicture(page);
+  await context.setOffline(true);
+  stream().cut();
+  await page.getByText('This device is offline').waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement?.getAttribute('role')), 'application', 'the focus stays');
+  // By now it waits long before it tries again.
+  await page.waitForTimeout(8_000);
+  const attaches = stream().highest;
+  await context.setOffline(false);
+  await until(() => stream().highest > attaches && stream().socket, 'a new attach', 2_000);
+  await page.getByText('This device is offline').waitFor({ state: 'detached' });
+  assert.equal(await pictureKept(page), true);
+});
+
+await scenario('a page whose machine has slept notices that its path is dead', { resume: true }, async ({ page, stream }) => {
+  await launch(page);
+  await keepPicture(page);
+  // Everything of the page stands still: scripts, workers, timers.
+  const tools = await browser.newBrowserCDPSession();
+  const { processInfo } = await tools.send('SystemInfo.getProcessInfo');
+  const asleep = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id);
+  for (const id of asleep) process.kill(id, 'SIGSTOP');
+  try {
+    stream().mute();
+    await new Promise((resolve) => setTimeout(resolve, 5_000));
+    assert.equal(stream().highest, 1);
+  } finally {
+    for (const id of asleep) process.kill(id, 'SIGCONT');
+  }
+  await until(() => stream().highest === 2 && stream().socket, 'a new attach', 3_000);
+  assert.equal(await pictureKept(page), true);
+});
+
+await scenario('a login that ends is renewed over the desktop, which is the same afterwards', { resume: true }, async ({ page, mock, stream }) => {
+  await launch(page);
+  await keepPicture(page);
+  mock.logins.clear();
+  stream().cut();
+  const dialog = page.getByRole('dialog', { name: 'Sign in to go on' });
+  await dialog.waitFor();
+  assert.equal(await page.getByLabel('Username').inputValue(), 'admin');
+  assert.equal(await page.evaluate(() => document.activeElement?.getAttribute('name')), 'password');
+  await page.keyboard.type('right');
+  await page.keyboard.press('Enter');
+  await dialog.waitFor({ state: 'detached' });
+  await until(() => stream().highest === 2 && stream().socket, 'a new attach');
+  assert.equal(mock.streams.size, 1, 'the same stream');
+  assert.equal(await pictureKept(page), true);
+  const before = stream().received;
+  await page.getByRole('application').click();
+  await page.keyboard.type('x');
+  await until(() => stream().received > before, 'keys');
+});
+
+await scenario('a desktop with a way back outlives the login, and says so', { resume: true, pass: true }, async ({ page, mock, stream }) => {
+  await launch(page);
+  await keepPicture(page);
+  mock.logins.clear();
+  for (const watcher of mock.watchers) watcher.end();
+  await page.getByText('You have been signed out. Your desktop goes on').waitFor();
+  stream().cut();
+  await until(() => stream().highest === 2 && stream().socket, 'a new attach');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('button', { name: 'Not now' }).click();
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByLabel('Password').fill('right');
+  await page.keyboard.press('Enter');
+  await page.getByText('You have been signed out').waitFor({ state: 'detached' });
+  assert.equal(stream().highest, 2, 'the path stays');
+  assert.equal(await pictureKept(page), true);
+});
+
+await scenario('signing out in one tab leaves no desktop in another', {}, async ({ page, context, mock }) => {
+  await launch(page);
+  const other = await context.newPage();
+  await other.goto(mock.url);
+  await other.getByRole('button', { name: /admin/ }).click();
+  await other.getByRole('menuitem', { name: 'Sign out' }).click();
+  await page.getByLabel('Username').waitFor();
+  assert.equal(await page.locator('canvas').count(), 0);
+});
+
+await scenario('the control plane is away, and the desktop goes on', { resume: true, pass: true }, async ({ page, mock, stream }) => {
+  await launch(page);
+  mock.down = true;
+  for (const watcher of mock.watchers) watcher.end();
+  await page.getByText('control plane does not answer. Your desktop goes on').waitFor();
+  stream().cut();
+  await until(() => stream().highest === 2 && stream().socket, 'a new attach');
+  mock.down = false;
+  await page.getByText('control plane does not answer').waitFor({ state: 'detached' });
+});
+
 await scenario('a draining path is left without a gap', { resume: true }, async ({ page, stream }) => {
   await launch(page);
   const badge = page.getByText('Reconnecting');
@@ -197,9 +304,9 @@ await scenario('signing out in one tab ends the other at its next question', {},
 await browser.close();
 
 /** Runs one scenario in a fresh context, signed in; anything on the console that should not be there fails it. */
-async function scenario(name, { resume = false, clipboard = false }, run) {
+async function scenario(name, { resume = false, pass = false, clipboard = false }, run) {
   if (process.argv[2] && !name.includes(process.argv[2])) return;
-  const mock = await startMock({ pace: 60, resume, display });
+  const mock = await startMock({ pace: 60, resume, pass, display });
   const context = await browser.newContext({
     viewport: { width: 1280, height: 800 },
     permissions: clipboard ? ['clipboard-read', 'clipboard-write'] : [],
@@ -236,8 +343,17 @@ async function live(page) {
   await page.waitForFunction(() => !/first picture|Connecting to/.test(document.body.innerText));
 }
 
-async function until(test, what) {
-  for (let waited = 0; waited < 10_000; waited += 50) {
+/** Marks the canvas, so that another in its place is told from it. */
+async function keepPicture(page) {
+  await page.locator('canvas').first().evaluate((canvas) => (canvas.dataset.first = 'yes'));
+}
+
+async function pictureKept(page) {
+  return (await page.locator('canvas[data-first]').count()) === 1;
+}
+
+async function until(test, what, limit = 10_000) {
+  for (let waited = 0; waited < limit; waited += 50) {
     if (test()) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }

@@ -23,13 +23,13 @@ const looks = [
 
 const browser = await launchBrowser();
 for (const look of looks) {
-  const mock = await startMock({ pace: 40 });
+  const mock = await startMock({ pace: 40, resume: true, pass: true });
   const { name, ...settings } = look;
   const context = await browser.newContext(settings);
   const page = await context.newPage();
   page.on('console', (message) => {
     const { url } = message.location();
-    if (message.type() === 'error' && !message.text().includes('status of')) report(name, `${message.text()} ${url}`);
+    if (message.type() === 'error' && !/status of|net::ERR_|WebSocket/.test(message.text())) report(name, `${message.text()} ${url}`);
   });
   page.on('pageerror', (error) => report(name, error.message));
   await tour(page, mock, (shot) => page.screenshot({ path: join(directory, `${name}-${shot}.png`) }));
@@ -139,6 +139,7 @@ async function viewer(page, mock, session, shoot) {
   await page.waitForTimeout(500);
   await shoot('viewer-folded');
   await page.getByRole('button', { name: 'Show the toolbar' }).click();
+  await troubles(page, mock, shoot);
   mock.streams.forEach((stream) => stream.notice(3, 'A later viewer took this session.'));
   await page.getByText('open elsewhere').waitFor();
   await shoot('viewer-superseded');
@@ -148,4 +149,58 @@ async function viewer(page, mock, session, shoot) {
   await page.getByText('has ended').first().waitFor();
   await page.getByText('maintenance').first().waitFor();
   await shoot('ended');
+}
+
+/** What the viewer says while something is not as it should be. */
+async function troubles(page, mock, shoot) {
+  const stream = () => [...mock.streams.values()].at(-1);
+  const said = (text) => page.getByRole('status').filter({ hasText: text });
+  mock.closed = true;
+  stream().mute();
+  await said('No answer on this connection').waitFor();
+  await page.waitForTimeout(1_800);
+  await shoot('viewer-silent');
+  mock.closed = false;
+  await said('No answer').waitFor({ state: 'detached' });
+
+  mock.closed = true;
+  stream().cut();
+  await said('No relay of').waitFor();
+  await page.waitForTimeout(4_000);
+  await shoot('viewer-no-relay');
+  mock.closed = false;
+  await said('Reconnecting').waitFor({ state: 'detached' });
+
+  mock.down = true;
+  for (const watcher of mock.watchers) watcher.end();
+  await said('control plane').waitFor();
+  await page.waitForTimeout(800);
+  await shoot('viewer-control-away');
+  mock.down = false;
+  await said('control plane').waitFor({ state: 'detached' });
+
+  await page.context().setOffline(true);
+  mock.closed = true;
+  stream().cut();
+  await said('offline').waitFor();
+  await page.waitForTimeout(4_000);
+  await shoot('viewer-offline');
+  mock.closed = false;
+  await page.context().setOffline(false);
+  await said('offline').waitFor({ state: 'detached' });
+
+  mock.logins.clear();
+  for (const watcher of mock.watchers) watcher.end();
+  await said('signed out').waitFor();
+  await page.waitForTimeout(800);
+  await shoot('viewer-signed-out');
+  mock.closed = true;
+  stream().cut();
+  await page.getByRole('dialog').waitFor();
+  await shoot('viewer-sign-in-again');
+  mock.closed = false;
+  await page.getByLabel('Password').fill('right');
+  await page.keyboard.press('Enter');
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  await said('Reconnecting').waitFor({ state: 'detached' });
 }

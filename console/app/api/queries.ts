@@ -10,6 +10,7 @@ import {
   useQuery,
   useQueryClient,
 } from '@tanstack/react-query';
+import { useCallback } from 'react';
 import * as api from './client';
 import { Problem, asProblem } from './problem';
 import type { Me, Page, Session, SessionState } from './types';
@@ -74,12 +75,27 @@ function become(client: QueryClient, me: Me | null): void {
   client.setQueryData(keys.me, me);
 }
 
-export function useSignIn() {
+/** To be called when an answer elsewhere says that nobody is signed in any more. What was seen until then stays. */
+export function useNoteSignedOut(): () => void {
+  const client = useQueryClient();
+  return useCallback(() => void client.setQueryData(keys.me, null), [client]);
+}
+
+/** `again` is who was signed in until now. */
+export function useSignIn(again: Me | null = null) {
   const client = useQueryClient();
   return useMutation({
     mutationFn: (credentials: { username: string; password: string }) =>
       api.signIn(credentials.username, credentials.password),
-    onSuccess: (me) => become(client, me),
+    onSuccess: (me) => {
+      if (me.id !== again?.id) {
+        become(client, me);
+        return;
+      }
+      // The same person goes on: what is shown stays, and is brought up to date.
+      client.setQueryData(keys.me, me);
+      void client.invalidateQueries();
+    },
   });
 }
 
@@ -87,8 +103,27 @@ export function useSignOut() {
   const client = useQueryClient();
   return useMutation({
     mutationFn: api.signOut,
-    onSuccess: () => become(client, null),
+    onSuccess: () => {
+      tellOtherPages();
+      become(client, null);
+    },
   });
+}
+
+/** Whoever signs out on purpose leaves no desktop behind in another tab; a login that merely ends is not like that. */
+const SIGN_OUTS = 'meridian.sign-outs';
+
+function tellOtherPages(): void {
+  const channel = new BroadcastChannel(SIGN_OUTS);
+  channel.postMessage(null);
+  channel.close();
+}
+
+/** Calls back when somebody signs out in another tab of this browser. */
+export function onSignOutElsewhere(callback: () => void): () => void {
+  const channel = new BroadcastChannel(SIGN_OUTS);
+  channel.onmessage = callback;
+  return () => channel.close();
 }
 
 export function useWorkspaces() {
@@ -131,10 +166,12 @@ export function useExplanation(id: string | null) {
   });
 }
 
-export function useSessionQuery(id: string, poll: boolean) {
+/** Asked only while somebody is signed in; what was heard before stays. */
+export function useSessionQuery(id: string, poll: boolean, signedIn: boolean) {
   return useQuery({
     queryKey: keys.session(id),
     queryFn: () => api.getSession(id),
+    enabled: signedIn,
     refetchInterval: ({ state }) => (!poll || (state.data && isFinal(state.data.state)) ? false : POLL_MS),
   });
 }

@@ -1,29 +1,11 @@
-import { Button, Stack, TextInput } from '@mantine/core';
-import { type SubmitEvent, useEffect, useRef, useState } from 'react';
-import { useSignIn } from '../api/queries';
-import { asProblem } from '../api/problem';
 import { ThemeMenu } from '../shell/ThemeMenu';
-import { ProblemNote } from '../ui/ProblemNote';
 import { Logo } from '../ui/icons';
 import { useTitle } from '../ui/useTitle';
 import classes from './SignIn.module.css';
+import { SignInForm } from './SignInForm';
 
 export function SignIn() {
   useTitle('Sign in');
-  const signIn = useSignIn();
-  const [username, setUsername] = useState('');
-  const [password, setPassword] = useState('');
-  const [missing, setMissing] = useState(false);
-  const passwordField = useRef<HTMLInputElement>(null);
-  const wait = useCountdown(signIn.error ? asProblem(signIn.error).details.retryAfter : null);
-
-  const submit = (event: SubmitEvent) => {
-    event.preventDefault();
-    setMissing(username === '' || password === '');
-    if (username === '' || password === '') return;
-    signIn.mutate({ username, password }, { onError: () => passwordField.current?.select() });
-  };
-
   return (
     <div className={classes.page}>
       <div className={classes.corner}>
@@ -35,59 +17,8 @@ export function SignIn() {
           <h1 className={classes.title}>Meridian</h1>
           <p className={classes.line}>Your workspaces, streamed to this browser.</p>
         </div>
-        <form onSubmit={submit} noValidate>
-          <Stack gap="md">
-            <TextInput
-              label="Username"
-              name="username"
-              autoComplete="username"
-              autoCapitalize="none"
-              spellCheck={false}
-              autoFocus
-              size="md"
-              value={username}
-              onChange={(event) => setUsername(event.currentTarget.value)}
-              error={missing && username === '' ? 'Enter your user name.' : null}
-            />
-            <TextInput
-              ref={passwordField}
-              label="Password"
-              name="password"
-              type="password"
-              autoComplete="current-password"
-              size="md"
-              value={password}
-              onChange={(event) => setPassword(event.currentTarget.value)}
-              error={missing && password === '' ? 'Enter your password.' : null}
-            />
-            {signIn.isError && (
-              <ProblemNote error={signIn.error}>
-                {wait > 0 && <p className={classes.wait}>You can try again in {wait} s.</p>}
-              </ProblemNote>
-            )}
-            <Button type="submit" size="md" fullWidth loading={signIn.isPending} disabled={wait > 0}>
-              Sign in
-            </Button>
-          </Stack>
-        </form>
+        <SignInForm />
       </main>
     </div>
   );
-}
-
-/** Counts whole seconds down to 0, anew for each error. */
-function useCountdown(seconds: number | null): number {
-  const [left, setLeft] = useState(0);
-  useEffect(() => {
-    if (seconds === null) return;
-    const end = Date.now() + seconds * 1000;
-    const update = () => setLeft(Math.max(0, Math.ceil((end - Date.now()) / 1000)));
-    update();
-    const timer = setInterval(update, 500);
-    return () => {
-      clearInterval(timer);
-      setLeft(0);
-    };
-  }, [seconds]);
-  return left;
 }

@@ -5,7 +5,8 @@
 
 import { Button, Center, Group, Loader, Text } from '@mantine/core';
 import { Suspense, lazy, useEffect, useState } from 'react';
-import { Link, useParams } from 'react-router';
+import { Link, Navigate, useLocation, useParams } from 'react-router';
+import { useMe } from '../api/queries';
 import type { Session } from '../api/types';
 import { ProblemNote } from '../ui/ProblemNote';
 import { useTitle } from '../ui/useTitle';
@@ -25,9 +26,11 @@ export default function SessionPage() {
 }
 
 function OneSession({ id }: { id: string }) {
-  const query = useSession(id);
+  const me = useMe().data ?? null;
+  const query = useSession(id, me !== null);
   const session = query.data;
   const [seen, setSeen] = useState(false);
+  const { pathname } = useLocation();
   useTitle(session?.name ?? 'Session');
   useEffect(() => {
     // The viewer is fetched while the workspace starts.
@@ -35,6 +38,10 @@ function OneSession({ id }: { id: string }) {
   }, []);
   if (session?.state === 'running' && !seen) setSeen(true);
 
+  // A desktop that has been shown asks for the sign-in itself, and keeps its stream meanwhile.
+  if (me === null && !(session && seen && hasDesktop(session))) {
+    return <Navigate to="/sign-in" replace state={{ from: pathname }} />;
+  }
   if (!session) {
     return (
       <SessionFrame title="Session">
@@ -43,6 +50,10 @@ function OneSession({ id }: { id: string }) {
     );
   }
   return <SessionView session={session} seen={seen} reachable={query.failureCount === 0} />;
+}
+
+function hasDesktop({ state }: Session): boolean {
+  return state === 'running' || state === 'paused' || state === 'unreachable';
 }
 
 interface ViewProps {

@@ -4,17 +4,17 @@ import { sessionEventsUrl } from '../api/client';
 import { isFinal, useNoteSession, useSessionQuery } from '../api/queries';
 import type { Session } from '../api/types';
 
-/** One session, kept current by its event stream; while that does not flow, by asking every second. */
-export function useSession(id: string) {
+/** One session, kept current by its event stream; while that does not flow, by asking every second; while nobody is signed in, not at all. */
+export function useSession(id: string, signedIn: boolean) {
   const [flowing, setFlowing] = useState(false);
-  const query = useSessionQuery(id, !flowing);
+  const query = useSessionQuery(id, !flowing, signedIn);
   const note = useNoteSession();
   // A browser holds few connections to one host; tabs that nobody looks at leave theirs to the others.
   const visible = useDocumentVisibility() === 'visible';
   const over = query.data !== undefined && isFinal(query.data.state);
 
   useEffect(() => {
-    if (over || !visible) return;
+    if (over || !visible || !signedIn) return;
     const events = new EventSource(sessionEventsUrl(id));
     events.onmessage = (event: MessageEvent<string>) => {
       setFlowing(true);
@@ -28,7 +28,7 @@ export function useSession(id: string) {
     };
     // `note` only writes to the cache and is the same in effect on every render.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [id, over, visible]);
+  }, [id, over, visible, signedIn]);
 
   return query;
 }

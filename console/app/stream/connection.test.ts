@@ -1,7 +1,8 @@
 // @vitest-environment happy-dom
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { DisplayChannel } from './channel';
-import { NoTicket, StreamConnection, type StreamState, type Ticket } from './connection';
+import { StreamConnection, type StreamState, type Ticket } from './connection';
+import { NoTicket, SignedOut } from './trouble';
 
 /** A WebSocket whose other end is the test. */
 class FakeSocket {
@@ -191,7 +192,7 @@ describe('a path that breaks', () => {
     const tries = ask.mock.calls.length;
     expect(tries).toBeGreaterThan(6);
     expect(tries).toBeLessThan(60);
-    expect(last(states)).toEqual({ name: 'reconnecting', trouble: 'No way.' });
+    expect(last(states)).toMatchObject({ name: 'reconnecting', trouble: { hop: 'control', message: 'No way.' } });
     ask.mockClear();
     window.dispatchEvent(new Event('online'));
     await settle();
@@ -218,7 +219,7 @@ describe('a path that goes silent', () => {
     const [first] = sockets;
     await settle(2_300);
     expect(sockets.map((socket) => socket.url)).toEqual(['ws://one', 'ws://two']);
-    expect(last(states)).toEqual({ name: 'live' });
+    expect(last(states)).toMatchObject({ name: 'silent' });
     expect(first?.readyState).toBe(1);
     last(sockets).open();
     await settle();
@@ -304,7 +305,6 @@ describe('the end', () => {
   test.each([
     [3, 'superseded'],
     [4, 'ended'],
-    [8, 'revoked'],
   ])('NOTICE %i stops for good', async (code, reason) => {
     await goLive();
     last(sockets).say(0x14, 0, code, ...no);
@@ -333,7 +333,7 @@ describe('the end', () => {
     last(sockets).open();
     await settle();
     last(sockets).say(0x04, 0, 5, ...no);
-    expect(states).toContainEqual({ name: 'connecting', trouble: 'no' });
+    expect(last(states)).toMatchObject({ name: 'connecting', trouble: { hop: 'host', message: 'no' } });
     await settle(2_000);
     expect(ask).toHaveBeenCalledTimes(2);
   });
@@ -363,6 +363,226 @@ describe('the end', () => {
     connection.close();
     expect(last(sockets).readyState).toBe(3);
     expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe('a path that is slow to be attached', () => {
+  test('has another opened beside it, and the first that is attached carries the stream', async () => {
+    await goLive();
+    last(sockets).break();
+    await settle(1_000);
+    const slow = last(sockets);
+    slow.open();
+    await settle(3_500);
+    expect(sockets.length).toBeGreaterThan(2);
+    expect(slow.readyState).toBe(1);
+    last(sockets).open();
+    await settle();
+    slow.attach(1);
+    await settle();
+    expect(last(states)).toEqual({ name: 'live' });
+    expect(displays).toHaveLength(1);
+  });
+
+  test('is given up when the next one is slow too', async () => {
+    await goLive();
+    last(sockets).break();
+    await settle(1_000);
+    const slow = last(sockets);
+    slow.open();
+    for (let waited = 0; slow.readyState === 1 && waited < 20; waited += 1) {
+      await settle(500);
+      if (last(sockets).readyState === 0) last(sockets).open();
+    }
+    expect(slow.readyState).toBe(3);
+    expect(sockets.filter(({ readyState }) => readyState === 1).length).toBeLessThanOrEqual(2);
+  });
+});
+
+describe('when the world has changed', () => {
+  /** A stream that waits long for its next try. */
+  async function waitLong() {
+    await goLive();
+    ask.mockRejectedValue(new Error('No way.'));
+    last(sockets).break();
+    await settle(45_000);
+    ask.mockClear();
+  }
+
+  const looks: [string, () => void][] = [
+    ['the network is back', () => window.dispatchEvent(new Event('online'))],
+    ['somebody looks again', () => document.dispatchEvent(new Event('visibilitychange'))],
+    ['the browser unfreezes the page', () => document.dispatchEvent(new Event('resume'))],
+    ['the browser shows a kept page', () => window.dispatchEvent(Object.assign(new Event('pageshow'), { persisted: true }))],
+  ];
+
+  test.each(looks)('%s: it is tried at once', async (_what, happen) => {
+    await waitLong();
+    happen();
+    await settle(0);
+    expect(ask).toHaveBeenCalledTimes(1);
+  });
+
+  test('the machine has slept: it is tried at once', async () => {
+    await waitLong();
+    // The page's clock stands still in the sleep, the wall's does not.
+    vi.setSystemTime(Date.now() + 600_000);
+    await settle(1_000);
+    expect(ask.mock.calls.length).toBeGreaterThanOrEqual(1);
+  });
+
+  test('the network is another: the next path is opened at once, and the last is kept until then', async () => {
+    await goLive();
+    const [first] = sockets;
+    await settle(500);
+    window.dispatchEvent(new Event('online'));
+    await settle();
+    expect(sockets).toHaveLength(2);
+    expect(first?.readyState).toBe(1);
+    last(sockets).open();
+    await settle();
+    last(sockets).attach(1);
+    expect(first?.readyState).toBe(3);
+    expect(states.map(({ name }) => name)).not.toContain('reconnecting');
+  });
+
+  test('a dial into the old network is followed by one into the new', async () => {
+    connection.start();
+    await settle();
+    expect(sockets).toHaveLength(1);
+    window.dispatchEvent(new Event('online'));
+    await settle(0);
+    expect(sockets).toHaveLength(2);
+  });
+
+  test('a ticket that was asked for in the old network is asked for again', async () => {
+    ask.mockReturnValue(new Promise(() => undefined));
+    connection.start();
+    await settle();
+    window.dispatchEvent(new Event('online'));
+    await settle(500);
+    expect(ask).toHaveBeenCalledTimes(2);
+  });
+
+  test('after a long sleep another path is opened at once, before the last is given up', async () => {
+    await goLive();
+    const [first] = sockets;
+    vi.setSystemTime(Date.now() + 600_000);
+    await settle(1_300);
+    expect(sockets).toHaveLength(2);
+    expect(first?.readyState).toBe(1);
+    expect(last(states)).toMatchObject({ name: 'silent' });
+    // What the sleep had held up comes after all.
+    first?.say(0x11, 0, 0, 0, 0, 0, 0, 0, 0);
+    expect(last(states)).toEqual({ name: 'live' });
+  });
+});
+
+describe('when nobody is signed in any more', () => {
+  const pass = ['meridian.v1', 'meridian.pass.y'];
+  const broken = (signedOut: boolean) => ({ name: 'reconnecting', signedOut });
+
+  async function signOut(resume_protocols: string[]) {
+    ask.mockResolvedValue({ ...ticket, alternates: [], resume_protocols });
+    await goLive();
+    ask.mockRejectedValue(new SignedOut('Sign in.'));
+  }
+
+  test('a stream that lives goes on', async () => {
+    await signOut([]);
+    last(sockets).say(0x14, 0, 6);
+    await settle(1_500);
+    expect(ask).toHaveBeenCalledTimes(2);
+    expect(last(states)).toEqual({ name: 'live' });
+  });
+
+  test('a stream without a way back asks once, waits, and goes on with the same display after signing in', async () => {
+    await signOut([]);
+    last(sockets).break();
+    await settle(120_000);
+    expect(ask).toHaveBeenCalledTimes(2);
+    expect(last(states)).toMatchObject(broken(true));
+    ask.mockResolvedValue(ticket);
+    connection.signedIn();
+    expect(last(states)).toMatchObject(broken(false));
+    await settle();
+    last(sockets).open();
+    await settle();
+    last(sockets).attach(1);
+    expect(last(states)).toEqual({ name: 'live' });
+    expect(displays).toHaveLength(1);
+  });
+
+  test('a stream with a way back goes on trying it, and asks for no ticket meanwhile', async () => {
+    await signOut(pass);
+    for (let round = 0; round < 3; round += 1) {
+      last(sockets).break();
+      await settle(12_000);
+    }
+    ask.mockClear();
+    const tried = sockets.length;
+    last(sockets).break();
+    await settle(30_000);
+    expect(last(states)).toMatchObject(broken(true));
+    expect(ask).not.toHaveBeenCalled();
+    expect(sockets.length).toBeGreaterThan(tried);
+    expect(last(sockets).offered).toEqual(pass);
+    for (let waited = 0; last(sockets).readyState !== 0 && waited < 40; waited += 1) await settle(500);
+    last(sockets).open();
+    await settle();
+    last(sockets).attach(1);
+    expect(last(states)).toEqual({ name: 'live' });
+  });
+
+  test('a page that never was attached asks again after signing in', async () => {
+    ask.mockRejectedValue(new SignedOut('Sign in.'));
+    connection.start();
+    await settle(60_000);
+    expect(ask).toHaveBeenCalledTimes(1);
+    expect(last(states)).toMatchObject({ name: 'connecting', signedOut: true });
+    ask.mockResolvedValue(ticket);
+    connection.signedIn();
+    await settle();
+    last(sockets).open();
+    await settle();
+    last(sockets).attach(0);
+    expect(last(states)).toEqual({ name: 'live' });
+  });
+});
+
+describe('a grant that is revoked', () => {
+  const revoke = () => last(sockets).say(0x14, 0, 8, 0x6e, 0x6f);
+
+  test('is followed by a ticket, not by the pass: whether there is one the control plane says', async () => {
+    ask.mockResolvedValue({ ...ticket, alternates: [], resume_protocols: ['meridian.v1', 'meridian.pass.y'] });
+    await goLive();
+    ask.mockRejectedValue(new SignedOut('Sign in.'));
+    revoke();
+    await settle(60_000);
+    expect(sockets).toHaveLength(1);
+    expect(ask).toHaveBeenCalledTimes(2);
+    expect(last(states)).toMatchObject({ name: 'reconnecting', signedOut: true });
+  });
+
+  test('and at once revoked again, stops for good', async () => {
+    await goLive();
+    revoke();
+    await settle(1_000);
+    last(sockets).open();
+    await settle();
+    last(sockets).attach(2);
+    revoke();
+    await settle(60_000);
+    expect(last(states)).toEqual({ name: 'stopped', reason: 'revoked', message: 'no' });
+    expect(ask).toHaveBeenCalledTimes(2);
+  });
+
+  test('for a person who may not come back, stops for good', async () => {
+    await goLive();
+    ask.mockRejectedValue(new NoTicket('revoked', 'It is not yours.'));
+    revoke();
+    await settle(60_000);
+    expect(last(states)).toEqual({ name: 'stopped', reason: 'revoked', message: 'It is not yours.' });
   });
 });
 

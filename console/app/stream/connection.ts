@@ -1,49 +1,43 @@
 /**
  * The rim of the stream: WebSockets, tickets, the key and the clock around `StreamCore`.
  *
- * It keeps a stream attached for as long as the session lives. A path that breaks is replaced: a new ticket, a new
+ * It keeps a stream attached for as long as the session lives. A path that breaks is replaced: a new
  * WebSocket, an ATTACH with a higher number, after a jittered backoff. A path that drains or looks dead is replaced while it
- * still runs. It stops for good when the agent says that there is nothing to come back to, and says why.
+ * still runs. When the network changes, the machine wakes or somebody looks again, it does not wait. It stops for good when the agent
+ * says that there is nothing to come back to, and says why.
  *
- *     connecting ──> live <──> reconnecting
- *          └──────────┴────────────┴──> stopped
+ *     connecting ──> live <──> silent
+ *         │           │ ^        │
+ *         │           v │        v
+ *         │         reconnecting <        any ──> stopped
+ *         └──> (signed out: the same, until somebody signs in)
  */
 
 import { Alarm } from './alarm';
 import { backoffMs } from './backoff';
 import { DisplayChannel } from './channel';
 import { type Effect, type PathId, StreamCore } from './core';
-import { Dial, type OpenSocket, type Opened } from './dial';
-import { type Ticket, WayBack, entries } from './entries';
-import type { Code } from './frames';
+import type { OpenSocket, Opened } from './dial';
+import type { Ticket } from './entries';
 import { type StreamKey, createStreamKey } from './key';
 import { Meter, type Rates } from './meter';
+import { type Word, meaningOf } from './meaning';
+import { Opener } from './opener';
+import { NoTicket, type StopReason, type Trouble, troubleOf } from './trouble';
+import { Wake } from './wake';
 
 export type { Ticket } from './entries';
 export type { Rates } from './meter';
 
 /** A path that lived so long starts the backoff anew when it breaks. */
 const SETTLED_AFTER_MS = 10_000;
-/** A control plane that is silent for longer does not keep a stream from its way back. */
-const TICKET_WITHIN_MS = 4_000;
-
-/** Why a stream will not come back by itself. */
-export type StopReason = 'ended' | 'superseded' | 'revoked' | 'protocol' | 'unavailable';
-
-/** Thrown by `askTicket` when asking again is pointless. */
-export class NoTicket extends Error {
-  override name = 'NoTicket';
-  constructor(
-    readonly reason: StopReason,
-    message: string,
-  ) {
-    super(message);
-  }
-}
 
 export type StreamState =
-  | { name: 'connecting' | 'reconnecting'; trouble: string | null }
+  /** No path is attached, since that moment of the page's clock. `signedOut`: only somebody who signs in can help, or the way back. */
+  | { name: 'connecting' | 'reconnecting'; since: number; trouble: Trouble | null; signedOut: boolean }
   | { name: 'live' }
+  /** A path is attached, and nothing is heard on it; another is being opened. */
+  | { name: 'silent'; since: number }
   | { name: 'stopped'; reason: StopReason; message: string };
 
 export interface StreamListener {
@@ -63,43 +57,43 @@ export interface StreamOptions {
   createKey?: () => Promise<StreamKey | null>;
 }
 
-/** What the agent said of a path. */
-interface Word {
-  path: PathId;
-  code: Code;
-  message: string;
-  overtaken: boolean;
-}
-
 export class StreamConnection {
   private readonly openSocket: OpenSocket;
   private readonly createKey: () => Promise<StreamKey | null>;
-  private readonly alarm = new Alarm(() => this.tick());
+  private readonly alarm = new Alarm(() => this.ring());
   private readonly paths = new Map<PathId, Opened>();
 
   private core = new StreamCore(null);
   private key: StreamKey | null = null;
   private channel: DisplayChannel | null = null;
-  private state: StreamState = { name: 'connecting', trouble: null };
+  private state: StreamState = { name: 'connecting', since: performance.now(), trouble: null, signedOut: false };
 
   /** Counts key changes: what was started for an earlier stream is dropped when it completes. */
   private era = 0;
-  private opening = false;
-  private dial: Dial | null = null;
-  /** How long a ticket is waited for. */
-  private patience: { until: number; giveUp: () => void } | null = null;
+  private opener = this.newOpener();
   private attempt = 0;
   private attachedAt = 0;
   private retryAt: number | null = null;
-  private wayBack = new WayBack();
+  /** What the alarm is set for. */
+  private due = Number.POSITIVE_INFINITY;
   /** The attached path drains or looks dead: wanted is another, beside it. */
   private wantsAnother = false;
+  /** A path that is slow to be attached: another is opened beside it. */
+  private slow: PathId | null = null;
   /** The entry of a path that looked dead: not the first to try. */
   private suspectUrl: string | null = null;
   private keyRefusals = 0;
+  private revocations = 0;
   private over = false;
 
   private readonly meter = new Meter();
+  private readonly wake = new Wake({
+    networkChanged: () => this.networkChanged(),
+    looked: () => this.looked(),
+    woke: (missedMs) => this.woke(missedMs),
+    visibilityChanged: () => this.rearm(),
+    left: () => this.close(),
+  });
 
   constructor(private readonly options: StreamOptions) {
     this.openSocket = options.openSocket ?? ((url, protocols) => new WebSocket(url, protocols));
@@ -107,18 +101,14 @@ export class StreamConnection {
   }
 
   start(): void {
-    window.addEventListener('online', this.hurry);
-    document.addEventListener('visibilitychange', this.rearm);
-    window.addEventListener('pagehide', this.hide);
+    this.wake.start();
     this.meter.start(performance.now());
     void this.begin();
   }
 
   /** Leaves the stream for good, without a word to the user; the session goes on. */
   close(): void {
-    window.removeEventListener('online', this.hurry);
-    document.removeEventListener('visibilitychange', this.rearm);
-    window.removeEventListener('pagehide', this.hide);
+    this.wake.stop();
     this.over = true;
     this.abandon();
     this.alarm.close();
@@ -132,21 +122,54 @@ export class StreamConnection {
     this.leaveStream();
     this.channel?.retire();
     this.settleBackoff();
-    this.setState({ name: this.channel ? 'reconnecting' : 'connecting', trouble: null });
+    this.setBroken(null);
     void this.begin();
   }
 
-  /** The network or the server is back: do not sit the backoff out. */
-  readonly hurry = (): void => {
+  /** The server is back: do not sit the backoff out, nor come with all others at once. */
+  hurry(): void {
     if (this.retryAt === null) return;
-    this.retryAt = performance.now();
+    this.retryAt = Math.min(this.retryAt, performance.now() + backoffMs(0));
     this.rearm();
-  };
+  }
 
-  /** The page goes. One that the browser keeps may be shown again, with its stream; any other will not come back to it. */
-  private readonly hide = (event: PageTransitionEvent): void => {
-    if (!event.persisted) this.close();
-  };
+  /** Somebody has signed in again. */
+  signedIn(): void {
+    if (!this.opener.signedOut) return;
+    this.opener.signedOut = false;
+    if (this.state.name === 'stopped') return;
+    if (!this.core.attached) this.setBroken(null);
+    this.tryNow();
+  }
+
+  /** What was opened before may lead nowhere: another path, now, beside one that is there. */
+  private networkChanged(): void {
+    if (this.state.name === 'stopped') return;
+    if (this.core.attached) this.wantsAnother = true;
+    this.tryNow();
+  }
+
+  private looked(): void {
+    this.core.probe(performance.now());
+    if (!this.core.attached) this.tryNow();
+    this.run();
+  }
+
+  private woke(missedMs: number): void {
+    this.attempt = 0;
+    this.core.woke(performance.now(), missedMs);
+    if (!this.core.attached) this.tryNow();
+    this.run();
+  }
+
+  /** Without the backoff, and beside whatever was begun before. */
+  private tryNow(): void {
+    this.attempt = 0;
+    this.opener.hurry();
+    this.scheduleOpen();
+    if (this.retryAt !== null) this.retryAt = performance.now();
+    this.rearm();
+  }
 
   /** False when the text is too long or nothing is attached. */
   sendClipboard(text: string): boolean {
@@ -160,8 +183,6 @@ export class StreamConnection {
     this.abandon();
     const { era } = this;
     this.wantsAnother = false;
-    // What leads back to a stream is of its key.
-    this.wayBack = new WayBack();
     const key = await this.createKey();
     if (era !== this.era) return;
     this.key = key;
@@ -172,69 +193,39 @@ export class StreamConnection {
   /** What was started for the stream until now comes to nothing. */
   private abandon(): void {
     this.era += 1;
-    this.opening = false;
     this.retryAt = null;
-    this.dial?.cancel();
-    this.dial = null;
-    this.patience = null;
+    const { signedOut } = this.opener;
+    this.opener.cancel();
+    // What leads back to a stream is of its key.
+    this.opener = this.newOpener();
+    this.opener.signedOut = signedOut;
+  }
+
+  private newOpener(): Opener {
+    return new Opener({
+      askTicket: () => this.options.askTicket(this.key?.thumbprint ?? null),
+      openSocket: (url, protocols) => this.openSocket(url, protocols),
+      changed: () => this.rearm(),
+    });
   }
 
   private async openPath(): Promise<void> {
-    if (this.opening || this.state.name === 'stopped') return;
-    this.opening = true;
     this.retryAt = null;
-    const era = this.era;
+    const { era } = this;
     try {
-      const ticket = this.wayBack.next() ?? (await this.askTicket());
-      if (era !== this.era) return;
-      this.dial = new Dial(entries(ticket, this.suspectUrl), ticket.protocols, {
-        openSocket: this.openSocket,
-        now: () => performance.now(),
-        changed: this.rearm,
-        random: Math.random,
-      });
-      this.rearm();
-      const opened = await this.dial.opened;
-      if (era === this.era) this.adopt(opened);
-      else opened.socket.close();
+      const opened = await this.opener.open(this.suspectUrl);
+      if (opened && era === this.era) this.adopt(opened);
+      else opened?.socket.close();
     } catch (error) {
-      if (era !== this.era) return;
-      this.opening = false;
-      this.openFailed(error);
+      if (error instanceof NoTicket) this.stop(error.reason, error.message);
+      else this.pathLost(troubleOf(error));
     }
-  }
-
-  private async askTicket(): Promise<Ticket> {
-    const { wayBack } = this;
-    const asking = this.options.askTicket(this.key?.thumbprint ?? null).then((ticket) => {
-      wayBack.remember(ticket);
-      return ticket;
-    });
-    return wayBack.exists ? this.within(TICKET_WITHIN_MS, asking) : asking;
-  }
-
-  /** What a promise comes to, or an error when that takes too long. */
-  private within<T>(limitMs: number, promise: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const giveUp = () => {
-        this.patience = null;
-        reject(new Error('Meridian does not answer.'));
-      };
-      const patience = { until: performance.now() + limitMs, giveUp };
-      this.patience = patience;
-      this.rearm();
-      promise.then(resolve, reject).finally(() => {
-        if (this.patience === patience) this.patience = null;
-      });
-    });
   }
 
   private adopt(opened: Opened): void {
     const { core } = this;
     const { socket } = opened;
     const path = core.pathOpened(performance.now());
-    this.opening = false;
-    this.dial = null;
     this.paths.set(path, opened);
     socket.onmessage = (event: MessageEvent<ArrayBuffer>) => {
       if (core !== this.core) return;
@@ -251,17 +242,12 @@ export class StreamConnection {
     this.run();
   }
 
-  private openFailed(error: unknown): void {
-    if (error instanceof NoTicket) this.stop(error.reason, error.message);
-    else this.pathLost(error instanceof Error ? error.message : null);
-  }
-
-  private tick(): void {
+  private ring(): void {
     const now = performance.now();
+    this.wake.rang(now, this.due);
     this.core.tick(now);
+    this.opener.tick(now);
     if (now >= this.meter.due) this.options.listener.rates(this.meter.read(now));
-    this.dial?.tick(now);
-    if (this.patience && now >= this.patience.until) this.patience.giveUp();
     if (this.retryAt !== null && now >= this.retryAt) void this.openPath();
     this.run();
   }
@@ -274,14 +260,12 @@ export class StreamConnection {
     this.rearm();
   }
 
-  private readonly rearm = (): void => {
+  private rearm(): void {
     if (this.over || this.state.name === 'stopped') return;
-    const due = [this.meter.due, this.dial?.due ?? Number.POSITIVE_INFINITY, this.patience?.until ?? Number.POSITIVE_INFINITY];
-    const deadline = this.core.nextDeadline();
-    if (deadline !== null) due.push(deadline);
-    if (this.retryAt !== null) due.push(this.retryAt);
-    this.alarm.set(Math.min(...due) - performance.now());
-  };
+    const never = Number.POSITIVE_INFINITY;
+    this.due = Math.min(this.meter.due, this.opener.due, this.core.nextDeadline() ?? never, this.retryAt ?? never);
+    this.alarm.set(this.due - performance.now());
+  }
 
   private perform(effect: Effect): void {
     const { listener } = this.options;
@@ -295,12 +279,16 @@ export class StreamConnection {
       case 'attached':
         return this.attached(effect.verdict !== 'resumed');
       case 'refused':
-        return this.refused(effect);
       case 'notice':
-        return this.noticed(effect);
+        return this.heed(effect);
       case 'suspect':
         this.suspectUrl = this.paths.get(effect.path)?.url ?? null;
+        this.setState({ name: 'silent', since: performance.now() });
         return this.openAnother();
+      case 'heard':
+        return this.setState({ name: 'live' });
+      case 'slow':
+        return this.opensSlowly(effect.path);
       case 'display':
         return this.channel?.deliver(effect.bytes);
       case 'clipboard':
@@ -334,11 +322,12 @@ export class StreamConnection {
   }
 
   private attached(fresh: boolean): void {
-    this.wayBack.arrived();
+    this.opener.arrived();
     this.attachedAt = performance.now();
     this.retryAt = null;
     this.wantsAnother = false;
     this.suspectUrl = null;
+    this.slow = null;
     this.keyRefusals = 0;
     this.meter.latencyMs = null;
     if (fresh) {
@@ -356,15 +345,15 @@ export class StreamConnection {
   /** The core gave a path up. */
   private closed(path: PathId, fault: string | null): void {
     this.dropSocket(path);
-    this.pathLost(fault);
+    this.pathLost(fault === null ? null : { hop: 'host', message: fault });
   }
 
-  private pathLost(trouble: string | null): void {
-    if (this.state.name === 'stopped') return;
+  private pathLost(trouble: Trouble | null): void {
+    if (this.state.name === 'stopped' || this.over) return;
     if (!this.core.attached) {
       this.meter.latencyMs = null;
       this.settleBackoff();
-      this.setState({ name: this.channel ? 'reconnecting' : 'connecting', trouble });
+      this.setBroken(trouble);
     }
     if (!this.core.attached || this.wantsAnother) this.scheduleOpen();
   }
@@ -375,10 +364,21 @@ export class StreamConnection {
     this.scheduleOpen();
   }
 
-  /** Opens a path after a backoff, unless one is on its way already. */
+  /** Another is opened beside it, and what answers first carries the stream. Of slow ones only the latest is waited for. */
+  private opensSlowly(path: PathId): void {
+    const { slow } = this;
+    this.slow = path;
+    if (slow !== null && this.paths.has(slow)) {
+      this.core.pathClosed(slow);
+      this.dropSocket(slow);
+    }
+    this.scheduleOpen();
+  }
+
+  /** Opens a path after a backoff, unless one is on its way already, or there is nothing to open one with. */
   private scheduleOpen(): void {
-    const handshakes = this.paths.size - (this.core.attached ? 1 : 0);
-    if (this.opening || handshakes > 0 || this.retryAt !== null) return;
+    const settled = (this.core.attached ? 1 : 0) + (this.slow !== null && this.paths.has(this.slow) ? 1 : 0);
+    if (this.opener.busy || this.paths.size > settled || this.retryAt !== null || !this.opener.canOpen) return;
     // Only a page that opens is alone with its wish.
     const opens = this.attempt === 0 && this.channel === null;
     this.retryAt = performance.now() + (opens ? 0 : backoffMs(this.attempt));
@@ -388,61 +388,51 @@ export class StreamConnection {
 
   /** After a path that lived a while, the next failure is a new one and not the next of a row. */
   private settleBackoff(): void {
-    if (this.attachedAt > 0 && performance.now() - this.attachedAt > SETTLED_AFTER_MS) this.attempt = 0;
+    if (this.attachedAt > 0 && performance.now() - this.attachedAt > SETTLED_AFTER_MS) {
+      this.attempt = 0;
+      this.revocations = 0;
+    }
     this.attachedAt = 0;
   }
 
-  private refused({ path, code, message, overtaken }: Word): void {
-    switch (code) {
-      case 'superseded':
-        if (!overtaken) return this.stop('superseded', message);
-        this.dropSocket(path);
-        return this.pathLost(null);
-      case 'ended':
+  private heed(word: Word): void {
+    const hasLater = [...this.paths.keys()].some((path) => path > word.path);
+    switch (meaningOf(word, hasLater)) {
+      case 'stop':
+        return this.stop(word.code === 'ended' || word.code === 'superseded' ? word.code : 'protocol', word.message);
       case 'revoked':
-      case 'protocol':
-        return this.stop(code, message);
-      case 'key':
+        return this.revoked(word.path, word.message);
+      case 'newKey':
         // The grant was made for another key: once more with a new one, then it is not a matter of luck.
         this.keyRefusals += 1;
-        return this.keyRefusals > 2 ? this.stop('protocol', message) : this.restart();
-      case 'display_unavailable':
-      case 'draining':
-      case 'clipboard_refused':
-      case 'unknown':
-        this.dropSocket(path);
-        return this.pathLost(message);
-    }
-  }
-
-  private noticed({ path, code, message, overtaken }: Word): void {
-    switch (code) {
-      case 'superseded':
-        // By this page itself, where it has attached on a later path or is about to: whoever has another key has another stream.
-        if (overtaken) return this.leave(path, null);
-        if (![...this.paths.keys()].some((id) => id > path)) this.stop('superseded', message);
-        return;
-      case 'ended':
-      case 'revoked':
-        return this.stop(code, message);
-      case 'draining':
+        return this.keyRefusals > 2 ? this.stop('protocol', word.message) : this.restart();
+      case 'leave':
+        return this.leave(word.path, word.code === 'superseded' ? null : word.message);
+      case 'another':
         return this.openAnother();
-      case 'clipboard_refused':
-        return this.options.listener.clipboardRefused(message);
-      case 'display_unavailable':
-        return this.leave(path, message);
-      case 'protocol':
-      case 'key':
-      case 'unknown':
+      case 'clipboard':
+        return this.options.listener.clipboardRefused(word.message);
+      case 'nothing':
         return;
     }
   }
 
   /** The agent is done with a path. */
-  private leave(path: PathId, trouble: string | null): void {
+  private leave(path: PathId, message: string | null): void {
     this.core.pathClosed(path);
     this.dropSocket(path);
-    this.pathLost(trouble);
+    this.pathLost(message === null ? null : { hop: 'host', message });
+  }
+
+  /**
+   * What was granted until now is void. Whether more will be granted the control plane says: to nobody before signing in again, if it
+   * was the login that ended. What is revoked again at once is not for this person.
+   */
+  private revoked(path: PathId, message: string): void {
+    this.revocations += 1;
+    if (this.revocations > 1) return this.stop('revoked', message);
+    this.opener.forget();
+    this.leave(path, null);
   }
 
   private stop(reason: StopReason, message: string): void {
@@ -452,6 +442,14 @@ export class StreamConnection {
     this.alarm.clear();
     this.closeSockets();
     this.channel?.retire();
+  }
+
+  /** No path is attached: since when, and why, as far as is known. */
+  private setBroken(trouble: Trouble | null): void {
+    const since = 'since' in this.state ? this.state.since : performance.now();
+    const known = 'trouble' in this.state ? this.state.trouble : null;
+    const name = this.channel ? 'reconnecting' : 'connecting';
+    this.setState({ name, since, trouble: trouble ?? known, signedOut: this.opener.signedOut });
   }
 
   private setState(state: StreamState): void {

@@ -101,8 +101,13 @@ describe('opening', () => {
     ]);
   });
 
-  test('an agent that says nothing is given up after ten seconds', () => {
+  test('an agent that says nothing is slow after two and a half seconds, and given up after ten', () => {
     const path = core.pathOpened(now);
+    expect(core.nextDeadline()).toBe(now + 2_500);
+    core.tick(now + 2_499);
+    expect(core.take()).toEqual([]);
+    core.tick(now + 2_500);
+    expect(core.take()).toEqual([{ type: 'slow', path }]);
     expect(core.nextDeadline()).toBe(now + 10_000);
     core.tick(now + 9_999);
     expect(core.take()).toEqual([]);
@@ -441,6 +446,54 @@ describe('liveness', () => {
     expect(kinds(core.take())).toEqual([]);
     core.tick(now + 800);
     expect(kinds(core.take())).toEqual(['suspect']);
+  });
+
+  test('a sleep that the clock noticed has the path asked anew, and its silence forgotten', () => {
+    const { path } = attach();
+    core.tick(now);
+    core.take();
+    now += 20_000;
+    core.woke(now, 0);
+    core.tick(now);
+    expect(kinds(core.take())).toEqual(['send']);
+    core.receive(path, ack(0), now + 200);
+    core.tick(now + 1_000);
+    expect(kinds(core.take())).not.toContain('suspect');
+  });
+
+  test.each([
+    ['the clock noticed', 40_000, 0],
+    ['the clock did not notice', 100, 40_000],
+  ])('after a sleep longer than agents wait, which %s, another path is wanted at once beside the last', (_what, noticed, missed) => {
+    attach();
+    core.tick(now);
+    core.take();
+    now += noticed;
+    core.woke(now, missed);
+    core.tick(now);
+    expect(kinds(core.take())).toEqual(['send', 'suspect']);
+    expect(core.attached).toBe(true);
+  });
+
+  test('a probe asks at once, unless an answer is awaited already', () => {
+    const { path } = attach();
+    core.tick(now);
+    const message = ping(core.take()) ?? [];
+    core.probe(now + 10);
+    expect(core.take()).toEqual([]);
+    core.receive(path, Uint8Array.from([0x13, ...message.slice(1)]), now + 20);
+    core.take();
+    core.probe(now + 30);
+    expect(ping(core.take())).toBeDefined();
+  });
+
+  test('something heard on a suspect path is told once', () => {
+    const { path } = attach();
+    for (let second = 0; second <= 6; second += 1) core.tick(now + second * 1000);
+    core.take();
+    core.receive(path, ack(0), now + 6_500);
+    core.receive(path, ack(0), now + 6_500);
+    expect(kinds(core.take())).toEqual(['heard']);
   });
 
   test('anything heard ends the suspicion', () => {

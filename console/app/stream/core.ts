@@ -40,6 +40,8 @@ const PING_EVERY_MS = 1_000;
 const SUSPECT_AFTER_MS = 1_800;
 /** An answer to a PING is late after this time, or after three round trips where those take longer. */
 const PONG_WITHIN_MS = 800;
+/** A path that is being opened is slow when a step takes so long: worth opening another beside it. */
+const SLOW_AFTER_MS = 2_500;
 /** Nothing heard for so long: the path is dead. */
 const SILENT_AFTER_MS = 30_000;
 /** What may wait to be sent or acknowledged; more means that the other side has stopped reading. */
@@ -57,7 +59,12 @@ export type Effect =
   /** `overtaken`: this viewer has sent a later ATTACH on another path. */
   | { type: 'refused'; path: PathId; code: Code; message: string; overtaken: boolean }
   | { type: 'notice'; path: PathId; code: Code; message: string; overtaken: boolean }
+  /** Nothing is heard on the attached path. */
   | { type: 'suspect'; path: PathId }
+  /** Something was heard on a path that was suspect. */
+  | { type: 'heard' }
+  /** A path is slow to be attached. */
+  | { type: 'slow'; path: PathId }
   | { type: 'display'; bytes: Uint8Array }
   | { type: 'clipboard'; text: string }
   | { type: 'ready' }
@@ -74,6 +81,8 @@ interface Path {
   phase: Phase;
   /** When the current phase must be over. */
   deadline: number;
+  /** When it is slow, or null once that was said. */
+  slowAt: number | null;
   attachNumber: number;
   /** What ATTACH says was received; signed, so fixed when the challenge comes. */
   received: number;
@@ -120,6 +129,7 @@ export class StreamCore {
     this.paths.set(this.lastPath, {
       phase: 'challenge',
       deadline: now + ATTACH_WITHIN_MS,
+      slowAt: now + SLOW_AFTER_MS,
       attachNumber: 0,
       received: 0,
     });
@@ -177,7 +187,8 @@ export class StreamCore {
 
   /** When `tick` must be called next, or null when nothing is timed. */
   nextDeadline(): number | null {
-    const deadlines = [...this.paths.values()].filter((path) => path.phase !== 'attached').map((path) => path.deadline);
+    const opening = [...this.paths.values()].filter((path) => path.phase !== 'attached');
+    const deadlines = opening.map(({ slowAt, deadline }) => slowAt ?? deadline);
     if (this.current !== null) {
       deadlines.push(this.pingDue);
       if (this.ackDue !== null) deadlines.push(this.ackDue);
@@ -189,18 +200,52 @@ export class StreamCore {
 
   tick(now: number): void {
     for (const [id, path] of this.paths) {
-      if (path.phase !== 'attached' && now >= path.deadline) {
-        this.close(id, 'The workspace’s side did not answer in time.');
+      if (path.phase === 'attached') continue;
+      if (now >= path.deadline) {
+        this.close(id, 'The workspace’s host did not answer in time.');
+      } else if (path.slowAt !== null && now >= path.slowAt) {
+        path.slowAt = null;
+        this.effects.push({ type: 'slow', path: id });
       }
     }
     if (this.current === null) return;
     if (this.ackDue !== null && now >= this.ackDue) this.acknowledge(this.current);
     const suspectDue = this.suspectDue();
     if (suspectDue !== null && now >= suspectDue) {
-      this.suspected = true;
-      this.effects.push({ type: 'suspect', path: this.current });
+      this.suspect(this.current);
     }
     if (now >= this.pingDue) this.testPath(this.current, now);
+  }
+
+  /** Whether the path still lives is to be known at once: somebody is here again. */
+  probe(now: number): void {
+    if (this.current === null || this.ping) return;
+    this.sendPing(this.current, now);
+    this.pingDue = now + PING_EVERY_MS;
+  }
+
+  /**
+   * Time went by unnoticed, and `missedMs` of it by the caller's clock too. That nothing was heard in it says little, since nobody listened, so
+   * the path is asked anew. But an agent that heard nothing for so long has given the path up.
+   */
+  woke(now: number, missedMs: number): void {
+    if (this.current === null) return;
+    const isOver = now - this.heardAt + missedMs >= SILENT_AFTER_MS;
+    this.heardAt = Math.max(this.heardAt, now - SUSPECT_AFTER_MS);
+    this.sendPing(this.current, now);
+    this.pingDue = now + PING_EVERY_MS;
+    if (isOver) this.suspect(this.current);
+  }
+
+  private suspect(id: PathId): void {
+    if (this.suspected) return;
+    this.suspected = true;
+    this.effects.push({ type: 'suspect', path: id });
+  }
+
+  private sendPing(id: PathId, now: number): void {
+    this.ping = { token: BigInt(Math.round(now)), at: now };
+    this.send(id, encodePing(this.ping.token));
   }
 
   /** When silence makes the path suspect: counted from the last word, and from the PING, which may have gone out late. */
@@ -216,16 +261,14 @@ export class StreamCore {
       return;
     }
     // One PING at a time: a late answer is still an answer, and says how late.
-    if (!this.ping) {
-      this.ping = { token: BigInt(Math.round(now)), at: now };
-      this.send(id, encodePing(this.ping.token));
-    }
+    if (!this.ping) this.sendPing(id, now);
     this.pingDue = now + PING_EVERY_MS;
   }
 
   private handle(id: PathId, path: Path, frame: AgentFrame, now: number): void {
     if (id === this.current) {
       this.heardAt = now;
+      if (this.suspected) this.effects.push({ type: 'heard' });
       this.suspected = false;
     }
     switch (frame.kind) {
@@ -273,6 +316,7 @@ export class StreamCore {
   private attach(id: PathId, path: Path, signature: Uint8Array | null, now: number): void {
     path.phase = 'attaching';
     path.deadline = now + ATTACH_WITHIN_MS;
+    path.slowAt = now + SLOW_AFTER_MS;
     const { attachNumber, received } = path;
     this.send(id, encodeAttach({ attachNumber, received, key: this.key, signature }));
   }

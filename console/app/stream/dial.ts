@@ -11,6 +11,7 @@
  */
 
 import { PROTOCOL_VERSION } from './frames';
+import { StreamTrouble } from './trouble';
 
 const SUBPROTOCOL = `meridian.v${PROTOCOL_VERSION}`;
 /** The second dial goes out after a random time between these; each further wait is twice as long as the one before could have been. */
@@ -133,7 +134,7 @@ export class Dial {
 
   private fail(): void {
     this.end();
-    this.reject(new Error('No entry of the zone could be reached.'));
+    this.reject(new StreamTrouble('entry', 'No entry of the zone could be reached.'));
   }
 
   private end(): void {

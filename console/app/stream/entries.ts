@@ -37,9 +37,15 @@ export class WayBack {
     return this.attached && this.latest !== null && this.latest.resume_protocols.length > 0;
   }
 
-  /** What to open the next path with, or null when a ticket is to be asked for. */
-  next(): Ticket | null {
-    if (!this.latest || !this.exists || this.tries >= TRIES_BEFORE_TICKET) {
+  /** It leads nowhere any more, until the next ticket. */
+  forget(): void {
+    this.latest = null;
+    this.tries = 0;
+  }
+
+  /** What to open the next path with, or null when a ticket is to be asked for; `only` where none is to be had. */
+  next(only: boolean): Ticket | null {
+    if (!this.latest || !this.exists || (!only && this.tries >= TRIES_BEFORE_TICKET)) {
       this.tries = 0;
       return null;
     }

@@ -1,41 +1,73 @@
 /** The live desktop: the picture over the whole page, and one slim bar above it. */
 
 import { Button, Group, Loader } from '@mantine/core';
-import { useEffect, useRef } from 'react';
+import { useNetwork } from '@mantine/hooks';
+import { useEffect, useRef, useState } from 'react';
 import { Link } from 'react-router';
+import { useMe, useNoteSignedOut } from '../api/queries';
 import type { Session } from '../api/types';
 import { useEndDialog } from '../session/EndDialog';
 import type { StreamState } from '../stream/connection';
 import { sentence } from '../ui/text';
+import { Badge } from './Badge';
+import { SignInAgain } from './SignInAgain';
 import { Toolbar } from './Toolbar';
-import { useDesktop } from './useDesktop';
 import classes from './Viewer.module.css';
+import { statusOf } from './status';
+import { type Desktop, useDesktop } from './useDesktop';
 
-export default function Viewer({ session, reachable }: { session: Session; reachable: boolean }) {
+interface Props {
+  session: Session;
+  reachable: boolean;
+}
+
+export default function Viewer({ session, reachable }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const desktop = useDesktop(session, host);
-  const { connection } = desktop;
+  const { connection, state, drawn } = desktop;
   useEffect(() => {
     if (reachable) connection.current?.hurry();
   }, [connection, reachable]);
   const end = useEndDialog();
   const toolbar = useRef<HTMLElement>(null);
   useToolbarChord(toolbar);
-  const { state, drawn } = desktop;
+  const { online } = useNetwork();
+  const login = useLogin(desktop);
+  const status = drawn ? statusOf(state, { session, online, reachable, signedIn: login.me !== null }) : null;
+  const opens = !drawn && state.name !== 'stopped' && !login.asks;
   return (
     <div className={classes.viewer}>
       <Toolbar ref={toolbar} session={session} desktop={desktop} onEnd={() => end.ask(session)} />
       <main className={classes.stage}>
-        <div ref={host} className={classes.host} />
-        {!drawn && state.name !== 'stopped' && <Opening session={session} state={state} />}
-        {state.name === 'stopped' && (
-          <Stopped session={session} state={state} onTakeBack={() => desktop.connection.current?.restart()} />
-        )}
-        <Badge session={session} state={state} drawn={drawn} />
+        <div ref={host} className={classes.host} data-stale={(drawn && state.name !== 'live') || undefined} />
+        {opens && <Opening session={session} state={state} />}
+        {state.name === 'stopped' && <Stopped session={session} state={state} onTakeBack={() => connection.current?.restart()} />}
+        {login.asks && <SignInAgain session={session} again={login.last} onLater={login.later} />}
+        <Badge status={login.asks ? null : status} onSignIn={login.me === null && state.name === 'live' ? login.ask : null} />
       </main>
       {end.dialog}
     </div>
   );
+}
+
+/** Who is signed in, who was, and whether the page asks to sign in: when the stream cannot go on otherwise, or when the person wants to. */
+function useLogin({ connection, state }: Desktop) {
+  const me = useMe().data ?? null;
+  const [last, setLast] = useState(me);
+  const [wanted, setWanted] = useState(false);
+  if (me !== null && me !== last) setLast(me);
+  if (me !== null && wanted) setWanted(false);
+  const noteSignedOut = useNoteSignedOut();
+  const isBroken = state.name === 'connecting' || state.name === 'reconnecting';
+  const refused = isBroken && state.signedOut;
+  useEffect(() => {
+    if (refused) noteSignedOut();
+  }, [refused, noteSignedOut]);
+  useEffect(() => {
+    if (me !== null) connection.current?.signedIn();
+  }, [connection, me]);
+  const later = refused ? null : () => setWanted(false);
+  return { me, last, asks: me === null && (refused || wanted), ask: () => setWanted(true), later };
 }
 
 function Opening({ session, state }: { session: Session; state: StreamState }) {
@@ -44,30 +76,9 @@ function Opening({ session, state }: { session: Session; state: StreamState }) {
     <div className={classes.cover} role="status">
       <Loader color="gray" />
       <p>{state.name === 'live' ? 'Waiting for the first picture…' : `Connecting to ${session.name} in ${session.zone}…`}</p>
-      {trouble && <p className={classes.trouble}>{sentence(trouble)} Trying again.</p>}
+      {trouble && <p className={classes.trouble}>{sentence(trouble.message)} Trying again.</p>}
     </div>
   );
-}
-
-/** Quiet word while something is not as it should be and takes care of itself. */
-function Badge({ session, state, drawn }: { session: Session; state: StreamState; drawn: boolean }) {
-  const text = badgeText(session, state, drawn);
-  return (
-    <div className={classes.badge} role="status" data-shown={text !== null || undefined}>
-      {text !== null && (
-        <>
-          <Loader size={14} color="gray" /> {text}
-        </>
-      )}
-    </div>
-  );
-}
-
-function badgeText(session: Session, state: StreamState, drawn: boolean): string | null {
-  if (!drawn || state.name === 'stopped') return null;
-  if (session.state === 'unreachable') return 'The host does not answer; your session keeps its place. Trying again';
-  if (session.state === 'paused') return 'Paused';
-  return state.name === 'live' ? null : 'Reconnecting';
 }
 
 const stopped = {
@@ -75,7 +86,6 @@ const stopped = {
   superseded: 'This session is open elsewhere',
   revoked: 'Access was taken away',
   protocol: 'The stream was refused',
-  unavailable: 'The stream cannot be reached',
 } as const;
 
 function Stopped({

@@ -4,7 +4,8 @@ import { type RefObject, useEffect, useRef, useState } from 'react';
 import * as api from '../api/client';
 import { asProblem } from '../api/problem';
 import type { Session } from '../api/types';
-import { NoTicket, type Rates, StreamConnection, type StreamState, type Ticket } from '../stream/connection';
+import { type Rates, StreamConnection, type StreamState, type Ticket } from '../stream/connection';
+import { NoTicket, SignedOut, StreamTrouble } from '../stream/trouble';
 import { sentence } from '../ui/text';
 import { SharedClipboard } from './Clipboard';
 import { Screen } from './Screen';
@@ -22,11 +23,13 @@ export interface Desktop {
   clipboardRefusal: string | null;
 }
 
+const opening: StreamState = { name: 'connecting', since: 0, trouble: null, signedOut: false };
+
 export function useDesktop(session: Session, host: RefObject<HTMLDivElement | null>): Desktop {
   const screen = useRef<Screen>(null);
   const clipboard = useRef<SharedClipboard>(null);
   const connection = useRef<StreamConnection>(null);
-  const [state, setState] = useState<StreamState>({ name: 'connecting', trouble: null });
+  const [state, setState] = useState<StreamState>(opening);
   const [drawn, setDrawn] = useState(false);
   const [rates, setRates] = useState<Rates>({ latencyMs: null, down: 0, up: 0 });
   const [clipboardText, setClipboardText] = useState('');
@@ -85,14 +88,17 @@ export function useDesktop(session: Session, host: RefObject<HTMLDivElement | nu
   return { screen, clipboard, connection, state, drawn, rates, clipboardText, clipboardRefusal };
 }
 
-/** A ticket, or `NoTicket` where the answer says that asking again is of no use. */
+/** A ticket; `NoTicket` where the answer says that asking again is of no use, `SignedOut` where nobody is there to be given one. */
 async function askTicket(id: string, thumbprint: string | null): Promise<Ticket> {
   try {
     return await api.connect(id, thumbprint);
   } catch (error) {
-    const { status, message, hint } = asProblem(error).details;
-    if (status === 401 || status === 403) throw new NoTicket('revoked', message);
+    const problem = asProblem(error);
+    const { status, message, hint } = problem.details;
+    if (problem.signedOut) throw new SignedOut(message);
+    if (status === 403) throw new NoTicket('revoked', message);
     if (status === 404 || status === 410) throw new NoTicket('ended', message);
-    throw new Error([message, hint].filter((text) => text !== null).map(sentence).join(' '), { cause: error });
+    const text = [message, hint].filter((text) => text !== null).map(sentence).join(' ');
+    throw new StreamTrouble('control', text, { cause: error });
   }
 }

@@ -175,6 +175,13 @@ export class Stream {
     if (this.socket) refuse(this.socket, code, message, 0x14, false);
   }
 
+  /** The path stays open and says nothing any more, as a dead host's does. */
+  mute() {
+    const { socket } = this;
+    socket.removeAllListeners('message');
+    socket.send = () => undefined;
+  }
+
   cut() {
     this.socket?.terminate();
   }

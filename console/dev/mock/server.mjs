@@ -33,8 +33,8 @@ const launchSteps = [
   ['ready', 'Ready', null],
 ];
 
-export function startMock({ port = 0, resume = false, display = null, pace = 700 } = {}) {
-  const mock = new Mock({ resume, display, pace });
+export function startMock({ port = 0, resume = false, pass = false, display = null, pace = 700 } = {}) {
+  const mock = new Mock({ resume, pass, display, pace });
   const server = createServer((request, response) => void mock.answer(request, response));
   const sockets = new WebSocketServer({ noServer: true, handleProtocols: () => 'meridian.v1' });
   server.on('upgrade', (request, socket, head) => {
@@ -67,11 +67,16 @@ class Mock {
     this.watchers = new Set();
     /** When set, POST /sessions is refused with it. */
     this.refuseLaunch = null;
+    /** The control plane is away. */
+    this.down = false;
+    /** No relay lets anybody in. */
+    this.closed = false;
   }
 
   async answer(request, response) {
     const url = new URL(request.url, 'http://mock');
     if (!url.pathname.startsWith('/api/')) return this.page(url.pathname, response);
+    if (this.down) return request.destroy();
     let body = '';
     for await (const chunk of request) body += chunk;
     const send = (status, value, headers = {}) => {
@@ -182,7 +187,7 @@ class Mock {
 
   watch(session, response) {
     response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
-    const watcher = { id: session.id, send: () => response.write(`data: ${JSON.stringify(session)}\n\n`) };
+    const watcher = { id: session.id, send: () => response.write(`data: ${JSON.stringify(session)}\n\n`), end: () => response.destroy() };
     watcher.send();
     this.watchers.add(watcher);
     response.on('close', () => this.watchers.delete(watcher));
@@ -201,11 +206,16 @@ class Mock {
     }
     this.tickets.set(ticket, stream);
     const url = `ws://${request.headers.host}/desktop-${session.zone}/${session.id}/stream`;
-    send(200, { url, protocols: ['meridian.v1', `meridian.ticket.${ticket}`], alternates: [], resume_protocols: [] });
+    const back = this.options.pass ? ['meridian.v1', `meridian.pass.${Buffer.from(stream).toString('hex')}`] : [];
+    send(200, { url, protocols: ['meridian.v1', `meridian.ticket.${ticket}`], alternates: [], resume_protocols: back });
   }
 
   streamFor(request) {
-    const ticket = /meridian\.ticket\.([\w-]+)/.exec(request.headers['sec-websocket-protocol'] ?? '')?.[1];
+    if (this.closed) return undefined;
+    const offered = request.headers['sec-websocket-protocol'] ?? '';
+    const pass = /meridian\.pass\.([0-9a-f]+)/.exec(offered)?.[1];
+    if (pass) return this.streams.get(Buffer.from(pass, 'hex').toString());
+    const ticket = /meridian\.ticket\.([\w-]+)/.exec(offered)?.[1];
     const stream = this.streams.get(this.tickets.get(ticket));
     this.tickets.delete(ticket);
     return stream;

@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use meridian_origin::{Guard, Origin, header_of, read_origin};
 use meridian_runtime::{RelayEnd, Tasks, relay, tune};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
@@ -21,7 +22,6 @@ use crate::{
     dial::{Dialled, dial},
     hello::{HelloError, Opening, OpeningReader},
     metrics::Refused,
-    origin::{Guard, HeaderReader, Origin, header_of},
     places::Taken,
     rule::Rule,
     table::Table,
@@ -75,7 +75,7 @@ async fn join(
     // A listener that a new configuration has taken away may still hand over its last connection.
     let routes = table.listeners.get(&listen).ok_or(Refused::NoRoute)?;
     let reading = async {
-        let origin = read_origin(&mut socket, peer, table).await?;
+        let origin = origin_of(&mut socket, peer, table).await?;
         match routes.only() {
             Some(rule) => Ok((origin, rule, Vec::new())),
             None => {
@@ -106,25 +106,15 @@ async fn join(
 
 /// Where the connection is from: the socket's ends, or what a trusted balancer in front says. One that is trusted must say it:
 /// guessing whether a header is there would let its clients forge one (PROXY protocol, section 5).
-async fn read_origin(socket: &mut TcpStream, peer: SocketAddr, table: &Table) -> Result<Origin, Refused> {
+async fn origin_of(socket: &mut TcpStream, peer: SocketAddr, table: &Table) -> Result<Origin, Refused> {
     let server = socket.local_addr().map_err(|_| Refused::BadHello)?;
     let own = Origin { client: peer, server };
     let address = peer.ip().to_canonical();
     if !table.terms.trusted.iter().any(|network| network.contains(&address)) {
         return Ok(own);
     }
-    let mut reader = HeaderReader::default();
-    let mut piece = Vec::new();
-    loop {
-        piece.clear();
-        let mut wanted = (&mut *socket).take(reader.wants() as u64);
-        if wanted.read_buf(&mut piece).await.map_err(|_| Refused::BadHeader)? == 0 {
-            return Err(Refused::BadHeader);
-        }
-        if let Some(told) = reader.push(&piece).map_err(|_| Refused::BadHeader)? {
-            return Ok(told.unwrap_or(own));
-        }
-    }
+    let told = read_origin(socket).await.map_err(|_| Refused::BadHeader)?;
+    Ok(told.unwrap_or(own))
 }
 
 async fn read_opening(client: &mut TcpStream) -> Result<(Opening, Vec<u8>), Refused> {

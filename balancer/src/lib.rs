@@ -1,7 +1,7 @@
 //! `meridian balance`: routes TCP connections by the server name of their TLS ClientHello, and passes TLS through unread.
 //!
 //! It answers for: which rule a connection falls under ([`route`]), in which order its backends are tried ([`choice`]) and
-//! dialled ([`dial`]), which of them are in ([`standing`], [`check`], [`probe`]), who a connection is from ([`origin`]), and new
+//! dialled ([`dial`]), which of them are in ([`standing`], [`check`], [`probe`]), who a connection is from (crate `meridian-origin`), and new
 //! configurations that touch no live connection ([`balancer`], [`follow`]). It ends no TLS, reads nothing that it carries but
 //! its first bytes, and keeps no buffer for an idle connection. Everything is bounded by the configuration, whose checked form
 //! is a [`plan`]. The decisions are pure; sockets are at the rim.
@@ -15,7 +15,6 @@ mod dial;
 mod follow;
 mod hello;
 mod metrics;
-mod origin;
 mod places;
 mod plan;
 mod probe;
@@ -35,8 +34,8 @@ use tokio::{
 
 use crate::balancer::Balancer;
 pub use hello::{HelloError, MAX_HELLO_BYTES, Opening, OpeningReader};
+pub use meridian_origin::{Guard, HeaderError, HeaderReader, MAX_HEADER_BYTES, Origin, header_of};
 pub use metrics::{Metrics, Refused, Reload};
-pub use origin::{Guard, HeaderError, HeaderReader, MAX_HEADER_BYTES, Origin, header_of};
 
 /// Why a balancer cannot start, or cannot take a new configuration.
 #[derive(Debug, thiserror::Error)]

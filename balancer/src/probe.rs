@@ -9,10 +9,11 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header::HOST, uri::PathAndQuery};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
+use meridian_origin::own_header;
 use meridian_settings::{CheckKind, CheckSettings, RouteSettings};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::{Instant, timeout_at},
 };
@@ -44,6 +45,8 @@ pub(crate) struct Probe {
     pub(crate) port: Option<u16>,
     /// Name for the handshake and the question; none: the backend's host.
     pub(crate) host: Option<String>,
+    /// What a backend expects before anything else: a header in which this balancer speaks for itself.
+    pub(crate) header: Option<Vec<u8>>,
     pub(crate) limit: Duration,
 }
 
@@ -90,12 +93,18 @@ impl Probe {
                 body: check.body.clone(),
             })
         };
+        // Another port of the host is an operators' listener, which expects none.
+        let with_header = route.proxy_protocol && check.port.is_none() && (asks || tls);
         let exact = route.sni.clone().filter(|sni| !sni.starts_with('*'));
         Ok(Self {
             tls: tls.then(probe_tls).transpose().map_err(|error| BalanceError::Check(error.to_string()))?,
             question: asks.then(question).transpose()?,
             port: check.port,
             host: check.host.clone().or(exact),
+            header: with_header
+                .then(own_header)
+                .transpose()
+                .map_err(|error| BalanceError::Check(error.to_string()))?,
             limit: Duration::from_millis(at_least_one(check.timeout_ms, "check.timeout_ms")?),
         })
     }
@@ -110,13 +119,19 @@ impl Probe {
             None => address.to_owned(),
         };
         let host = self.host.as_deref().unwrap_or(host.trim_matches(['[', ']']));
-        let socket = timeout_at(deadline, TcpStream::connect(&target))
+        let mut socket = timeout_at(deadline, TcpStream::connect(&target))
             .await
             .map_err(|_| unreachable(format!("no answer to a dial within {limit} ms")))?
             .map_err(|error| match is_local(&error) {
                 true => Failed { end: CheckEnd::Local, why: error.to_string() },
                 false => unreachable(error),
             })?;
+        if let Some(header) = &self.header {
+            timeout_at(deadline, socket.write_all(header))
+                .await
+                .map_err(unreachable)?
+                .map_err(unreachable)?;
+        }
         let Some(tls) = &self.tls else { return self.ask(socket, host, deadline).await };
         let name = ServerName::try_from(host.to_owned()).map_err(sick)?;
         let shaken = timeout_at(deadline, TlsConnector::from(tls.0.clone()).connect(name, socket))

@@ -8,6 +8,7 @@
 pub mod api;
 pub mod app;
 mod bootstrap;
+mod entrance;
 mod metrics;
 mod serve;
 mod state;

@@ -2,22 +2,12 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use axum::{Extension, Router, extract::ConnectInfo};
-use hyper::{Request, body::Incoming, server::conn::http1};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use meridian_identity::{IdentityError, NodeTls, PublicCertificate};
+use meridian_identity::{IdentityError, PublicCertificate};
 use meridian_ids::NodeId;
-use meridian_model::NodeRole;
 use meridian_runtime::{Clock, Health, Tasks, VERSION, name_node, serve_ops};
 use meridian_settings::WebSettings;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 use crate::{
     api::{node_listener, public_router},
@@ -30,17 +20,13 @@ use crate::{
         push::Pusher,
     },
     bootstrap::{self, BootstrapError},
+    entrance::Entrance,
     metrics::Metrics,
     state::{App, AppState, TrustedRange},
     store::{Database, Store, StoreError, nodes::WebNode},
     tasks,
 };
 
-/// Connections at once, to each listener.
-const MAX_CONNECTIONS: usize = 8192;
-/// How long a client may take over a request's head.
-const HEAD_WAIT: Duration = Duration::from_secs(10);
-const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Hashing at once: each takes 19 MiB and a core.
 const HASHES_AT_ONCE: usize = 4;
 
@@ -154,20 +140,23 @@ impl Web {
             let metrics = Arc::new(state.metrics.register());
             serve_ops(&tasks, listen(address).await?, state.health.clone(), metrics);
         }
-        accept(
-            &tasks,
-            "public listener",
+        let public = Entrance {
+            name: "public listener",
             listener,
-            public_tls.map(TlsAcceptor::from),
-            public_router(state.clone()),
-        );
-        accept(
-            &tasks,
-            "node listener",
-            node_listener,
-            Some(TlsAcceptor::from(node_tls.server_config())),
-            node_listener::node_router(state.clone()),
-        );
+            balancers: if state.settings.proxy_protocol { state.trusted.clone() } else { Vec::new() },
+            tls: public_tls.map(TlsAcceptor::from),
+            router: public_router(state.clone()),
+        };
+        let nodes = Entrance {
+            name: "node listener",
+            listener: node_listener,
+            balancers: Vec::new(),
+            tls: Some(TlsAcceptor::from(node_tls.server_config())),
+            router: node_listener::node_router(state.clone()),
+        };
+        for entrance in [public, nodes] {
+            entrance.accept(&tasks);
+        }
         tracing::info!(%address, %node_address, "the Web App serves");
         Ok(Self { state, address, node_address })
     }
@@ -196,90 +185,5 @@ fn web_node_id(path: &PathBuf) -> Result<NodeId, WebError> {
             Ok(id)
         }
         Err(other) => Err(error(other)),
-    }
-}
-
-/// Accepts until the tasks stop; then connections finish what they are doing.
-fn accept(
-    tasks: &Tasks,
-    name: &'static str,
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    router: Router,
-) {
-    let (stop, shared) = (tasks.stopping(), tasks.clone());
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    tasks.spawn(name, async move {
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            let (socket, peer) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, mostly: waiting a little is all that helps.
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
-            let Ok(place) = places.clone().try_acquire_owned() else {
-                tracing::warn!(%peer, "a connection was refused: there are {MAX_CONNECTIONS} already");
-                continue;
-            };
-            let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
-            shared.spawn("connection", async move {
-                let _place = place;
-                let _ = socket.set_nodelay(true);
-                match tls {
-                    None => serve(socket, peer, router, None, stop).await,
-                    Some(acceptor) => serve_tls(socket, peer, router, acceptor, stop).await,
-                }
-            });
-        }
-    });
-}
-
-async fn serve_tls(
-    socket: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    acceptor: TlsAcceptor,
-    stop: CancellationToken,
-) {
-    let Ok(Ok(stream)) = tokio::time::timeout(node_listener::HANDSHAKE_WAIT, acceptor.accept(socket)).await
-    else {
-        tracing::debug!(%peer, "a TLS handshake failed or took too long");
-        return;
-    };
-    let node = NodeTls::peer(stream.get_ref().1.peer_certificates(), &NodeRole::ALL).map(Arc::new);
-    serve(stream, peer, router, node, stop).await;
-}
-
-async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    peer: SocketAddr,
-    router: Router,
-    node: Option<Arc<meridian_identity::Peer>>,
-    stop: CancellationToken,
-) {
-    let mut router = router.layer(Extension(ConnectInfo(peer)));
-    if let Some(node) = node {
-        router = router.layer(Extension(node));
-    }
-    let service =
-        hyper::service::service_fn(move |request: Request<Incoming>| router.clone().oneshot(request));
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT).max_buf_size(MAX_HEAD_BYTES);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    tokio::pin!(connection);
-    tokio::select! {
-        // A client that went away is not an error.
-        _ = connection.as_mut() => {}
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-        }
     }
 }

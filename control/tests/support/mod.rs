@@ -153,6 +153,7 @@ pub fn web_settings(folder: &Path, name: &str) -> Result<WebSettings> {
         tls_certificate_file: None,
         tls_key_file: None,
         trusted_proxies: vec!["127.0.0.1".into()],
+        proxy_protocol: false,
         ops_listen: None,
         database_connections: 16,
         database_wait_s: 5,

@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// Addresses whose X-Forwarded-For counts.
+/// Addresses whose X-Forwarded-For counts, and whose PROXY headers are read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trusted(Vec<Network>);
 
@@ -45,7 +45,7 @@ impl Trusted {
         nearest
     }
 
-    fn holds(&self, address: IpAddr) -> bool {
+    pub(crate) fn holds(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.holds(address))
     }
 }

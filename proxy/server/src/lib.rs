@@ -97,6 +97,7 @@ pub async fn start(
 ) -> Result<Proxy, ProxyError> {
     check(&settings)?;
     let trusted = Trusted::read(&settings.trusted_proxies).map_err(ProxyError::Trusted)?;
+    let balancers = if settings.proxy_protocol { trusted.clone() } else { Trusted::default() };
     let tickets = ZoneTickets::new(clock.clone());
     let tls = match (&settings.tls_certificate_file, &settings.tls_key_file) {
         (Some(certificate), Some(key)) => {
@@ -127,6 +128,7 @@ pub async fn start(
         tls,
         pending: Arc::new(Semaphore::new(settings.max_pending)),
         head_wait: Duration::from_secs(settings.head_wait_s),
+        balancers,
     };
     tracing::info!(address = %local_addr, "proxy listens");
     tasks.spawn("goodbye", goodbye::at_stop(Arc::clone(&shared)));

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use meridian_origin::read_origin;
 use meridian_runtime::{is_disconnect, tune};
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::{ServerConfig, server::UnbufferedServerConnection};
@@ -13,6 +14,7 @@ use tokio::{
 
 use crate::{
     connection::{Shared, serve},
+    forwarded::Trusted,
     quiet_tls::QuietTls,
 };
 
@@ -26,6 +28,8 @@ pub(crate) struct Entrance {
     /// Places for connections that are no streams yet. When there is none, new ones wait in the kernel.
     pub(crate) pending: Arc<Semaphore>,
     pub(crate) head_wait: Duration,
+    /// Whose connections begin with a PROXY header.
+    pub(crate) balancers: Trusted,
 }
 
 /// A place among the connections that are no streams yet.
@@ -59,8 +63,15 @@ pub(crate) async fn accept(entrance: Entrance, shared: Arc<Shared>) {
         let pending = Pending { gauge: shared.metrics.pending.clone(), _place: place };
         let deadline = Instant::now() + entrance.head_wait;
         let (tls, shared_by_it) = (entrance.tls.clone(), shared.clone());
+        let has_header = entrance.balancers.holds(peer.ip().to_canonical());
         shared.tasks.spawn("connection", async move {
-            greet(socket, peer, tls, deadline, shared_by_it).await;
+            let greeted = match has_header {
+                true => introduce(socket, peer, deadline, &shared_by_it).await,
+                false => Some((socket, peer)),
+            };
+            if let Some((socket, client)) = greeted {
+                greet(socket, client, tls, deadline, shared_by_it).await;
+            }
             drop(pending);
         });
     }
@@ -69,6 +80,28 @@ pub(crate) async fn accept(entrance: Entrance, shared: Arc<Shared>) {
 async fn next(entrance: &Entrance) -> (OwnedSemaphorePermit, std::io::Result<(TcpStream, SocketAddr)>) {
     let place = entrance.pending.clone().acquire_owned().await.expect("the semaphore is never closed");
     (place, entrance.listener.accept().await)
+}
+
+/// Reads whose connection it is, as a balancer in front must say first: one that says nothing, or not in time, is let go.
+async fn introduce(
+    mut socket: TcpStream,
+    peer: SocketAddr,
+    deadline: Instant,
+    shared: &Shared,
+) -> Option<(TcpStream, SocketAddr)> {
+    let told = tokio::select! {
+        () = shared.stopping.cancelled() => return None,
+        told = timeout_at(deadline, read_origin(&mut socket)) => told,
+    };
+    match told {
+        Ok(Ok(told)) => return Some((socket, told.map_or(peer, |origin| origin.client))),
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "a balancer in front sent no PROXY header that can be used")
+        }
+        Err(_) => tracing::debug!(%peer, "a balancer in front took too long over its PROXY header"),
+    }
+    shared.metrics.left.inc();
+    None
 }
 
 async fn greet(

@@ -17,9 +17,12 @@ pub struct ProxySettings {
     pub tls_certificate_file: Option<PathBuf>,
     #[serde(default)]
     pub tls_key_file: Option<PathBuf>,
-    /// Addresses (CIDR or single) whose X-Forwarded-For and PROXY headers count.
+    /// Addresses (CIDR or single) whose X-Forwarded-For counts, and PROXY headers where those are read.
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
+    /// Whether connections to `listen` from `trusted_proxies` begin with a PROXY header, version 2: all of them, or none.
+    #[serde(default)]
+    pub proxy_protocol: bool,
     /// Bounds: an upgrade request's head in bytes; streams; connections that are not yet streams; waits in seconds.
     #[serde(default = "max_head_bytes")]
     pub max_head_bytes: usize,

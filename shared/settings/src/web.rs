@@ -32,9 +32,12 @@ pub struct WebSettings {
     pub tls_certificate_file: Option<PathBuf>,
     #[serde(default)]
     pub tls_key_file: Option<PathBuf>,
-    /// Addresses (CIDR or single) whose X-Forwarded-* headers count.
+    /// Addresses (CIDR or single) whose X-Forwarded-* headers count, and PROXY headers where those are read.
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
+    /// Whether connections to `listen` from `trusted_proxies` begin with a PROXY header, version 2: all of them, or none.
+    #[serde(default)]
+    pub proxy_protocol: bool,
     #[serde(default)]
     pub ops_listen: Option<SocketAddr>,
     /// Connections to the database at most.

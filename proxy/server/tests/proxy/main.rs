@@ -7,6 +7,7 @@ mod agent;
 mod browser;
 mod draining;
 mod faults;
+mod introducing;
 mod life;
 mod refusals;
 mod relaying;

@@ -61,6 +61,7 @@ pub(crate) fn settings(web: &Web, folder: &TempDir) -> ProxySettings {
         tls_certificate_file: None,
         tls_key_file: None,
         trusted_proxies: Vec::new(),
+        proxy_protocol: false,
         max_head_bytes: 8192,
         max_streams: 100,
         max_pending: 100,

@@ -72,6 +72,7 @@ fn proxy_settings(folder: &Path, listen: SocketAddr, stand_in: &StandIn) -> anyh
         tls_certificate_file: Some(folder.join("public.crt")),
         tls_key_file: Some(folder.join("public.key")),
         trusted_proxies: Vec::new(),
+        proxy_protocol: false,
         max_head_bytes: 16 * 1024,
         max_streams: MAX_STREAMS + SPARE_STREAMS,
         max_pending: 1024,

@@ -1,11 +1,14 @@
 //! Who a connection is from, as a PROXY header (version 2) says it: read from trusted balancers in front, written for backends.
 //!
-//! Pure: bytes in, answer out. Only the binary version is spoken; its length is told before its content, so the reader asks for
-//! exactly what it needs and never takes a byte of what follows. Parsing and writing are `proxy-header`'s; the bounds are ours.
+//! The core is pure: bytes in, answer out. Only the binary version is spoken; its length is told before its content, so the reader asks
+//! for exactly what it needs and never takes a byte of what follows. [`read_origin`] brings it the bytes of a socket. Parsing and writing
+//! are `proxy-header`'s; the bounds are ours. Whose header counts is for the caller to know, and one that counts must be there: guessing
+//! whether a header comes would let clients forge one (PROXY protocol, section 5).
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use proxy_header::{ParseConfig, Protocol, ProxiedAddress, ProxyHeader};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// How a header of version 2 begins (PROXY protocol 2.2).
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -33,6 +36,47 @@ pub enum HeaderError {
     Malformed,
     #[error("the PROXY header is longer than {MAX_HEADER_BYTES} bytes")]
     TooLong,
+}
+
+/// Why a connection that must begin with a header is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    #[error("the connection ended within its PROXY header")]
+    Truncated,
+    #[error("the PROXY header could not be read")]
+    Read(#[source] std::io::Error),
+}
+
+/// Reads the header that a trusted balancer begins a connection with, and no byte more. `None` when the sender speaks for itself, as its
+/// health checks do. The caller limits the time.
+///
+/// # Errors
+/// As [`OriginError`] says: the connection is of no further use then.
+pub async fn read_origin<S: AsyncRead + Unpin>(socket: &mut S) -> Result<Option<Origin>, OriginError> {
+    let mut reader = HeaderReader::default();
+    let mut piece = Vec::new();
+    loop {
+        piece.clear();
+        let mut wanted = (&mut *socket).take(reader.wants() as u64);
+        if wanted.read_buf(&mut piece).await.map_err(OriginError::Read)? == 0 {
+            return Err(OriginError::Truncated);
+        }
+        if let Some(told) = reader.push(&piece)? {
+            return Ok(told);
+        }
+    }
+}
+
+/// The header of a balancer that speaks for itself, as before its own checks.
+///
+/// # Errors
+/// Never; the library's writer could fail.
+pub fn own_header() -> Result<Vec<u8>, HeaderError> {
+    let mut header = Vec::new();
+    ProxyHeader::with_local().encode_v2(&mut header).map_err(|_| HeaderError::Malformed)?;
+    Ok(header)
 }
 
 /// Reads one header; [`HeaderReader::wants`] says how many bytes to bring next.
@@ -197,6 +241,24 @@ mod tests {
     fn a_sender_may_speak_for_itself() {
         let local = [&SIGNATURE[..], &[0x20, 0, 0, 0][..]].concat();
         assert_eq!(read(&local, 99).0, Ok(Some(None)));
+        let own = own_header().unwrap();
+        assert_eq!(read(&own, 99), (Ok(Some(None)), own.len()));
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_read_up_to_the_headers_end_and_a_cut_one_is_refused() {
+        let told = origin("192.0.2.7:1234", "10.0.0.1:443");
+        let header = header_of(told).unwrap();
+        let stream = [header.as_slice(), b"hello"].concat();
+        let mut rest = stream.as_slice();
+        assert_eq!(read_origin(&mut rest).await.unwrap(), Some(told));
+        assert_eq!(rest, b"hello");
+        for length in 0..header.len() {
+            let cut = read_origin(&mut &header[..length]).await;
+            assert!(matches!(cut, Err(OriginError::Truncated)), "{length}: {cut:?}");
+        }
+        let text = read_origin(&mut &b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n"[..]).await;
+        assert!(matches!(text, Err(OriginError::Header(HeaderError::Absent))), "{text:?}");
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::{
     io::Write,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use clap::{Args, Subcommand};
@@ -13,9 +12,6 @@ use crate::{
     exit::{Failure, print},
     role::told_to_stop,
 };
-
-/// At most one picture in this time: what a stall is at least.
-const FRAME_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -37,15 +33,18 @@ enum Command {
     Run {
         /// A name that `meridian lab list` shows, or `all`.
         scenario: String,
-        /// Sessions, with a viewer on each.
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=MAX_SESSIONS as i64))]
-        sessions: u16,
+        /// Sessions, with a viewer on each; without it the numbers that `meridian lab list` shows.
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=MAX_SESSIONS as i64))]
+        sessions: Option<u16>,
         /// Append what was measured to this file, one JSON object on a line for each scenario.
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
         /// Repeats which part is broken, and the viewers' jitter.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// An executable of an earlier build, from which rolling upgrades begin; without it they begin from this build.
+        #[arg(long, value_name = "EXECUTABLE")]
+        previous: Option<PathBuf>,
     },
     /// Show the scenarios and what each promises.
     List,
@@ -64,11 +63,13 @@ pub async fn run(arguments: LabArguments) -> Result<(), Failure> {
             let page = document(&lines.join("\n")).map_err(|error| Failure::new(format!("{error:#}")))?;
             print(page.trim_end())
         }
-        Command::Run { scenario, sessions, json, seed } => {
+        Command::Run { scenario, sessions, json, seed, previous } => {
             let scenarios = chosen(&scenario)?;
-            let options = Options { sessions: sessions.into(), seed, frame_every: FRAME_EVERY };
+            let executable = std::env::current_exe()?;
+            let options = Options { executable, previous, sessions: 0, seed };
+            let acts = acts(&scenarios, sessions.map(usize::from), &options);
             tokio::select! {
-                played = play_all(&scenarios, &options, json.as_deref()) => played,
+                played = play_all(&acts, json.as_deref()) => played,
                 // Dropping the scenario leaves nothing of it.
                 why = told_to_stop() => Err(Failure::new(why?)),
             }
@@ -91,8 +92,12 @@ fn list() -> String {
 }
 
 fn chosen(name: &str) -> Result<Vec<Scenario>, Failure> {
-    let chosen: Vec<_> =
-        SCENARIOS.into_iter().filter(|scenario| name == "all" || scenario.name == name).collect();
+    let fits = |scenario: &&Scenario| match name {
+        "all" => !scenario.long,
+        "long" => scenario.long,
+        name => scenario.name == name,
+    };
+    let chosen: Vec<_> = SCENARIOS.iter().filter(fits).copied().collect();
     if chosen.is_empty() {
         return Err(Failure::new(format!("there is no scenario {name}"))
             .hint("`meridian lab list` shows them")
@@ -101,18 +106,29 @@ fn chosen(name: &str) -> Result<Vec<Scenario>, Failure> {
     Ok(chosen)
 }
 
+/// Each scenario with each of its numbers of sessions, or the one that was asked for.
+fn acts(scenarios: &[Scenario], sessions: Option<usize>, options: &Options) -> Vec<(Scenario, Options)> {
+    let sizes = |scenario: &Scenario| sessions.map_or_else(|| scenario.sizes.to_vec(), |count| vec![count]);
+    let of = |scenario: &Scenario| -> Vec<_> {
+        let sizes = sizes(scenario).into_iter();
+        sizes.map(|sessions| (*scenario, Options { sessions, ..options.clone() })).collect()
+    };
+    scenarios.iter().flat_map(of).collect()
+}
+
 /// A scenario that could not be played does not keep the others from it.
-async fn play_all(scenarios: &[Scenario], options: &Options, json: Option<&Path>) -> Result<(), Failure> {
-    let executable = std::env::current_exe()?;
+async fn play_all(acts: &[(Scenario, Options)], json: Option<&Path>) -> Result<(), Failure> {
     let (mut reports, mut failed) = (Vec::<Report>::new(), Vec::new());
-    for scenario in scenarios {
-        say(&format!("{}: {}", scenario.name, scenario.about));
-        match play(scenario, &executable, options).await {
+    for (index, (scenario, options)) in acts.iter().enumerate() {
+        let (act, of) = (index + 1, acts.len());
+        say(&format!("{act}/{of} {} with {} sessions: {}", scenario.name, options.sessions, scenario.about));
+        match play(scenario, options).await {
             Ok((report, troubles)) => {
                 if let Some(file) = json {
                     report.write_json(file).map_err(|error| Failure::new(format!("{error:#}")))?;
                 }
                 troubles.iter().for_each(|line| say(&format!("  {line}")));
+                report.broken.iter().for_each(|line| say(&format!("  not held: {line}")));
                 if !report.held {
                     failed.push(scenario.name);
                 }
@@ -140,7 +156,8 @@ mod tests {
 
     #[test]
     fn all_are_chosen_by_one_word_and_each_by_its_name() {
-        assert_eq!(chosen("all").unwrap().len(), SCENARIOS.len());
+        let (all, long) = (chosen("all").unwrap().len(), chosen("long").unwrap().len());
+        assert!(long > 0 && all + long == SCENARIOS.len());
         assert_eq!(chosen("proxy_killed").unwrap().len(), 1);
         assert!(chosen("nonsense").is_err());
         assert!(list().contains("proxy_killed"));

@@ -1,15 +1,17 @@
 //! A signed-in client of the API.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::viewer::Way;
+use crate::{trust::Trust, viewer::Way};
 
 /// No call takes longer; one that does has failed.
 const LIMIT: Duration = Duration::from_secs(10);
+/// Of sessions.
+const MAX_PAGES: usize = 200;
 /// The account that every Meridian begins with.
 const USER: &str = "admin";
 
@@ -19,12 +21,14 @@ pub(crate) struct Api {
     base: String,
     token: String,
     http: reqwest::Client,
+    pub(crate) trust: Trust,
 }
 
 impl Api {
-    pub(crate) async fn sign_in(base: &str, password: &str) -> Result<Self> {
-        let http = reqwest::Client::builder().timeout(LIMIT).no_proxy().build()?;
-        let mut api = Self { base: base.to_owned(), token: String::new(), http };
+    pub(crate) async fn sign_in(base: &str, password: &str, trust: Trust) -> Result<Self> {
+        let builder = reqwest::Client::builder().timeout(LIMIT).no_proxy();
+        let http = builder.tls_backend_preconfigured(rustls::ClientConfig::clone(&trust.tls())).build()?;
+        let mut api = Self { base: base.to_owned(), token: String::new(), http, trust };
         let body = json!({"username": USER, "password": password});
         let login = api.call(Method::POST, "/auth/login", Some(body)).await.context("sign in")?;
         login["token"].as_str().context("a login without a token")?.clone_into(&mut api.token);
@@ -71,8 +75,43 @@ impl Api {
         Ok(session["state"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// The state of each of the caller's sessions, by id.
+    pub(crate) async fn states(&self) -> Result<BTreeMap<String, String>> {
+        let mut states = BTreeMap::new();
+        let mut path = "/sessions".to_owned();
+        for _ in 0..MAX_PAGES {
+            let page = self.call(Method::GET, &path, None).await?;
+            for session in page["items"].as_array().into_iter().flatten() {
+                let text = |name: &str| session[name].as_str().unwrap_or_default().to_owned();
+                states.insert(text("id"), text("state"));
+            }
+            let Some(next) = page["next"].as_str() else { break };
+            path = format!("/sessions?cursor={next}");
+        }
+        Ok(states)
+    }
+
+    /// How many nodes the control plane calls ready, its own among them not.
+    pub(crate) async fn nodes_ready(&self) -> Result<usize> {
+        let nodes = self.call(Method::GET, "/nodes", None).await?;
+        let items = nodes["items"].as_array().into_iter().flatten();
+        Ok(items.filter(|node| node["role"] != "web" && node["state"] == "ready").count())
+    }
+
     pub(crate) async fn end(&self, session: &str) -> Result<()> {
         self.call(Method::DELETE, &format!("/sessions/{session}"), None).await.map(drop)
+    }
+
+    /// Whether an address of any part answers well.
+    pub(crate) async fn is_good(&self, url: &str) -> bool {
+        self.http.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    pub(crate) async fn zone_id(&self, name: &str) -> Result<String> {
+        let zones = self.call(Method::GET, "/zones", None).await?;
+        let items = zones["items"].as_array().into_iter().flatten();
+        let id = items.filter(|zone| zone["name"] == name).find_map(|zone| zone["id"].as_str());
+        Ok(id.context("the zone is not listed")?.to_owned())
     }
 
     /// A connect ticket for the owner of a key.

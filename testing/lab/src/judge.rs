@@ -1,6 +1,6 @@
 //! From what was seen to figures, and to whether the scenario's promise held. Pure.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     report::{Figures, Stall},
@@ -13,6 +13,8 @@ pub(crate) struct Seen {
     pub(crate) from: Duration,
     pub(crate) until: Duration,
     pub(crate) streams: Vec<SeenStream>,
+    /// Streams of the other zone, which nothing may touch.
+    pub(crate) bystanders: Vec<SeenStream>,
     /// What the control plane says of sessions that do not run.
     pub(crate) not_running: Vec<String>,
     pub(crate) requests_failed: usize,
@@ -20,6 +22,10 @@ pub(crate) struct Seen {
     pub(crate) last_failure: Option<Duration>,
     pub(crate) tickets: u64,
     pub(crate) cpu: Duration,
+    /// The scenario's own figures.
+    pub(crate) notes: BTreeMap<&'static str, f64>,
+    /// What of the scenario's own expectations did not hold.
+    pub(crate) broken: Vec<String>,
     /// Warnings and errors of Meridian's processes, for a person who looks into what did not hold.
     pub(crate) troubles: Vec<String>,
 }
@@ -71,11 +77,17 @@ impl Seen {
             streams_untouched: count(Fate::Untouched),
             stall_ms: Stall::of(if touched.is_empty() { untouched } else { touched }),
             untouched_stall_ms,
+            others_touched: self
+                .bystanders
+                .iter()
+                .filter(|other| self.fate(other) != Fate::Untouched)
+                .count(),
             requests_failed: self.requests_failed,
             noticed_ms: noticed.map(whole_ms),
             recovered_ms: attached.or(self.last_failure).map(whole_ms),
             tickets_asked: self.tickets,
             cpu_s: (self.cpu.as_secs_f64() * 100.0).round() / 100.0,
+            own: self.notes.clone(),
         }
     }
 
@@ -88,19 +100,25 @@ impl Seen {
 
     /// What of the promise did not hold, in words; nothing when all did.
     pub(crate) fn broken(&self, promise: Promise) -> Vec<String> {
-        let mut broken = self.not_running.clone();
+        let mut broken = [self.broken.clone(), self.not_running.clone()].concat();
+        for other in self.bystanders.iter().filter(|other| self.fate(other) != Fate::Untouched) {
+            let word = other.journal.last_word();
+            broken.push(format!("session {} of the other zone was touched: {word}", other.session));
+        }
         for stream in &self.streams {
             let journal = &stream.journal;
             let why = match (self.fate(stream), promise) {
                 (Fate::Lost, _) => format!("its stream is not back: {}", journal.last_word()),
                 (Fate::Restarted, Promise::Resumed | Promise::Untouched) => "its stream began anew".into(),
                 (Fate::Resumed, Promise::Untouched) => "its stream was cut".into(),
-                (Fate::Resumed, Promise::Resumed) | (Fate::Untouched, _) => continue,
+                (Fate::Restarted, Promise::Back)
+                | (Fate::Resumed, Promise::Resumed | Promise::Back)
+                | (Fate::Untouched, _) => continue,
             };
             broken.push(format!("session {}: {why}", stream.session));
         }
         let hit = self.streams.iter().any(|stream| self.fate(stream) != Fate::Untouched);
-        if promise == Promise::Resumed && !hit {
+        if promise != Promise::Untouched && !hit {
             broken.push("the fault touched no stream, so that nothing was shown".into());
         }
         broken
@@ -139,11 +157,14 @@ mod tests {
             from: FROM,
             until: UNTIL,
             streams,
+            bystanders: Vec::new(),
             not_running: Vec::new(),
             requests_failed: 0,
             last_failure: None,
             tickets: 0,
             cpu: Duration::ZERO,
+            notes: BTreeMap::new(),
+            broken: Vec::new(),
             troubles: Vec::new(),
         }
     }
@@ -170,6 +191,14 @@ mod tests {
         assert_eq!(seen(vec![stream(&[])]).broken(Promise::Resumed).len(), 1);
         assert!(seen(vec![stream(&[])]).broken(Promise::Untouched).is_empty());
         assert!(seen(vec![stream(&[Verdict::Resumed])]).broken(Promise::Resumed).is_empty());
+    }
+
+    #[test]
+    fn nothing_may_touch_the_other_zone() {
+        let mut seen = seen(vec![stream(&[Verdict::Resumed])]);
+        seen.bystanders = vec![stream(&[]), stream(&[Verdict::Resumed])];
+        assert_eq!(seen.figures().others_touched, 1);
+        assert_eq!(seen.broken(Promise::Resumed).len(), 1);
     }
 
     #[test]

@@ -1,92 +1,186 @@
-//! The lab: zones of real processes on one machine, scripted viewers that check every byte, and faults.
+//! The lab: regions of real processes on one machine, scripted viewers that check every byte, and faults.
 //!
-//! Each scenario starts a Meridian of its own (`meridian up --separate` on the simulated engine), opens a stream on each of some sessions,
-//! breaks one part, and reports what every viewer saw. What must hold of counts decides whether a scenario passes; times are
-//! figures beside their goals, because machines are noisy. All traffic is on loopback, every wait is bounded, and whatever happens neither a
-//! process nor a directory is left.
+//! Each scenario starts a Meridian of its own: two regions and the people's own as network namespaces with distance between them, a host for
+//! each part, real PostgreSQL, the simulated engine unless it says otherwise. It opens a stream on each of some sessions, breaks something, and
+//! reports what every viewer saw. What must hold of counts decides whether a scenario passes; times are figures beside their goals, because
+//! machines are noisy. No packet leaves the namespaces, every wait is bounded, and whatever happens neither a process nor a directory is left.
 //!
 //! ```text
-//! scenarios ──> stage ──> site (processes), viewers, probe (steady requests)
+//! scenarios ──> stage ──> site (processes) ──> net (hosts, regions, distance)
+//!                 │──> viewers, probe (steady requests)
 //!                 └─────> judge ──> report ──> document
 //! ```
 
 mod api;
 mod chance;
+mod cpu;
 mod document;
 mod judge;
 mod leftovers;
+mod net;
 mod probe;
 mod report;
 mod scenarios;
 mod site;
 mod stage;
+mod trust;
 mod viewer;
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use meridian_bench::Host;
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
+use tokio_util::sync::CancellationToken;
 
 pub use document::document;
 pub use report::{Figures, Goals, Parameters, Report, Stall, Table};
 pub use scenarios::{SCENARIOS, Scenario};
 
+use site::{Make, Site};
 use stage::Stage;
+use viewer::{HEIGHT, Pace};
 
-/// A scenario is over by then, one way or the other.
-const LIMIT: Duration = Duration::from_secs(420);
 /// More sessions than one machine's processes can hold streams for.
-pub const MAX_SESSIONS: usize = 1000;
+pub const MAX_SESSIONS: usize = 6000;
+/// Bytes of a row of a picture, and of what comes before the first.
+const ROW_BYTES: u32 = 256;
+const HEAD_BYTES: u32 = 16;
 
 /// How to play.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The executable whose roles run.
+    pub executable: PathBuf,
+    /// One of an earlier build, for rolling upgrades from it; none: from the same build.
+    pub previous: Option<PathBuf>,
     pub sessions: usize,
     /// Repeats what a scenario picks, and its viewers' jitter.
     pub seed: u64,
-    /// From a picture's arrival to the next request.
-    pub frame_every: Duration,
 }
 
-/// Plays one scenario with an executable of Meridian's. What did not hold is in the report; `troubles` are what the processes
-/// logged meanwhile, where something did not.
+impl Options {
+    /// So many streams as fit a small machine: the more, the slower and smaller their pictures.
+    fn pace(&self) -> Pace {
+        let (every_ms, rows) = match self.sessions {
+            ..=60 => (50, HEIGHT),
+            61..=300 => (100, 8),
+            301..=1500 => (250, 4),
+            _ => (2000, 1),
+        };
+        Pace { every: Duration::from_millis(every_ms), rows }
+    }
+}
+
+/// Plays one scenario. What did not hold is in the report; `troubles` are what the processes logged meanwhile, where something did not.
 ///
 /// # Errors
 /// When it could not be played: Meridian did not start, or its streams did not open.
-pub async fn play(
-    scenario: &Scenario,
-    executable: &Path,
-    options: &Options,
-) -> Result<(Report, Vec<String>)> {
+pub async fn play(scenario: &Scenario, options: &Options) -> Result<(Report, Vec<String>)> {
     ensure!((1..=MAX_SESSIONS).contains(&options.sessions), "between 1 and {MAX_SESSIONS} sessions");
-    let played = async {
-        let mut stage = Stage::set(executable, options).await?;
-        let played = (scenario.play)(&mut stage).await;
-        let (seen, stopped) = stage.end().await?;
-        let mut broken = seen.broken(scenario.promise);
-        for failed in [played, stopped].into_iter().filter_map(Result::err) {
-            broken.push(format!("{failed:#}"));
-        }
-        let report = Report {
-            name: scenario.name.to_owned(),
-            parameters: Parameters {
-                sessions: options.sessions,
-                seed: options.seed,
-                frame_every_ms: u64::try_from(options.frame_every.as_millis()).unwrap_or(u64::MAX),
-                engine: "simulated",
-            },
-            figures: seen.figures(),
-            peers: Vec::new(),
-            host: Host::this(),
-            held: broken.is_empty(),
-            promise: scenario.promise.words(),
-            goals: scenario.goals,
-            slowest: seen.slowest(),
-            broken,
-        };
-        let troubles = if report.held { Vec::new() } else { seen.troubles };
-        Ok((report, troubles))
+    let make = Make {
+        executable: first_executable(scenario, options).to_owned(),
+        seed: options.seed,
+        engine: scenario.engine,
     };
-    timeout(LIMIT, played).await.with_context(|| format!("the scenario was not over within {LIMIT:?}"))?
+    let mut site = Site::start(&make).await?;
+    let people = site.people()?.file();
+    let (scenario, options) = (*scenario, options.clone());
+    within(people, move || async move {
+        let limit = scenario.limit;
+        let played = timeout(limit, play_here(scenario, options, site)).await;
+        played.with_context(|| format!("the scenario was not over within {limit:?}"))?
+    })
+    .await
+}
+
+/// A rolling upgrade begins with the earlier build.
+fn first_executable<'a>(scenario: &Scenario, options: &'a Options) -> &'a Path {
+    let previous = options.previous.as_deref().filter(|_| scenario.name.starts_with("rolling_upgrade"));
+    previous.unwrap_or(&options.executable)
+}
+
+async fn play_here(scenario: Scenario, options: Options, site: Site) -> Result<(Report, Vec<String>)> {
+    let mut stage = Stage::set(site, &options, scenario.bystanders).await?;
+    let played = (scenario.play)(&mut stage).await;
+    let (seen, stopped) = stage.end().await?;
+    let mut broken = seen.broken(scenario.promise);
+    for failed in [played, stopped].into_iter().filter_map(Result::err) {
+        broken.push(format!("{failed:#}"));
+    }
+    let pace = options.pace();
+    let report = Report {
+        name: scenario.name.to_owned(),
+        parameters: Parameters {
+            sessions: options.sessions,
+            seed: options.seed,
+            frame_every_ms: u64::try_from(pace.every.as_millis()).unwrap_or(u64::MAX),
+            frame_bytes: u32::from(pace.rows) * ROW_BYTES + HEAD_BYTES,
+            engine: scenario.engine,
+        },
+        figures: seen.figures(),
+        peers: Vec::new(),
+        host: Host::this(),
+        held: broken.is_empty(),
+        promise: scenario.promise.words(),
+        goals: scenario.goals,
+        slowest: seen.slowest(),
+        broken,
+    };
+    let troubles = if report.held { Vec::new() } else { seen.troubles };
+    Ok((report, troubles))
+}
+
+/// Runs a future on a host: on a runtime of its own, whose threads are all in the host's namespace. Dropped, it ends before this returns.
+async fn within<T, F, W>(namespace: Arc<File>, work: W) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>>,
+    W: FnOnce() -> F + Send + 'static,
+{
+    let stop = CancellationToken::new();
+    let (done, is_done) = oneshot::channel();
+    let (stopping, entering) = (stop.clone(), Arc::clone(&namespace));
+    let living = move || {
+        let outcome = net::Host::enter(&namespace).and_then(|()| {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .on_thread_start(move || {
+                    net::Host::enter(&entering).expect("the maker's thread entered it as well")
+                })
+                .build()?;
+            runtime.block_on(async {
+                tokio::select! {
+                    outcome = work() => outcome,
+                    () = stopping.cancelled() => anyhow::bail!("stopped"),
+                }
+            })
+        });
+        // Nobody waits any more where it was stopped.
+        let _ = done.send(outcome);
+    };
+    let thread = std::thread::Builder::new().name("people".into()).spawn(living)?;
+    let _ended = Ended { stop, thread: Some(thread) };
+    is_done.await.context("the lab's thread ended")?
+}
+
+/// Stops a thread and waits for its end.
+struct Ended {
+    stop: CancellationToken,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            // Its panic was told where it happened.
+            let _ = thread.join();
+        }
+    }
 }

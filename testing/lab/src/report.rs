@@ -1,6 +1,6 @@
 //! What a scenario showed: one JSON object (DESIGN.md §8), and a table for people.
 
-use std::{fmt, fs, io::Write, path::Path};
+use std::{collections::BTreeMap, fmt, fs, io::Write, path::Path};
 
 use anyhow::Result;
 use meridian_bench::Host;
@@ -30,6 +30,8 @@ pub struct Parameters {
     pub seed: u64,
     /// From a picture's arrival to the next request: what a stall is at least.
     pub frame_every_ms: u64,
+    /// Of a picture.
+    pub frame_bytes: u32,
     pub engine: &'static str,
 }
 
@@ -52,6 +54,8 @@ pub struct Figures {
     pub stall_ms: Stall,
     /// The longest such time among the others.
     pub untouched_stall_ms: u64,
+    /// Streams of the other zone that noticed anything.
+    pub others_touched: usize,
     /// Of the steady requests to the API.
     pub requests_failed: usize,
     /// From the fault until the last viewer whose path broke knew.
@@ -62,6 +66,9 @@ pub struct Figures {
     pub tickets_asked: u64,
     /// Of all of Meridian's processes, from the fault to the end; not PostgreSQL's.
     pub cpu_s: f64,
+    /// Figures of this scenario alone.
+    #[serde(flatten)]
+    pub own: BTreeMap<&'static str, f64>,
 }
 
 /// Times are reported beside these, never asserted: machines are noisy.
@@ -134,6 +141,10 @@ impl fmt::Display for Table<'_> {
         for (row, report) in rows.iter().zip(self.0) {
             writeln!(f)?;
             line(f, row)?;
+            if !report.figures.own.is_empty() {
+                let own = report.figures.own.iter().map(|(name, value)| format!("{name} {value}"));
+                write!(f, "\n    {}", own.collect::<Vec<_>>().join(", "))?;
+            }
             for broken in &report.broken {
                 write!(f, "\n    NOT HELD: {broken}")?;
             }

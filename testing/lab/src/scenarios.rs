@@ -1,10 +1,22 @@
 //! The faults, a file each: what is broken, what must be seen, and the goal beside which the times are reported (DESIGN.md §7).
 
+mod agent_host_lost;
+mod auth_address_dead;
 mod balancer_killed;
+mod entry_untouched;
+mod half_open;
+mod primary_region_gone;
+mod private_balancer_killed;
+mod proxy_drained;
 mod proxy_host_lost;
 mod proxy_killed;
+mod random_faults;
+mod resume_storm;
+mod rolling_upgrade;
 mod wan_cut;
+mod web_node_frozen;
 mod web_node_killed;
+mod zone_gone;
 
 use std::{pin::Pin, time::Duration};
 
@@ -20,6 +32,8 @@ const BACK_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) enum Promise {
     /// Every stream whose path broke goes on where it was.
     Resumed,
+    /// Every stream whose path broke is back, resumed or on a display shaken hands with anew.
+    Back,
     /// No stream notices anything.
     Untouched,
 }
@@ -32,20 +46,59 @@ pub struct Scenario {
     pub name: &'static str,
     /// What happens, in a sentence.
     pub about: &'static str,
+    /// With so many sessions it is played, once each, unless others are asked for.
+    pub sizes: &'static [usize],
+    /// Takes too long for `all`: `lab run long` plays it.
+    pub long: bool,
     pub(crate) promise: Promise,
     pub(crate) goals: Goals,
+    pub(crate) engine: &'static str,
+    /// Whether a few streams of the other zone stand by, which nothing may touch.
+    pub(crate) bystanders: bool,
+    /// It is over by then, one way or the other.
+    pub(crate) limit: Duration,
     /// Strikes, mends what does not mend itself, and waits until all is well again.
     pub(crate) play: Play,
 }
 
-/// All of them, in the order in which `all` plays them.
-pub const SCENARIOS: [Scenario; 5] = [
+/// All of them, in the order in which they are played.
+pub const SCENARIOS: &[Scenario] = &[
     proxy_killed::SCENARIO,
     proxy_host_lost::SCENARIO,
+    proxy_drained::SCENARIO,
     balancer_killed::SCENARIO,
+    private_balancer_killed::SCENARIO,
     web_node_killed::SCENARIO,
+    web_node_frozen::SCENARIO,
+    agent_host_lost::SCENARIO,
+    zone_gone::SCENARIO,
     wan_cut::SCENARIO,
+    primary_region_gone::SCENARIO,
+    rolling_upgrade::WEB,
+    rolling_upgrade::BALANCE,
+    rolling_upgrade::PROXY,
+    auth_address_dead::SCENARIO,
+    half_open::SCENARIO,
+    entry_untouched::SCENARIO,
+    resume_storm::SCENARIO,
+    random_faults::SCENARIO,
+    wan_cut::LONG,
+    random_faults::LONG,
 ];
+
+/// What most scenarios have.
+const ORDINARY: Scenario = Scenario {
+    name: "",
+    about: "",
+    sizes: &[20],
+    long: false,
+    promise: Promise::Resumed,
+    goals: Goals { stall_p99_ms: None, recovered_ms: None },
+    engine: "simulated",
+    bystanders: true,
+    limit: Duration::from_secs(420),
+    play: |_| Box::pin(async { anyhow::bail!("a scenario without a play") }),
+};
 
 impl Scenario {
     /// What must hold, in words.
@@ -59,6 +112,7 @@ impl Promise {
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Resumed => "no session lost, every stream whose path broke RESUMED",
+            Self::Back => "no session lost, every stream whose path broke RESUMED or RESTARTED",
             Self::Untouched => "no session lost, no stream touched",
         }
     }

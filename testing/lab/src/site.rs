@@ -1,213 +1,298 @@
-//! A Meridian of real processes: this very executable as `meridian up --separate` in a temporary directory, on loopback alone.
+//! A Meridian of real processes: two regions and the people's own, a host for each part, real PostgreSQL, and distance.
 //!
-//! It is stopped softly by [`Site::stop`]; whatever ends the lab, dropping it leaves neither a process nor a directory.
+//! [`Site::stop`] ends it softly. Dropped, it leaves neither processes nor directories; killed outright, the lab takes its processes and networks
+//! with it, and leaves its directory and its PostgreSQL.
+
+mod certificates;
+mod keeper;
+mod plan;
 
 use std::{
     collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use meridian_runtime::random_token;
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Context, Result, ensure};
+use meridian_embedded::EmbeddedPostgres;
+use meridian_runtime::{Tasks, random_token};
+use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-    time::{Instant, sleep, timeout},
+use tokio::time::{Instant, sleep, timeout};
+
+use self::{
+    certificates::make_certificates,
+    plan::{Folder, PEOPLE_HOST, write},
+};
+pub(crate) use self::{
+    keeper::Keeper,
+    plan::{EACH, LONDON, PEOPLE, PRIMARY, Part, VIRGINIA, ZONES, Zone, public_entry, public_url, resolve},
+};
+use crate::{
+    cpu::Processor,
+    net::{Host, Line, Region, Wan, join},
 };
 
-use crate::leftovers;
-
-/// PostgreSQL, a Web App and two zones start within this time.
+/// PostgreSQL, the Web App and two zones start within this time.
 const START_LIMIT: Duration = Duration::from_secs(120);
-/// Longer than `meridian up` itself gives its roles.
-const STOP_LIMIT: Duration = Duration::from_secs(45);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// A killed parent is gone within so many looks.
-const GONE_LOOKS: usize = 100;
-/// The zones; the first is the one whose parts are broken.
-pub(crate) const ZONES: [&str; 2] = ["london", "virginia"];
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Where workspaces' display directories are: their paths must be short.
+const RUN_DIRECTORY: &str = "/run";
+
+/// How far regions are apart, each way.
+pub(crate) const DISTANCES: [(u8, u8, Line); 3] = [
+    (PEOPLE, LONDON.region, line(4, 1)),
+    (PEOPLE, PRIMARY, line(38, 2)),
+    (LONDON.region, PRIMARY, line(37, 2)),
+];
+
+const fn line(delay_ms: u64, jitter_ms: u64) -> Line {
+    Line {
+        delay: Duration::from_millis(delay_ms),
+        jitter: Duration::from_millis(jitter_ms),
+        loss: 0.0,
+        bytes_per_s: None,
+        cut: false,
+    }
+}
+
+/// What a Meridian of the lab is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Make {
+    pub(crate) executable: PathBuf,
+    pub(crate) seed: u64,
+    pub(crate) engine: &'static str,
+}
 
 pub(crate) struct Site {
-    /// Removed when this is dropped.
-    directory: TempDir,
-    parent: Child,
-    pub(crate) url: String,
+    pub(crate) wan: Wan,
     pub(crate) password: String,
-    /// Roles that were frozen, to be thawed before they are asked to stop.
-    frozen: Vec<i32>,
+    folder: Folder,
+    regions: BTreeMap<u8, Region>,
+    keepers: BTreeMap<String, Keeper>,
+    processor: Processor,
+    database: Option<EmbeddedPostgres>,
+    /// Processes of parts, and what keeps the database.
+    tasks: Tasks,
+    base: Tasks,
+    /// Removed when this is dropped, the last of all.
+    _directories: [TempDir; 2],
 }
 
 impl Site {
-    /// Starts it and waits until a user can sign in.
-    pub(crate) async fn start(executable: &Path) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("meridian-lab-").tempdir()?;
-        // PostgreSQL's unprivileged user passes through to its cluster.
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o711))?;
-        let log = fs::File::create(directory.path().join("meridian.log"))?;
-        let password = random_token();
-        let parent = Command::new(executable)
-            .args(["up", "--separate", "--engine", "simulated", "--listen", "127.0.0.1:0", "--zones"])
-            .arg(ZONES.join(","))
-            .env("MERIDIAN_DATA", directory.path().join("data"))
-            .env("MERIDIAN_ADMIN_PASSWORD", &password)
-            .env("NO_COLOR", "1")
-            .env_remove("MERIDIAN_DATABASE_URL")
-            .env_remove("MERIDIAN_LISTEN")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            // A Ctrl-C at the terminal is the lab's to hear.
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("{} cannot be run", executable.display()))?;
-        let mut site = Self { directory, parent, url: String::new(), password, frozen: Vec::new() };
-        site.url = timeout(START_LIMIT, site.ready()).await.context("Meridian was not ready in time")??;
+    /// Starts everything; returns when every node has reported to the control plane.
+    pub(crate) async fn start(make: &Make) -> Result<Self> {
+        let mut site = Self::lay(make).await?;
+        timeout(START_LIMIT, site.start_parts(&make.executable)).await.context("not ready in time")??;
         Ok(site)
     }
 
-    async fn ready(&mut self) -> Result<String> {
-        let output = self.parent.stdout.take().context("no standard output")?;
-        let mut lines = BufReader::new(output).lines();
-        while let Some(line) = lines.next_line().await? {
-            if let Some(url) = line.strip_prefix("ready ") {
-                return Ok(url.to_owned());
+    /// Directories, networks and the database.
+    async fn lay(make: &Make) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("meridian-lab-").tempdir()?;
+        let run = tempfile::Builder::new().prefix("mlab-").tempdir_in(RUN_DIRECTORY)?;
+        // PostgreSQL's unprivileged user passes through to its cluster, workspaces to their displays.
+        for folder in [&directory, &run] {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711))?;
+        }
+        let root = directory.path().to_owned();
+        for name in ["config", "logs", "nodes", "secrets"] {
+            fs::create_dir(root.join(name))?;
+        }
+        let password = random_token();
+        let folder = Folder { root, run: run.path().to_owned(), engine: make.engine };
+        fs::write(folder.secret("password"), &password)?;
+        make_certificates(&folder, &plan::certificate_names())?;
+        let (wan, regions) = lay_network(make.seed)?;
+        let base = Tasks::new();
+        let database = EmbeddedPostgres::start(&folder.root, &base).await?;
+        fs::write(folder.secret("database"), database.url())?;
+        Ok(Self {
+            wan,
+            password,
+            folder,
+            regions,
+            keepers: BTreeMap::new(),
+            processor: Processor::default(),
+            database: Some(database),
+            tasks: Tasks::new(),
+            base,
+            _directories: [directory, run],
+        })
+    }
+
+    async fn start_parts(&mut self, executable: &Path) -> Result<()> {
+        let keep = |site: &mut Self, part: Part| site.keep(part, executable);
+        write(&self.folder.config(&Part::primary_balancer()), &self.folder.primary_balancer()?)?;
+        keep(self, Part::primary_balancer())?;
+        write(&self.folder.config(&Part::web(1)), &self.folder.web(1)?)?;
+        keep(self, Part::web(1))?;
+        self.until("the Web App serves", |site| site.folder.token_written()).await?;
+        for number in 2..=EACH {
+            write(&self.folder.config(&Part::web(number)), &self.folder.web(number)?)?;
+            keep(self, Part::web(number))?;
+        }
+        for zone in ZONES {
+            write(
+                &self.folder.config(&Part::private_balancer(zone)),
+                &self.folder.private_balancer(zone, &[])?,
+            )?;
+            for number in 1..=EACH {
+                write(&self.folder.config(&Part::agent(zone, number)), &self.folder.agent(zone, number)?)?;
+                write(&self.folder.config(&Part::proxy(zone, number)), &self.folder.proxy(zone, number)?)?;
+                write(&self.folder.config(&Part::entry(zone, number)), &self.folder.entry(zone, number)?)?;
+            }
+            for part in Part::of_zone(zone) {
+                keep(self, part)?;
             }
         }
-        bail!("Meridian ended before it was ready: {}", self.troubles(5).join(" | "))
+        self.until("every agent is enrolled", |site| {
+            ZONES.into_iter().all(|zone| site.agent_names(zone).len() == usize::from(EACH))
+        })
+        .await?;
+        for zone in ZONES {
+            let rules = self.folder.private_balancer(zone, &self.agent_names(zone))?;
+            write(&self.folder.config(&Part::private_balancer(zone)), &rules)?;
+        }
+        Ok(())
     }
 
-    fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
+    fn keep(&mut self, part: Part, executable: &Path) -> Result<()> {
+        let host = self.region(part.region)?.host(part.host)?;
+        let (config, log) = (self.folder.config(&part), self.folder.log(&part));
+        let keeper = Keeper::start(&part, host, executable, config, log, &self.tasks);
+        self.keepers.insert(part.name, keeper);
+        Ok(())
     }
 
-    /// The processes of the roles, by the names of their pid files.
-    pub(crate) fn roles(&self) -> BTreeMap<String, i32> {
-        leftovers::roles(&self.data())
+    fn region(&mut self, number: u8) -> Result<&mut Region> {
+        self.regions.get_mut(&number).context("a region that is not laid")
     }
 
-    pub(crate) fn pid(&self, role: &str) -> Result<i32> {
-        self.roles().get(role).copied().with_context(|| format!("{role} has no pid file"))
-    }
-
-    /// SIGKILL: its sockets are closed by the kernel; its parent starts it again. The killed process's id.
-    pub(crate) fn kill(&mut self, role: &str) -> Result<i32> {
-        let pid = self.pid(role)?;
-        signal(pid, Signal::KILL)?;
-        self.frozen.retain(|known| *known != pid);
-        Ok(pid)
-    }
-
-    /// SIGSTOP: it says nothing more and closes nothing, like a host that vanished.
-    pub(crate) fn freeze(&mut self, role: &str) -> Result<i32> {
-        let pid = self.pid(role)?;
-        signal(pid, Signal::STOP)?;
-        self.frozen.push(pid);
-        Ok(pid)
-    }
-
-    pub(crate) fn thaw(&mut self, role: &str) -> Result<()> {
-        let pid = self.pid(role)?;
-        self.frozen.retain(|known| *known != pid);
-        signal(pid, Signal::CONT)
-    }
-
-    /// Waits until another process has a killed one's place.
-    pub(crate) async fn replaced(&self, role: &str, before: i32, limit: Duration) -> Result<()> {
-        let until = Instant::now() + limit;
-        while self.pid(role).is_ok_and(|pid| pid == before) {
-            ensure!(Instant::now() < until, "{role} was not started again within {limit:?}");
+    async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) -> Result<()> {
+        let until = Instant::now() + START_LIMIT;
+        while !holds(self) {
+            ensure!(Instant::now() < until, "waiting until {what}: {}", self.troubles(5).join(" | "));
             sleep(LOOK_EVERY).await;
         }
         Ok(())
     }
 
-    /// CPU time that Meridian's processes have used so far, ended ones too; not PostgreSQL's, which is in a session of its own.
+    /// The names that the zone's enrolled agents have certificates for.
+    fn agent_names(&self, zone: Zone) -> Vec<(u8, String)> {
+        let name = |number| {
+            let file = self.folder.data(&Part::agent(zone, number)).join("node.json");
+            let node: Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+            let (node, zone) = (node["node_id"].as_str()?, node["zone_id"].as_str()?);
+            Some((number, format!("{node}.agent.{zone}.meridian")))
+        };
+        (1..=EACH).filter_map(name).collect()
+    }
+
+    pub(crate) fn part(&self, part: &Part) -> Result<&Keeper> {
+        self.keepers.get(&part.name).with_context(|| format!("there is no {}", part.name))
+    }
+
+    /// All parts, by name.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Keeper> {
+        self.keepers.values()
+    }
+
+    /// SIGKILL: its sockets are closed by the kernel, and it is started again. The killed process's id.
+    pub(crate) fn kill(&self, part: &Part) -> Result<i32> {
+        let keeper = self.part(part)?;
+        self.processor.remember(keeper.pid());
+        keeper.signal(Signal::KILL)
+    }
+
+    /// SIGSTOP: it says nothing more and closes nothing.
+    pub(crate) fn freeze(&self, part: &Part) -> Result<i32> {
+        self.part(part)?.signal(Signal::STOP)
+    }
+
+    pub(crate) fn thaw(&self, part: &Part) -> Result<i32> {
+        self.part(part)?.signal(Signal::CONT)
+    }
+
+    /// Pulls or plugs the cable of a part's host.
+    pub(crate) fn connect(&self, part: &Part, connected: bool) -> Result<()> {
+        let region = self.regions.get(&part.region).context("a region that is not laid")?;
+        region.connect(part.host, connected)
+    }
+
+    /// Cuts or mends all lines of a region.
+    pub(crate) fn cut_region(&self, region: u8, cut: bool) {
+        for other in self.regions.keys().filter(|other| **other != region) {
+            self.wan.cut(region, *other, cut);
+        }
+    }
+
+    /// Processor time that Meridian's processes have used so far, ended ones too; not PostgreSQL's.
     pub(crate) fn cpu(&self) -> Duration {
-        let parent = self.parent.id().and_then(|pid| i32::try_from(pid).ok());
-        let parent = parent.and_then(|pid| cpu_of(pid, true)).unwrap_or_default();
-        parent + self.roles().values().filter_map(|pid| cpu_of(*pid, false)).sum::<Duration>()
+        self.processor.used(self.keepers.values().filter_map(Keeper::pid))
     }
 
     /// The latest warnings and errors that its processes logged.
     pub(crate) fn troubles(&self, count: usize) -> Vec<String> {
-        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
         let serious =
-            log.lines().filter(|line| ["WARN", "ERROR", "meridian:"].iter().any(|word| line.contains(word)));
-        let all: Vec<_> = serious.map(str::to_owned).collect();
-        all[all.len().saturating_sub(count)..].to_vec()
+            |line: &&str| ["\"WARN\"", "\"ERROR\"", "meridian:"].iter().any(|word| line.contains(word));
+        let of = |keeper: &Keeper| -> Vec<String> {
+            let log = fs::read_to_string(keeper.log()).unwrap_or_default();
+            let lines: Vec<_> = log.lines().filter(serious).collect();
+            let late = lines[lines.len().saturating_sub(count)..].iter();
+            late.map(|line| format!("{}: {line}", keeper.part().name)).collect()
+        };
+        self.keepers.values().flat_map(of).collect()
     }
 
-    pub(crate) fn log_path(&self) -> PathBuf {
-        self.directory.path().join("meridian.log")
+    /// Certificates that browsers and nodes trust here.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.folder.secret("ca.pem")
     }
 
-    /// As Ctrl-C does; what does not stop in time is killed.
+    /// The host where people are.
+    pub(crate) fn people(&mut self) -> Result<Arc<Host>> {
+        self.region(PEOPLE)?.host(PEOPLE_HOST)
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.folder.root
+    }
+
+    /// As a service manager stops it; what does not stop in time is killed.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        for pid in std::mem::take(&mut self.frozen) {
-            // It may have ended meanwhile.
-            let _ = signal(pid, Signal::CONT);
+        let stopped = self.tasks.stop(STOP_LIMIT).await;
+        if let Some(database) = self.database.take() {
+            database.stop().await?;
         }
-        if let Some(pid) = self.parent.id().and_then(|pid| i32::try_from(pid).ok()) {
-            signal(pid, Signal::TERM)?;
-        }
-        let status = timeout(STOP_LIMIT, self.parent.wait()).await;
-        let status = status.with_context(|| format!("Meridian did not stop within {STOP_LIMIT:?}"))??;
-        ensure!(status.success(), "Meridian ended with {status}: {}", self.troubles(5).join(" | "));
+        self.base.stop(STOP_LIMIT).await;
+        ensure!(stopped, "a part of Meridian did not stop within {STOP_LIMIT:?}");
         Ok(())
     }
 }
 
 impl Drop for Site {
     fn drop(&mut self) {
-        for pid in self.frozen.drain(..) {
-            let _ = signal(pid, Signal::CONT);
+        for keeper in self.keepers.values() {
+            let _ = keeper.signal(Signal::KILL);
         }
-        // First the parent, which would start the others again. After a soft stop there is nothing left to kill.
-        let _ = self.parent.start_kill();
-        for _ in 0..GONE_LOOKS {
-            if !matches!(self.parent.try_wait(), Ok(None)) {
-                break;
-            }
-            std::thread::sleep(LOOK_EVERY);
+        if self.database.is_some() {
+            crate::leftovers::end_database(&self.folder.root);
         }
-        leftovers::end(&self.data());
     }
 }
 
-pub(crate) fn signal(pid: i32, signal: Signal) -> Result<()> {
-    let pid = Pid::from_raw(pid).context("0 is no process")?;
-    kill_process(pid, signal)
-        .with_context(|| format!("signal {signal:?} to process {}", pid.as_raw_nonzero()))
-}
-
-/// User and system time of a process from its `stat`, with that of its ended children where asked for.
-fn cpu_of(pid: i32, children: bool) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    ticks(&stat, children)
-        .map(|ticks| Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
-}
-
-/// Fields 14 to 17 of proc_pid_stat(5), counted from behind the name, which may hold anything.
-fn ticks(stat: &str, children: bool) -> Option<u64> {
-    let (_, rest) = stat.rsplit_once(") ")?;
-    let counts = rest.split(' ').skip(11).take(if children { 4 } else { 2 });
-    counts.map(|count| count.parse::<u64>().ok()).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cpu_time_is_read_behind_any_name() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 200 0 0 11 22 33 44 20 0 1";
-        assert_eq!((ticks(stat, false), ticks(stat, true)), (Some(33), Some(110)));
-        assert!(cpu_of(std::process::id().cast_signed(), true).is_some());
+fn lay_network(seed: u64) -> Result<(Wan, BTreeMap<u8, Region>)> {
+    let numbers = [PRIMARY, LONDON.region, PEOPLE];
+    let mut regions = numbers.into_iter().map(Region::lay).collect::<Result<Vec<_>>>()?;
+    let wan = join(&mut regions, seed)?;
+    for (one, other, line) in DISTANCES {
+        wan.set(one, other, line);
     }
+    Ok((wan, numbers.into_iter().zip(regions).collect()))
 }

@@ -1,6 +1,8 @@
 //! Where a scenario is played: a Meridian of its own, sessions, a viewer on each, and the moment of the fault.
+//!
+//! Most streams are of london, whose parts are broken; a few are of virginia, and must never notice anything.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -13,32 +15,49 @@ use crate::{
     chance::Chance,
     judge::{Seen, SeenStream},
     probe::Probe,
-    site::{Site, ZONES},
-    viewer::{SETTLED_AFTER, Viewer},
+    site::{EACH, LONDON, Part, Site, VIRGINIA, Zone},
+    trust::Trust,
+    viewer::{Pace, SETTLED_AFTER, Viewer},
 };
 
 /// Launches, and streams, that are opened at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 48;
 const RUNNING_LIMIT: Duration = Duration::from_secs(60);
 /// So long streams run before the fault: past it, a viewer counts a break as the first of a row.
 const STEADY: Duration = Duration::from_secs(SETTLED_AFTER.as_secs() + 2);
-/// No stream counts as back before this: one on a frozen path has shown by then that it is silent.
+/// No stream counts as back before this: one on a silent path has shown by then that it is silent.
 const SHOWN_AFTER: Duration = Duration::from_secs(3);
-/// A stream is well that showed a whole picture so lately.
+/// A stream is well that showed a whole picture within this time beyond its pace.
 const FRESH: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const STATES_LIMIT: Duration = Duration::from_secs(30);
 const TASKS_LIMIT: Duration = Duration::from_secs(5);
+/// Of so many streams in london, one in virginia stands by; at least two.
+const BYSTANDER_OF: usize = 50;
+
+/// A launched session and its zone.
+#[derive(Clone, Debug)]
+struct Launched {
+    session: String,
+    zone: Zone,
+}
 
 pub(crate) struct Stage {
     pub(crate) site: Site,
     pub(crate) chance: Chance,
-    api: Api,
+    pub(crate) api: Api,
+    pub(crate) options: Options,
+    workspace: String,
     tasks: Tasks,
     viewers: Vec<Viewer>,
+    bystanders: Vec<Viewer>,
+    pace: Pace,
     probe: Probe,
     began: Instant,
     struck: Option<Struck>,
+    notes: BTreeMap<&'static str, f64>,
+    /// What did not hold besides what viewers saw.
+    broken: Vec<String>,
 }
 
 /// The moment of the fault, and what had been used by then.
@@ -49,20 +68,37 @@ struct Struck {
 }
 
 impl Stage {
-    /// Starts everything; returns when all streams have run for a while.
-    pub(crate) async fn set(executable: &Path, options: &Options) -> Result<Self> {
-        let site = Site::start(executable).await?;
-        let api = Api::sign_in(&site.url, &site.password).await?;
-        let workspace = api.prepare(options.sessions).await?;
-        let launches = (0..options.sessions).map(|_| running(&api, &workspace));
+    /// Launches and opens everything; returns when all streams have run for a while.
+    pub(crate) async fn set(site: Site, options: &Options, bystanders: bool) -> Result<Self> {
+        let trust = Trust::read(&site.authority())?;
+        let api = Api::sign_in(&crate::site::public_url(), &site.password, trust).await?;
+        let apart = if bystanders { (options.sessions / BYSTANDER_OF).max(2) } else { 0 };
+        let workspace = api.prepare(options.sessions + apart).await?;
+        nodes_ready(&api).await?;
+        let zones = [vec![LONDON; options.sessions], vec![VIRGINIA; apart]].concat();
+        let launches = zones.into_iter().map(|zone| running(&api, &workspace, zone));
         let sessions: Vec<_> = stream::iter(launches).buffer_unordered(AT_ONCE).try_collect().await?;
         let (tasks, began) = (Tasks::new(), Instant::now());
         let first = sessions.first().context("a scenario needs a session")?;
-        let probe = Probe::start(&tasks, &api, first, began);
-        let chance = Chance::new(options.seed);
-        let mut stage = Self { site, chance, api, tasks, viewers: Vec::new(), probe, began, struck: None };
+        let probe = Probe::start(&tasks, &api, &first.session, began);
+        let mut stage = Self {
+            site,
+            chance: Chance::new(options.seed),
+            api,
+            options: options.clone(),
+            workspace,
+            tasks,
+            viewers: Vec::new(),
+            bystanders: Vec::new(),
+            pace: options.pace(),
+            probe,
+            began,
+            struck: None,
+            notes: BTreeMap::new(),
+            broken: Vec::new(),
+        };
         for wave in sessions.chunks(AT_ONCE) {
-            stage.open(wave, options.frame_every)?;
+            stage.open(wave)?;
             stage.all_show(Duration::ZERO, RUNNING_LIMIT).await.context("opening the streams")?;
         }
         sleep(STEADY).await;
@@ -70,42 +106,143 @@ impl Stage {
         Ok(stage)
     }
 
-    fn open(&mut self, sessions: &[String], every: Duration) -> Result<()> {
-        for session in sessions {
+    fn open(&mut self, launched: &[Launched]) -> Result<()> {
+        for Launched { session, zone } in launched {
             let chance = self.chance.split();
-            let viewer = Viewer::start(&self.tasks, &self.api, session, every, chance, self.began)?;
-            self.viewers.push(viewer);
+            let viewer = Viewer::start(&self.tasks, &self.api, session, self.pace, chance, self.began)?;
+            let among = if *zone == LONDON { &mut self.viewers } else { &mut self.bystanders };
+            among.push(viewer);
         }
         Ok(())
     }
 
-    /// One of a zone's proxies, by chance.
-    pub(crate) fn any_proxy(&mut self) -> String {
-        format!("proxy-{}-{}", ZONES[0], self.chance.index(2) + 1)
+    /// Everyone's viewers.
+    fn all(&self) -> impl Iterator<Item = &Viewer> {
+        self.viewers.iter().chain(&self.bystanders)
+    }
+
+    /// One of london's proxies, by chance.
+    pub(crate) fn any_proxy(&mut self) -> Part {
+        Part::proxy(LONDON, self.any_number())
+    }
+
+    pub(crate) fn any_number(&mut self) -> u8 {
+        u8::try_from(self.chance.index(EACH.into())).unwrap_or_default() + 1
+    }
+
+    /// Since the lab began.
+    pub(crate) fn now(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// The fault: from this moment on everything counts.
     pub(crate) fn strike<T>(&mut self, fault: impl FnOnce(&mut Site) -> Result<T>) -> Result<T> {
-        let tickets = self.viewers.iter().map(|viewer| viewer.journal().tickets).sum();
+        let tickets = self.all().map(|viewer| viewer.journal().tickets).sum();
         self.struck = Some(Struck { at: self.began.elapsed(), cpu: self.site.cpu(), tickets });
         fault(&mut self.site)
     }
 
+    fn struck_at(&self) -> Duration {
+        self.struck.as_ref().map(|struck| struck.at).unwrap_or_default()
+    }
+
+    /// Since the fault.
+    pub(crate) fn since_strike(&self) -> Duration {
+        self.now().saturating_sub(self.struck_at())
+    }
+
+    /// A figure of this scenario's own.
+    pub(crate) fn note(&mut self, name: &'static str, value: f64) {
+        self.notes.insert(name, (value * 1000.0).round() / 1000.0);
+    }
+
+    /// Something that must hold besides what viewers see.
+    pub(crate) fn expect(&mut self, holds: bool, otherwise: impl Into<String>) {
+        if !holds {
+            self.broken.push(otherwise.into());
+        }
+    }
+
+    /// Streams that noticed anything since the lab's beginning, but for their first attach.
+    pub(crate) fn touched(&self) -> usize {
+        let attaches = self.viewers.iter().map(|viewer| viewer.journal().attaches_after(Duration::ZERO));
+        attaches.filter(|(resumed, begun)| resumed + begun > 1).count()
+    }
+
+    /// Streams that were resumed since the fault.
+    pub(crate) fn resumed(&self) -> usize {
+        let journals = self.viewers.iter().map(Viewer::journal);
+        journals.filter(|journal| journal.attaches_after(self.struck_at()).0 > 0).count()
+    }
+
+    /// Requests that failed since the fault.
+    pub(crate) fn requests_failed(&self) -> usize {
+        self.probe.failed_after(self.struck_at())
+    }
+
+    /// What a person who watches should know.
+    pub(crate) fn tell(&self, what: impl AsRef<str>) {
+        tracing::info!(at_s = self.since_strike().as_secs(), "{}", what.as_ref());
+    }
+
+    /// Launches one more session in london, and waits until a new viewer sees its picture.
+    pub(crate) async fn launch_another(&mut self) -> Result<()> {
+        let Launched { session, .. } = running(&self.api, &self.workspace, LONDON).await?;
+        let tasks = self.tasks.child();
+        let viewer = Viewer::start(&tasks, &self.api, &session, self.pace, self.chance.split(), self.began)?;
+        let until = Instant::now() + RUNNING_LIMIT;
+        while viewer.status().frame_at.is_none() {
+            ensure!(Instant::now() < until, "it shows nothing: {}", viewer.journal().last_word());
+            sleep(LOOK_EVERY).await;
+        }
+        tasks.stop(TASKS_LIMIT).await;
+        self.api.end(&session).await
+    }
+
+    /// Opens new connections until one is refused; what the refusal says.
+    pub(crate) async fn refused_connection(&self, limit: Duration) -> Result<String> {
+        let session = &self.viewers.first().context("a scenario needs a session")?.session;
+        let until = Instant::now() + limit;
+        loop {
+            if let Err(refused) = crate::viewer::try_once(&self.api, session).await {
+                return Ok(format!("{refused:#}"));
+            }
+            ensure!(Instant::now() < until, "a new connection was not refused within {limit:?}");
+            sleep(FRESH).await;
+        }
+    }
+
+    /// Waits until a part calls itself ready.
+    pub(crate) async fn ready(&self, part: &Part, limit: Duration) -> Result<()> {
+        let url = format!("http://{}/readyz", part.ops());
+        let until = Instant::now() + limit;
+        while !self.api.is_good(&url).await {
+            ensure!(Instant::now() < until, "{} was not ready within {limit:?}", part.name);
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
     /// Waits until every stream shows something again. That one does not is no error here: it is judged.
     pub(crate) async fn all_back(&self, limit: Duration) {
-        let from = self.struck.as_ref().map(|struck| struck.at).unwrap_or_default() + SHOWN_AFTER;
+        let from = self.struck_at() + SHOWN_AFTER;
         let _ = self.all_show(from, limit).await;
     }
 
-    /// Waits until the control plane answers requests again.
-    pub(crate) async fn answers(&self, limit: Duration) -> Result<()> {
+    /// Waits until every stream shows something anew.
+    pub(crate) async fn all_show_anew(&self, limit: Duration) {
+        let _ = self.all_show(self.now() + SHOWN_AFTER, limit).await;
+    }
+
+    /// Waits until the control plane answers requests again; how long that took.
+    pub(crate) async fn answers(&self, limit: Duration) -> Result<Duration> {
         let from = self.began.elapsed();
         let until = Instant::now() + limit;
         while !self.probe.answered_after(from) {
             ensure!(Instant::now() < until, "the control plane did not answer within {limit:?}");
             sleep(LOOK_EVERY).await;
         }
-        Ok(())
+        Ok(self.began.elapsed() - from)
     }
 
     /// Waits until every stream has shown a whole picture lately, and after `from`.
@@ -113,13 +250,13 @@ impl Stage {
         let until = Instant::now() + limit;
         loop {
             let now = self.began.elapsed();
-            let since = from.max(now.saturating_sub(FRESH));
-            let missing = self.viewers.iter().find(|viewer| {
+            let since = from.max(now.saturating_sub(FRESH + self.pace.every));
+            let missing = self.all().find(|viewer| {
                 let status = viewer.status();
                 !status.attached || status.frame_at.is_none_or(|at| at < since)
             });
             let Some(missing) = missing else { return Ok(()) };
-            if Instant::now() > until || self.viewers.iter().any(|viewer| viewer.status().failed) {
+            if Instant::now() > until || self.all().any(|viewer| viewer.status().failed) {
                 let journal = missing.journal();
                 bail!("the stream of session {} shows nothing: {}", missing.session, journal.last_word());
             }
@@ -127,38 +264,64 @@ impl Stage {
         }
     }
 
+    /// The states that the control plane tells of london's sessions, with how many have each.
+    pub(crate) async fn states(&self) -> Result<BTreeMap<String, usize>> {
+        let mut states = BTreeMap::<_, usize>::new();
+        let known = self.api.states().await?;
+        for viewer in &self.viewers {
+            let state = known.get(&viewer.session).cloned().unwrap_or_else(|| "unknown".into());
+            *states.entry(state).or_default() += 1;
+        }
+        Ok(states)
+    }
+
+    /// Waits until the control plane calls all of london's sessions running; false when it does not.
+    pub(crate) async fn all_called_running(&self, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        loop {
+            let states = self.states().await.unwrap_or_default();
+            if states.len() == 1 && states.contains_key("running") {
+                return true;
+            }
+            if Instant::now() > until {
+                return false;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn seen_stream(&self, viewer: &Viewer, until: Duration) -> SeenStream {
+        let status = viewer.status();
+        let fresh = status.frame_at.is_some_and(|at| at + FRESH + self.pace.every >= until);
+        SeenStream {
+            session: viewer.session.clone(),
+            shows: status.attached && fresh,
+            journal: viewer.journal(),
+        }
+    }
+
     /// What was seen since the fault. Everything has ended when this returns.
     pub(crate) async fn end(self) -> Result<(Seen, Result<()>)> {
         let struck = self.struck.as_ref().context("the scenario struck nothing")?;
         let until = self.began.elapsed();
-        let tickets: u64 = self.viewers.iter().map(|viewer| viewer.journal().tickets).sum();
-        let streams = self.viewers.iter().map(|viewer| {
-            let status = viewer.status();
-            let fresh = status.frame_at.is_some_and(|at| at + FRESH >= until);
-            SeenStream {
-                session: viewer.session.clone(),
-                shows: status.attached && fresh,
-                journal: viewer.journal(),
-            }
-        });
+        let tickets: u64 = self.all().map(|viewer| viewer.journal().tickets).sum();
         let mut seen = Seen {
             from: struck.at,
             until,
-            streams: streams.collect(),
+            streams: self.viewers.iter().map(|viewer| self.seen_stream(viewer, until)).collect(),
+            bystanders: self.bystanders.iter().map(|viewer| self.seen_stream(viewer, until)).collect(),
             not_running: Vec::new(),
             requests_failed: self.probe.failed_after(struck.at),
             last_failure: self.probe.last_failure_after(struck.at),
             tickets: tickets - struck.tickets,
             cpu: self.site.cpu().saturating_sub(struck.cpu),
+            notes: self.notes.clone(),
+            broken: self.broken.clone(),
             troubles: Vec::new(),
         };
         self.tasks.stop(TASKS_LIMIT).await;
         seen.not_running = self.not_running().await;
-        for viewer in &self.viewers {
-            // Tidies its display directory; what fails here is removed with the rest.
-            let _ = self.api.end(&viewer.session).await;
-        }
-        seen.troubles = self.site.troubles(20);
+        seen.troubles = self.site.troubles(4);
         let stopped = self.site.stop().await;
         Ok((seen, stopped))
     }
@@ -167,14 +330,16 @@ impl Stage {
     async fn not_running(&self) -> Vec<String> {
         let until = Instant::now() + STATES_LIMIT;
         loop {
-            let mut wrong = Vec::new();
-            for viewer in &self.viewers {
-                let state = self.api.state(&viewer.session).await;
-                let state = state.unwrap_or_else(|error| format!("{error:#}"));
-                if state != "running" {
-                    wrong.push(format!("session {} is {state}", viewer.session));
+            let known = self.api.states().await;
+            let wrong: Vec<_> = match &known {
+                Ok(states) => {
+                    let state =
+                        |viewer: &Viewer| states.get(&viewer.session).map_or("unknown", String::as_str);
+                    let wrong = self.all().filter(|viewer| state(viewer) != "running");
+                    wrong.map(|viewer| format!("session {} is {}", viewer.session, state(viewer))).collect()
                 }
-            }
+                Err(error) => vec![format!("the states of sessions: {error:#}")],
+            };
             if wrong.is_empty() || Instant::now() > until {
                 return wrong;
             }
@@ -183,12 +348,26 @@ impl Stage {
     }
 }
 
-async fn running(api: &Api, workspace: &str) -> Result<String> {
-    let session = api.launch(workspace, ZONES[0]).await?;
+/// Waits until every agent and proxy has reported.
+async fn nodes_ready(api: &Api) -> Result<()> {
+    let expected = usize::from(EACH) * 4;
+    let until = Instant::now() + RUNNING_LIMIT;
+    loop {
+        let ready = api.nodes_ready().await?;
+        if ready >= expected {
+            return Ok(());
+        }
+        ensure!(Instant::now() < until, "{ready} of {expected} nodes are ready");
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn running(api: &Api, workspace: &str, zone: Zone) -> Result<Launched> {
+    let session = api.launch(workspace, zone.name).await?;
     let until = Instant::now() + RUNNING_LIMIT;
     loop {
         match api.state(&session).await?.as_str() {
-            "running" => return Ok(session),
+            "running" => return Ok(Launched { session, zone }),
             "starting" if Instant::now() < until => sleep(LOOK_EVERY).await,
             state => bail!("session {session} is {state} and does not run"),
         }

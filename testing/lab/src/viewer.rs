@@ -26,8 +26,9 @@ use tokio::{
     time::Instant,
 };
 
+pub use self::script::Pace;
 use self::{core::Core, entry::WayBack, key::StreamKey, running::Running, script::Script};
-pub(crate) use self::{entry::Way, journal::Journal};
+pub(crate) use self::{entry::Way, journal::Journal, script::HEIGHT};
 use crate::{api::Api, chance::Chance};
 
 /// A path that lived so long starts the backoff anew when it breaks.
@@ -53,12 +54,12 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
-    /// Opens a stream of a session; `every` is the time between a picture and the next request, `began` when the lab did.
+    /// Opens a stream of a session; `began` is when the lab did.
     pub(crate) fn start(
         tasks: &Tasks,
         api: &Api,
         session: &str,
-        every: Duration,
+        pace: Pace,
         chance: Chance,
         began: Instant,
     ) -> Result<Self> {
@@ -69,12 +70,13 @@ impl Viewer {
         let running = Running {
             thumbprint: key.thumbprint()?,
             api: api.clone(),
+            trust: api.trust.own(),
             session: session.to_owned(),
             tasks: tasks.clone(),
             chance,
             began,
             core: Core::new(key),
-            script: Script::new(every),
+            script: Script::new(pace),
             journal: Arc::clone(&journal),
             status,
             events,
@@ -99,6 +101,12 @@ impl Viewer {
     pub(crate) fn journal(&self) -> Journal {
         lock(&self.journal).clone()
     }
+}
+
+/// Opens a path with a new ticket and leaves at once, for a viewer that is not attached.
+pub(crate) async fn try_once(api: &Api, session: &str) -> Result<()> {
+    let way = api.connect(session, &StreamKey::generate()?.thumbprint()?).await?;
+    entry::open(&way, &api.trust.own(), None).await.map(drop)
 }
 
 fn lock(journal: &Mutex<Journal>) -> MutexGuard<'_, Journal> {

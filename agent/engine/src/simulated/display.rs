@@ -53,7 +53,7 @@ async fn show(mut socket: UnixStream, inside: &Inside) -> io::Result<()> {
     socket.write_all(&server_init()).await?;
     loop {
         let message = read_message(&mut socket).await?;
-        let answer = (message[0] == 3).then(update);
+        let answer = (message[0] == 3).then(|| update(&message));
         {
             let mut noted = lock(&inside.messages);
             if noted.len() >= MAX_NOTED {
@@ -101,13 +101,17 @@ fn server_init() -> Vec<u8> {
     init
 }
 
-fn update() -> Vec<u8> {
-    let mut update = vec![0, 0, 0, 1, 0, 0, 0, 0];
-    update.extend([WIDTH.to_be_bytes(), HEIGHT.to_be_bytes()].concat());
+/// The part of the picture that a FramebufferUpdateRequest asks for, as far as it is on the display.
+fn update(request: &[u8]) -> Vec<u8> {
+    let number = |at: usize| u16::from_be_bytes([request[at], request[at + 1]]);
+    let (left, top) = (number(2).min(WIDTH), number(4).min(HEIGHT));
+    let (width, height) = (number(6).min(WIDTH - left), number(8).min(HEIGHT - top));
+    let mut update = vec![0, 0, 0, 1];
+    update.extend([left, top, width, height].map(u16::to_be_bytes).concat());
     update.extend(0_i32.to_be_bytes());
-    update.extend(
-        (0..u32::from(WIDTH) * u32::from(HEIGHT))
-            .flat_map(|pixel| pixel.wrapping_mul(2_654_435_761).to_be_bytes()),
-    );
+    for row in top..top + height {
+        let pixels = (left..left + width).map(|column| u32::from(row) * u32::from(WIDTH) + u32::from(column));
+        update.extend(pixels.flat_map(|pixel| pixel.wrapping_mul(2_654_435_761).to_be_bytes()));
+    }
     update
 }

@@ -2,20 +2,21 @@
 
 use anyhow::Result;
 
-use super::{BACK_LIMIT, Promise, Scenario};
+use super::{BACK_LIMIT, ORDINARY, Scenario};
 use crate::{report::Goals, stage::Stage};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "proxy_killed",
     about: "one of the zone's two proxies is killed (SIGKILL) under live streams",
-    promise: Promise::Resumed,
+    sizes: &[20, 200, 1000],
     goals: Goals { stall_p99_ms: Some(1000), recovered_ms: None },
     play: |stage| Box::pin(play(stage)),
+    ..ORDINARY
 };
 
 async fn play(stage: &mut Stage) -> Result<()> {
     let proxy = stage.any_proxy();
     let killed = stage.strike(|site| site.kill(&proxy))?;
     stage.all_back(BACK_LIMIT).await;
-    stage.site.replaced(&proxy, killed, BACK_LIMIT).await
+    stage.site.part(&proxy)?.replaced(killed, BACK_LIMIT).await
 }

@@ -1,23 +1,24 @@
-//! One of two Web App nodes dies: what was in flight on it fails, the other one serves, and no stream notices.
+//! One of two Web App nodes dies: requests that it was answering fail, the balancer sends the others to the second node, and no stream notices.
 
 use anyhow::Result;
 
-use super::{BACK_LIMIT, Promise, Scenario};
-use crate::{report::Goals, stage::Stage};
+use super::{BACK_LIMIT, ORDINARY, Promise, Scenario};
+use crate::{report::Goals, site::Part, stage::Stage};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "web_node_killed",
-    about: "one of two Web App nodes is killed (SIGKILL) under live streams and started again",
+    about: "one of two Web App nodes is killed (SIGKILL) under steady requests and live streams",
     promise: Promise::Untouched,
     goals: Goals { stall_p99_ms: None, recovered_ms: Some(2000) },
     play: |stage| Box::pin(play(stage)),
+    ..ORDINARY
 };
 
 async fn play(stage: &mut Stage) -> Result<()> {
-    let web = "web-primary-1";
-    let killed = stage.strike(|site| site.kill(web))?;
-    stage.site.replaced(web, killed, BACK_LIMIT).await?;
+    let web = Part::web(stage.any_number());
+    let killed = stage.strike(|site| site.kill(&web))?;
     stage.answers(BACK_LIMIT).await?;
-    stage.all_back(BACK_LIMIT).await;
+    stage.site.part(&web)?.replaced(killed, BACK_LIMIT).await?;
+    stage.all_show_anew(BACK_LIMIT).await;
     Ok(())
 }

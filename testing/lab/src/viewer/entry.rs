@@ -1,26 +1,37 @@
 //! Opening a path: which entry of the zone, by which ticket or pass.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
+use rustls::pki_types::ServerName;
 use serde::Deserialize;
 use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
-    tungstenite::{client::IntoClientRequest, http::header::SEC_WEBSOCKET_PROTOCOL},
+    tungstenite::{
+        Error,
+        client::IntoClientRequest,
+        http::{Uri, header::SEC_WEBSOCKET_PROTOCOL},
+    },
 };
+
+use crate::{site::resolve, trust::Trust};
 
 /// An entry that has not opened the WebSocket within this time is passed over while there is another to try.
 const PASS_OVER_AFTER: Duration = Duration::from_millis(2500);
 /// The last one is waited for longer.
 const OPEN_WITHIN: Duration = Duration::from_secs(8);
 
-pub(crate) type Socket = WebSocketStream<TcpStream>;
+pub(crate) type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 /// An open path, and the entry that it goes through.
 pub(crate) struct Opened {
     pub(crate) socket: Socket,
-    pub(crate) url: String,
+    pub(crate) address: SocketAddr,
 }
 
 /// What `connect` answers.
@@ -60,14 +71,14 @@ impl WayBack {
 }
 
 /// Opens a path through the first entry that answers, `suspect` last.
-pub(crate) async fn open(way: &Way, suspect: Option<&str>) -> Result<Opened> {
-    let mut urls: Vec<&str> = std::iter::once(&way.url).chain(&way.alternates).map(String::as_str).collect();
-    urls.sort_by_key(|url| Some(*url) == suspect);
+pub(crate) async fn open(way: &Way, trust: &Trust, suspect: Option<SocketAddr>) -> Result<Opened> {
+    let entries = std::iter::once(&way.url).chain(&way.alternates).map(|url| entries(url, suspect));
+    let entries: Vec<_> = entries.collect::<Result<Vec<_>>>()?.concat();
     let mut trouble = None;
-    for (index, url) in urls.iter().enumerate() {
-        let limit = if index + 1 == urls.len() { OPEN_WITHIN } else { PASS_OVER_AFTER };
-        match timeout(limit, open_one(url, &way.protocols)).await {
-            Ok(Ok(socket)) => return Ok(Opened { socket, url: (*url).to_owned() }),
+    for (index, (url, address)) in entries.iter().enumerate() {
+        let limit = if index + 1 == entries.len() { OPEN_WITHIN } else { PASS_OVER_AFTER };
+        match timeout(limit, open_one(url, *address, &way.protocols, trust)).await {
+            Ok(Ok(socket)) => return Ok(Opened { socket, address: *address }),
             Ok(Err(error)) => trouble = Some(error),
             Err(_) => trouble = Some(anyhow::anyhow!("the entry did not answer within {limit:?}")),
         }
@@ -78,13 +89,31 @@ pub(crate) async fn open(way: &Way, suspect: Option<&str>) -> Result<Opened> {
     }
 }
 
-async fn open_one(url: &str, protocols: &[String]) -> Result<Socket> {
+/// The addresses behind one URL, `suspect` last.
+fn entries(url: &str, suspect: Option<SocketAddr>) -> Result<Vec<(String, SocketAddr)>> {
+    let parsed: Uri = url.parse()?;
+    let host = parsed.host().context("an address without a host")?;
+    let port = parsed.port_u16().unwrap_or(443);
+    let found = host.parse::<IpAddr>().map_or_else(|_| resolve(host), |address| vec![address]);
+    let mut addresses: Vec<_> = found.into_iter().map(|address| SocketAddr::from((address, port))).collect();
+    addresses.sort_by_key(|address| Some(*address) == suspect);
+    Ok(addresses.into_iter().map(|address| (url.to_owned(), address)).collect())
+}
+
+async fn open_one(url: &str, address: SocketAddr, protocols: &[String], trust: &Trust) -> Result<Socket> {
     let mut request = url.into_client_request()?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocols.join(", ").parse()?);
-    let authority = request.uri().authority().context("an address without a host")?.as_str().to_owned();
-    let stream = TcpStream::connect(authority).await?;
+    let name = request.uri().host().context("an address without a host")?.to_owned();
+    let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    let (socket, answer) = client_async(request, stream).await?;
+    let stream = TlsConnector::from(trust.tls()).connect(ServerName::try_from(name)?, stream).await?;
+    let (socket, answer) = match client_async(request, stream).await {
+        Err(Error::Http(refusal)) => {
+            let body = refusal.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+            bail!("{}: {body}", refusal.status());
+        }
+        opened => opened?,
+    };
     let chosen = answer.headers().get(SEC_WEBSOCKET_PROTOCOL).map(|name| name.as_bytes());
     if chosen != Some(b"meridian.v1") {
         bail!("another subprotocol was chosen");

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -23,7 +24,7 @@ use super::{
     path::carry,
     script::Script,
 };
-use crate::{api::Api, chance::Chance};
+use crate::{api::Api, chance::Chance, trust::Trust};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 const BACKOFF_LAST: Duration = Duration::from_secs(10);
@@ -42,12 +43,13 @@ pub(super) enum Event {
 
 pub(super) struct Path {
     out: mpsc::Sender<Bytes>,
-    url: String,
+    address: SocketAddr,
 }
 
 pub(super) struct Running {
     pub(super) thumbprint: String,
     pub(super) api: Api,
+    pub(super) trust: Trust,
     pub(super) session: String,
     pub(super) tasks: Tasks,
     pub(super) chance: Chance,
@@ -66,7 +68,7 @@ pub(super) struct Running {
     /// The attached path drains or looks dead: wanted is another, beside it.
     pub(super) wants_another: bool,
     /// The entry of a path that looked dead: not the first to try.
-    pub(super) suspect: Option<String>,
+    pub(super) suspect: Option<SocketAddr>,
     pub(super) over: bool,
 }
 
@@ -116,11 +118,11 @@ impl Running {
     }
 
     fn adopt(&mut self, opened: Opened) {
-        let Opened { socket, url } = opened;
+        let Opened { socket, address } = opened;
         lock(&self.journal).tell(self.now(), "another path is open");
         let id = self.core.path_opened(self.now());
         let (out, queue) = mpsc::channel(QUEUE);
-        self.paths.insert(id, Path { out, url });
+        self.paths.insert(id, Path { out, address });
         let carried = carry(socket, id, queue, self.events.clone(), self.began);
         self.tasks.spawn_until_stop("viewer's path", carried);
     }
@@ -142,10 +144,10 @@ impl Running {
             return;
         }
         self.opening = true;
-        let (way, suspect) = (self.way_back.next(), self.suspect.clone());
+        let (way, suspect) = (self.way_back.next(), self.suspect);
         let by = if way.is_some() { "tries by its pass" } else { "tries with a new ticket" };
         lock(&self.journal).tell(self.now(), by);
-        let (api, events) = (self.api.clone(), self.events.clone());
+        let (api, trust, events) = (self.api.clone(), self.trust.clone(), self.events.clone());
         let (session, thumbprint) = (self.session.clone(), self.thumbprint.clone());
         self.tasks.spawn_until_stop("viewer's opening", async move {
             let asked = match way {
@@ -154,7 +156,7 @@ impl Running {
             };
             let event = match asked {
                 Ok((way, new)) => {
-                    let opened = entry::open(&way, suspect.as_deref()).await.map(Box::new);
+                    let opened = entry::open(&way, &trust, suspect).await.map(Box::new);
                     Event::Opened { ticket: new.then_some(way), opened }
                 }
                 Err(error) => Event::Opened { ticket: None, opened: Err(error) },
@@ -201,7 +203,7 @@ impl Running {
                     journal.broke(now);
                     journal.tell(now, "the path is silent");
                 }
-                self.suspect = self.paths.first_key_value().map(|(_, path)| path.url.clone());
+                self.suspect = self.paths.first_key_value().map(|(_, path)| path.address);
                 self.open_another();
             }
             Effect::Display(bytes) => self.display(&bytes),

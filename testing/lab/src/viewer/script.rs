@@ -8,7 +8,7 @@ use super::core::Lost;
 
 /// The simulated display's size and picture (agent/engine/src/simulated/display.rs), written down once more: this is the other side's word.
 const WIDTH: u16 = 64;
-const HEIGHT: u16 = 48;
+pub(crate) const HEIGHT: u16 = 48;
 const VERSION: &[u8] = b"RFB 003.008\n";
 const SECURITY_NONE: &[u8] = &[1, 1];
 const SECURITY_GOOD: &[u8] = &[0; 4];
@@ -25,6 +25,15 @@ enum Step {
     Resting,
 }
 
+/// How often, and how much of the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// From a picture's arrival to the next request: what a stall is at least.
+    pub every: Duration,
+    /// Rows of 64 pixels, from the top.
+    pub rows: u16,
+}
+
 #[derive(Debug)]
 pub(crate) struct Script {
     step: Step,
@@ -32,19 +41,19 @@ pub(crate) struct Script {
     have: usize,
     expected: Vec<u8>,
     picture: Vec<u8>,
-    every: Duration,
+    pace: Pace,
     due: Duration,
     frames: u64,
 }
 
 impl Script {
-    pub(crate) fn new(every: Duration) -> Self {
+    pub(crate) fn new(pace: Pace) -> Self {
         let mut script = Self {
             step: Step::Version,
             have: 0,
             expected: Vec::new(),
-            picture: picture(),
-            every,
+            picture: picture(pace.rows),
+            pace,
             due: Duration::MAX,
             frames: 0,
         };
@@ -118,7 +127,7 @@ impl Script {
             Step::Asked | Step::Resting => {
                 self.frames += 1;
                 self.step = Step::Resting;
-                self.due = now + self.every;
+                self.due = now + self.pace.every;
                 Vec::new()
             }
         }
@@ -129,7 +138,7 @@ impl Script {
         self.expect(Step::Asked, &picture);
         self.picture = picture;
         let mut request = vec![3, 0, 0, 0, 0, 0];
-        request.extend([WIDTH.to_be_bytes(), HEIGHT.to_be_bytes()].concat());
+        request.extend([WIDTH.to_be_bytes(), self.pace.rows.to_be_bytes()].concat());
         request
     }
 
@@ -151,11 +160,11 @@ fn init() -> Vec<u8> {
 }
 
 /// One FramebufferUpdate of one raw rectangle.
-fn picture() -> Vec<u8> {
+fn picture(rows: u16) -> Vec<u8> {
     let mut update = vec![0, 0, 0, 1, 0, 0, 0, 0];
-    update.extend([WIDTH.to_be_bytes(), HEIGHT.to_be_bytes()].concat());
+    update.extend([WIDTH.to_be_bytes(), rows.to_be_bytes()].concat());
     update.extend(0_i32.to_be_bytes());
-    let pixels = 0..u32::from(WIDTH) * u32::from(HEIGHT);
+    let pixels = 0..u32::from(WIDTH) * u32::from(rows);
     update.extend(pixels.flat_map(|pixel| pixel.wrapping_mul(2_654_435_761).to_be_bytes()));
     update
 }
@@ -167,7 +176,7 @@ mod tests {
     const AT: Duration = Duration::from_millis(7);
 
     fn shaken() -> Script {
-        let mut script = Script::new(Duration::from_millis(50));
+        let mut script = Script::new(Pace { every: Duration::from_millis(50), rows: HEIGHT });
         assert_eq!(script.take(VERSION, AT).unwrap(), VERSION);
         assert_eq!(script.take(&[1, 1, 0, 0], AT).unwrap(), [1]);
         assert_eq!(script.take(&[0, 0], AT).unwrap(), [1]);
@@ -178,7 +187,7 @@ mod tests {
     #[test]
     fn a_picture_is_asked_for_again_when_it_is_due() {
         let mut script = shaken();
-        for piece in picture().chunks(1000) {
+        for piece in picture(HEIGHT).chunks(1000) {
             assert!(script.take(piece, AT).unwrap().is_empty());
         }
         assert_eq!((script.frames(), script.due()), (1, Some(Duration::from_millis(57))));
@@ -188,11 +197,11 @@ mod tests {
 
     #[test]
     fn a_byte_that_is_wrong_doubled_or_not_asked_for_is_found() {
-        let mut wrong = picture();
+        let mut wrong = picture(HEIGHT);
         wrong[9000] ^= 1;
         assert!(shaken().take(&wrong, AT).is_err());
-        assert!(shaken().take(&[picture(), picture()].concat(), AT).is_err());
-        let mut skipped = picture();
+        assert!(shaken().take(&[picture(HEIGHT), picture(HEIGHT)].concat(), AT).is_err());
+        let mut skipped = picture(HEIGHT);
         skipped.remove(5000);
         assert!(shaken().take(&skipped, AT).is_err());
     }

@@ -1,6 +1,15 @@
 //! Starting a Web App node: database, keys, listeners, jobs.
 
-use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use meridian_identity::{IdentityError, PublicCertificate};
 use meridian_ids::NodeId;
@@ -124,6 +133,7 @@ impl Web {
             clock,
             tasks: tasks.clone(),
             health,
+            leaving: AtomicBool::new(false),
             metrics: Metrics::default(),
             live: LiveStreams::default(),
             pusher: Pusher::new(node_tls.clone(), tasks.clone()),
@@ -159,6 +169,16 @@ impl Web {
         }
         tracing::info!(%address, %node_address, "the Web App serves");
         Ok(Self { state, address, node_address })
+    }
+}
+
+impl Web {
+    /// Says that it is about to stop, and serves on while balancers learn of it and clients leave: whoever comes late is still answered,
+    /// and told to come back on another connection.
+    pub async fn drain(&self) {
+        self.state.leaving.store(true, Ordering::Relaxed);
+        self.state.health.degrade("stopping", "this node was told to stop");
+        tokio::time::sleep(Duration::from_secs(self.state.settings.drain_wait_s)).await;
     }
 }
 

@@ -1,6 +1,14 @@
 //! What every handler and job of the Web App shares.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use meridian_ids::NodeId;
@@ -33,6 +41,8 @@ pub struct App {
     pub clock: Clock,
     pub tasks: Tasks,
     pub health: Health,
+    /// The node was told to stop and serves on until balancers know: clients should come back on another connection.
+    pub leaving: AtomicBool,
     pub bus: Bus,
     pub metrics: Metrics,
     pub pusher: Pusher,
@@ -74,6 +84,12 @@ impl TrustedRange {
 }
 
 impl App {
+    /// Whether the node is about to stop, or stopping.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) || self.tasks.stopping().is_cancelled()
+    }
+
     /// Whether a peer's X-Forwarded-* headers count.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {

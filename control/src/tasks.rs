@@ -16,7 +16,7 @@ use tokio::{sync::Mutex, time::Instant};
 use crate::{state::AppState, store::StoreError};
 use standing::Standings;
 
-/// As long as an agent may be silent (`node_is_reachable_v1`): so long, too, it gets to report after this node could not hear it.
+/// Longer than an agent may be silent (`node_is_reachable_v1`): so long it gets to report after this node could not hear it.
 const REPORT_GRACE: Duration = Duration::from_secs(10);
 /// A job that failed is tried again after this time, if its period is longer.
 const RETRY: Duration = Duration::from_secs(2);
@@ -32,7 +32,7 @@ pub(crate) fn start(state: &AppState, web_node: NodeId) {
     let hearing = std::sync::Arc::new(Mutex::new(Hearing::since(Instant::now())));
     every(
         "mark_unreachable",
-        Duration::from_secs(2),
+        Duration::from_secs(1),
         job(move |state| {
             let hearing = hearing.clone();
             async move { mark_unreachable(&state, &mut *hearing.lock().await).await }

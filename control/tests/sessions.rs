@@ -237,7 +237,7 @@ async fn a_silent_agents_sessions_are_unreachable_keep_their_places_and_come_bac
     let desktop = site.workspace(&user, "Desktop").await?;
     let session = id(&user.launch(&desktop, "london", "one").await?.1);
     agent.say(&session, 1, Observation::Running).await?;
-    // The silence itself takes ten seconds of the database's clock; here it is written down.
+    // The silence itself takes seven seconds of the database's clock; here it is written down.
     let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
     let connection = site.tasks.spawn("test connection", async move { drop(connection.await) });
     client

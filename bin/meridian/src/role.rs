@@ -78,10 +78,17 @@ pub async fn run_web(config: PathBuf) -> Result<(), Failure> {
     let settings: WebSettings = read_file(&config)?;
     let (tasks, database) = (Tasks::new(), database(&settings)?);
     let health = Health::default();
-    let _web = Web::start(settings, database, Clock::system(), tasks.clone(), health)
+    let web = Web::start(settings, database, Clock::system(), tasks.clone(), health)
         .instrument(role_span("web"))
         .await?;
-    until_stopped(tasks).await
+    let why = told_to_stop().await?;
+    tracing::info!("about to stop: balancers learn of it first");
+    tokio::select! {
+        () = web.drain() => {}
+        // Told twice, it does not wait.
+        again = told_to_stop() => drop(again?),
+    }
+    stop(tasks, why).await
 }
 
 pub async fn run_proxy(config: PathBuf) -> Result<(), Failure> {

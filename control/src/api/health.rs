@@ -13,7 +13,7 @@ use crate::state::AppState;
 
 /// 200 when this node serves and reaches the database.
 pub(super) async fn healthcheck(State(state): State<AppState>) -> (StatusCode, Json<Value>) {
-    if state.tasks.stopping().is_cancelled() {
+    if state.is_leaving() {
         return (
             StatusCode::SERVICE_UNAVAILABLE,
             Json(json!({"ok": false, "error": "this node is stopping"})),

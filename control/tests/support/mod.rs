@@ -156,6 +156,7 @@ pub fn web_settings(folder: &Path, name: &str) -> Result<WebSettings> {
         proxy_protocol: false,
         ops_listen: None,
         database_connections: 16,
+        drain_wait_s: 0,
         database_wait_s: 5,
         request_wait_s: 30,
         max_body_bytes: 64 * 1024,

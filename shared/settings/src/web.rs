@@ -48,6 +48,9 @@ pub struct WebSettings {
     pub database_wait_s: u64,
     #[serde(default = "thirty")]
     pub request_wait_s: u64,
+    /// How long the node goes on serving after it was told to stop, in seconds, while balancers learn of it; 0: not at all.
+    #[serde(default = "three")]
+    pub drain_wait_s: u64,
     /// A request's body at most, in bytes.
     #[serde(default = "max_body_bytes")]
     pub max_body_bytes: usize,
@@ -120,6 +123,9 @@ pub struct FurnishEnrollment {
     pub token_file: PathBuf,
 }
 
+fn three() -> u64 {
+    3
+}
 fn five() -> u64 {
     5
 }

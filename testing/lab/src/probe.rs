@@ -11,6 +11,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::api::Api;
 
+/// Failures whose reason is kept.
+const MAX_TROUBLES: usize = 200;
 const EVERY: Duration = Duration::from_millis(100);
 
 /// One request: when it began and ended, since the lab began, and whether it was answered well.
@@ -24,6 +26,8 @@ struct Request {
 #[derive(Clone, Default)]
 pub(crate) struct Probe {
     requests: Arc<Mutex<Vec<Request>>>,
+    /// Why requests failed, the latest last.
+    troubles: Arc<Mutex<Vec<(Duration, String)>>>,
 }
 
 impl Probe {
@@ -41,7 +45,11 @@ impl Probe {
                 let (api, path, kept) = (api.clone(), path.clone(), kept.clone());
                 asking.spawn_until_stop("probe's request", async move {
                     let at = began.elapsed();
-                    let good = api.call(Method::GET, &path, None).await.is_ok();
+                    let answer = api.call(Method::GET, &path, None).await;
+                    let good = answer.is_ok();
+                    if let Err(error) = answer {
+                        kept.note_trouble(at, format!("{error:#}"));
+                    }
                     kept.note(Request { began: at, ended: began.elapsed(), good });
                 });
             }
@@ -51,6 +59,20 @@ impl Probe {
 
     fn note(&self, request: Request) {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+    }
+
+    fn note_trouble(&self, at: Duration, why: String) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubles.len() < MAX_TROUBLES {
+            troubles.push((at, why));
+        }
+    }
+
+    /// Why requests failed that began after `from`, with when they began since then.
+    pub(crate) fn troubles_after(&self, from: Duration) -> Vec<String> {
+        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = troubles.iter().filter(|(at, _)| *at > from);
+        after.map(|(at, why)| format!("+{:.3} s {why}", (*at - from).as_secs_f64())).collect()
     }
 
     fn copy(&self) -> Vec<Request> {

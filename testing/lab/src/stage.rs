@@ -180,6 +180,11 @@ impl Stage {
         self.probe.failed_after(self.struck_at())
     }
 
+    /// Why they failed.
+    pub(crate) fn request_troubles(&self) -> String {
+        self.probe.troubles_after(self.struck_at()).join("; ")
+    }
+
     /// What a person who watches should know.
     pub(crate) fn tell(&self, what: impl AsRef<str>) {
         tracing::info!(at_s = self.since_strike().as_secs(), "{}", what.as_ref());

@@ -23,7 +23,7 @@ use super::layout::Layout;
 use crate::exit::Failure;
 
 /// How long a role may take to stop before it is killed.
-const STOP_WAIT: Duration = Duration::from_secs(17);
+const STOP_WAIT: Duration = Duration::from_secs(20);
 /// How long the Web App may take until it serves.
 const WEB_WAIT: Duration = Duration::from_secs(60);
 

@@ -50,6 +50,7 @@ async fn upgrade(stage: &mut Stage, parts: Vec<Part>, no_request_fails: bool) ->
         stage.all_show_anew(BACK_LIMIT).await;
     }
     let failed = stage.requests_failed();
-    stage.expect(!no_request_fails || failed == 0, format!("{failed} requests failed"));
+    let why = stage.request_troubles();
+    stage.expect(!no_request_fails || failed == 0, format!("{failed} requests failed: {why}"));
     Ok(())
 }

@@ -52,6 +52,8 @@ test:
 
 # Played as a whole, also where a scenario does not hold: its row says so, and make fails with it.
 lab: target/release/meridian
+	@deploy/install/need.sh postgresql docker iproute2 faketime
+	@deploy/install/docker.sh start
 	@rm -f target/lab.json
 	@status=0; ./target/release/meridian lab run all --json target/lab.json $(ARGS) || status=$$?; \
 		./target/release/meridian lab document target/lab.json >target/failures.md && \

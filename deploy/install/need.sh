@@ -25,6 +25,8 @@ declare -rA why=(
     [chromium]="the browser of the end-to-end tests"
     [nginx]="a peer that Meridian's relay is compared with"
     [haproxy]="a peer that Meridian's relay is compared with"
+    [iproute2]="lays the networks of the lab"
+    [faketime]="gives a part of the lab a wrong clock"
     [python]="drives the tests of the images"
     [nextest]="runs the tests"
     [shellcheck]="checks the shell scripts"
@@ -41,6 +43,8 @@ debootstrap debootstrap      debootstrap          debootstrap debootstrap
 chromium    chromium         chromium             chromium    chromium
 nginx       nginx,libnginx-mod-stream nginx,nginx-mod-stream nginx,nginx-mod-stream nginx
 haproxy     haproxy          haproxy              haproxy     haproxy
+iproute2    iproute2,util-linux iproute,util-linux   iproute2,util-linux iproute2,util-linux
+faketime    faketime         libfaketime          libfaketime libfaketime
 rust        rustup           rustup               rustup      rustup
 python      python3          python3              python       python3
 shellcheck  shellcheck       ShellCheck           shellcheck  ShellCheck
@@ -104,6 +108,8 @@ has() {
         nextest) cargo nextest --version >/dev/null 2>&1 ;;
         debootstrap) command -v debootstrap >/dev/null || [[ -x /usr/sbin/debootstrap ]] ;;
         nginx) has_nginx ;;
+        iproute2) { command -v ip >/dev/null || [[ -x /usr/sbin/ip ]]; } && command -v setpriv >/dev/null ;;
+        faketime) compgen -G '/usr/lib*/*/faketime/libfaketime.so.1' >/dev/null || compgen -G '/usr/lib*/faketime/libfaketime.so.1' >/dev/null ;;
         chromium | haproxy | shellcheck) command -v "$1" >/dev/null || [[ -x /usr/sbin/$1 ]] ;;
         *) fail "nobody knows how to install $1" ;;
     esac

@@ -19,4 +19,4 @@ pub use engine::{
 };
 pub use names::Owner;
 pub use place::{DisplayPlaces, STREAM_DIRECTORY};
-pub use simulated::{Daemon, Faults, SimulatedEngine};
+pub use simulated::{Daemon, Faults, SimulatedEngine, serve_workspace};

@@ -6,7 +6,9 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use meridian_lab::{MAX_SESSIONS, Options, Report, SCENARIOS, Scenario, Table, document, play};
+use meridian_lab::{
+    MAX_SESSIONS, Options, Report, SCENARIOS, Scenario, Table, document, play, serve_workspace, up,
+};
 
 use crate::{
     exit::{Failure, print},
@@ -18,10 +20,14 @@ use crate::{
   meridian lab list
   meridian lab run proxy_killed --sessions 50
   meridian lab run all --json figures.json
+  meridian lab run long
+  meridian lab run rolling_upgrade_proxy --previous ./meridian-before
+  meridian lab up
   meridian lab document figures.json > docs/failures.md
 
 It ends with 1 when what a scenario promises of counts does not hold: no session lost, and streams resumed or untouched as `lab list`
-says. Times are figures beside their goals. PostgreSQL must be installed; nothing else is needed, and nothing is left.")]
+says. Times are figures beside their goals. It needs root (its hosts are network namespaces), PostgreSQL, iproute2 and util-linux, and
+Docker where workspaces are containers; no packet leaves the namespaces, and nothing is left.")]
 pub struct LabArguments {
     #[command(subcommand)]
     command: Command,
@@ -46,8 +52,17 @@ enum Command {
         #[arg(long, value_name = "EXECUTABLE")]
         previous: Option<PathBuf>,
     },
+    /// Start a Meridian of two regions with viewers, and break it by hand: its topology is drawn, and orders are read from the terminal.
+    Up {
+        /// Sessions, with a viewer on each.
+        #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=200))]
+        sessions: u16,
+    },
     /// Show the scenarios and what each promises.
     List,
+    /// What runs in the containers of scenarios that use Docker.
+    #[command(hide = true)]
+    Workspace,
     /// Write measurements down as a page: the objects of files that --json made.
     Document {
         #[arg(required = true)]
@@ -58,6 +73,16 @@ enum Command {
 pub async fn run(arguments: LabArguments) -> Result<(), Failure> {
     match arguments.command {
         Command::List => print(&list()),
+        Command::Up { sessions } => {
+            let executable = std::env::current_exe()?;
+            let options = Options { executable, previous: None, sessions: sessions.into(), seed: 1 };
+            say("Meridian starts, and viewers open their streams; that takes half a minute");
+            tokio::select! {
+                played = up(&options, say) => played.map_err(|error| Failure::new(format!("{error:#}"))),
+                why = told_to_stop() => Err(Failure::new(why?)),
+            }
+        }
+        Command::Workspace => serve_workspace().await.map_err(|error| Failure::new(format!("{error:#}"))),
         Command::Document { files } => {
             let lines: Vec<_> = files.iter().map(std::fs::read_to_string).collect::<Result<_, _>>()?;
             let page = document(&lines.join("\n")).map_err(|error| Failure::new(format!("{error:#}")))?;

@@ -32,9 +32,10 @@ pub struct ProxySettings {
     pub max_pending: usize,
     #[serde(default = "ten")]
     pub head_wait_s: u64,
-    #[serde(default = "ten")]
+    /// The control plane's answer, and the agent's: shorter than the eight seconds that a viewer waits, so that it reads which did not come.
+    #[serde(default = "six")]
     pub authorize_wait_s: u64,
-    #[serde(default = "ten")]
+    #[serde(default = "six")]
     pub dial_wait_s: u64,
     /// How long live streams may go on after a stop is asked for.
     #[serde(default = "ten")]
@@ -52,6 +53,9 @@ fn max_streams() -> usize {
 }
 fn max_pending() -> usize {
     1024
+}
+fn six() -> u64 {
+    6
 }
 fn ten() -> u64 {
     10

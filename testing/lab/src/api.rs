@@ -51,15 +51,15 @@ impl Api {
     }
 
     /// A workspace so small that hundreds fit into a simulated host; its id. The account's own limit is lifted to as many.
-    pub(crate) async fn prepare(&self, sessions: usize) -> Result<String> {
+    pub(crate) async fn prepare(&self, sessions: usize, image: &str) -> Result<String> {
         let users = self.call(Method::GET, "/users", None).await?;
         let items = users["items"].as_array().into_iter().flatten();
         let id = items.filter(|user| user["name"] == USER).find_map(|user| user["id"].as_str());
         let id = id.context("the administrator is not listed")?;
         let patch = json!({"session_limit": sessions + 10});
         self.call(Method::PATCH, &format!("/users/{id}"), Some(patch)).await?;
-        let image = "meridian/terminal:dev";
-        let workspace = json!({"name": "Lab", "image": image, "cpu": 0.05, "memory_mb": 128});
+        let workspace =
+            json!({"name": "Lab", "image": image, "cpu": 0.05, "memory_mb": 128, "network": "none"});
         let made = self.call(Method::POST, "/workspaces", Some(workspace)).await?;
         Ok(made["id"].as_str().context("a workspace without an id")?.to_owned())
     }

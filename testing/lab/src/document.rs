@@ -11,12 +11,28 @@ const HEAD: &str = "# Failures\n\n\
     A stall is the longest time between two bytes' arrival at a viewer around the fault, over the streams whose path broke (over all \
     where none did). The goals are DESIGN.md's; counts decide whether a scenario holds, times are reported beside their goals.\n";
 
-const COLUMNS: [(&str, &str); 10] = [
+/// The figures that every scenario has; those that stand in no column are in the JSON alone.
+const COMMON: [&str; 11] = [
+    "sessions_lost",
+    "streams_resumed",
+    "streams_restarted",
+    "streams_untouched",
+    "untouched_stall_ms",
+    "others_touched",
+    "requests_failed",
+    "noticed_ms",
+    "recovered_ms",
+    "tickets_asked",
+    "cpu_s",
+];
+
+const COLUMNS: [(&str, &str); 11] = [
     ("sessions", "/parameters/sessions"),
     ("lost", "/figures/sessions_lost"),
     ("resumed", "/figures/streams_resumed"),
     ("restarted", "/figures/streams_restarted"),
     ("untouched", "/figures/streams_untouched"),
+    ("others touched", "/figures/others_touched"),
     ("noticed ms", "/figures/noticed_ms"),
     ("recovered ms", "/figures/recovered_ms"),
     ("new tickets", "/figures/tickets_asked"),
@@ -46,9 +62,19 @@ pub fn document(lines: &str) -> Result<String> {
     for report in &reports {
         let text = |place: &str| plain(report.pointer(place));
         let name = text("/name");
-        write!(page, "- **{name}** (seed {}, ", text("/parameters/seed"))?;
-        write!(page, "a picture every {} ms): ", text("/parameters/frame_every_ms"))?;
-        writeln!(page, "must hold: {}.", text("/promise"))?;
+        write!(
+            page,
+            "- **{name}**, {} sessions (seed {}, ",
+            text("/parameters/sessions"),
+            text("/parameters/seed")
+        )?;
+        write!(page, "a picture of {} bytes ", text("/parameters/frame_bytes"))?;
+        write!(page, "every {} ms, engine ", text("/parameters/frame_every_ms"))?;
+        writeln!(page, "{}): must hold: {}.", text("/parameters/engine"), text("/promise"))?;
+        let own = own(report);
+        if !own.is_empty() {
+            writeln!(page, "  - {}", own.join(", "))?;
+        }
         for broken in report["broken"].as_array().into_iter().flatten() {
             writeln!(page, "  - NOT HELD: {}", plain(Some(broken)))?;
         }
@@ -81,6 +107,13 @@ fn row(page: &mut String, report: &Value) -> Result<()> {
     Ok(())
 }
 
+/// The figures that only this scenario has.
+fn own(report: &Value) -> Vec<String> {
+    let figures = report["figures"].as_object().into_iter().flatten();
+    let own = figures.filter(|(name, value)| !COMMON.contains(&name.as_str()) && value.is_number());
+    own.map(|(name, value)| format!("{name} {value}")).collect()
+}
+
 fn plain(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "-".to_owned(),
@@ -100,13 +133,14 @@ mod tests {
     use super::*;
 
     const LINE: &str = r#"{"name":"proxy_killed","parameters":{"sessions":5,"seed":1,"frame_every_ms":50},
-        "figures":{"sessions_lost":0,"stall_ms":{"p50":1,"p99":2,"max":3},"noticed_ms":null},"promise":"none lost",
+        "figures":{"sessions_lost":0,"shed":7,"stall_ms":{"p50":1,"p99":2,"max":3},"noticed_ms":null},"promise":"none lost",
         "goals":{"stall_p99_ms":1000},"held":true,"broken":[],"host":{"processor":"P","cores":2,"memory_mb":1,"kernel":"K"}}"#;
 
     #[test]
     fn a_measurement_becomes_a_row() {
         let page = document(&LINE.replace('\n', "")).unwrap();
         assert!(page.contains("| proxy_killed | 1 / 2 / 3 | p99 <= 1000 | 5 | 0 |"), "{page}");
+        assert!(page.contains("  - shed 7\n"), "{page}");
         assert!(page.ends_with("Measured on P, 2 cores, 1 MB, Linux K.\n"), "{page}");
         assert!(!page.contains("Goal missed"), "{page}");
         let slow = LINE.replace('\n', "").replace("\"p99\":2", "\"p99\":2000");

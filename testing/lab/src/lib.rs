@@ -14,7 +14,9 @@
 mod api;
 mod chance;
 mod cpu;
+mod docker;
 mod document;
+mod hand;
 mod judge;
 mod leftovers;
 mod net;
@@ -38,6 +40,7 @@ use meridian_bench::Host;
 use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+pub use docker::serve_workspace;
 pub use document::document;
 pub use report::{Figures, Goals, Parameters, Report, Stall, Table};
 pub use scenarios::{SCENARIOS, Scenario};
@@ -48,6 +51,8 @@ use viewer::{HEIGHT, Pace};
 
 /// More sessions than one machine's processes can hold streams for.
 pub const MAX_SESSIONS: usize = 6000;
+/// The engine whose workspaces outlive their agent's process.
+const DOCKER: &str = "docker";
 /// Bytes of a row of a picture, and of what comes before the first.
 const ROW_BYTES: u32 = 256;
 const HEAD_BYTES: u32 = 16;
@@ -88,6 +93,10 @@ pub async fn play(scenario: &Scenario, options: &Options) -> Result<(Report, Vec
         seed: options.seed,
         engine: scenario.engine,
     };
+    if scenario.engine == DOCKER {
+        let executable = options.executable.clone();
+        tokio::task::spawn_blocking(move || docker::make_image(&executable)).await??;
+    }
     let mut site = Site::start(&make).await?;
     let people = site.people()?.file();
     let (scenario, options) = (*scenario, options.clone());
@@ -99,6 +108,29 @@ pub async fn play(scenario: &Scenario, options: &Options) -> Result<(Report, Vec
     .await
 }
 
+/// Starts a Meridian with a stream on each of some sessions, and breaks what a person says, until they are done. `say` shows them text.
+///
+/// # Errors
+/// When it could not be started.
+pub async fn up(options: &Options, say: fn(&str)) -> Result<()> {
+    ensure!((1..=MAX_SESSIONS).contains(&options.sessions), "between 1 and {MAX_SESSIONS} sessions");
+    let make = Make {
+        executable: options.executable.clone(),
+        seed: options.seed,
+        engine: scenarios::ORDINARY.engine,
+    };
+    let mut site = Site::start(&make).await?;
+    let people = site.people()?.file();
+    let options = options.clone();
+    within(people, move || async move {
+        let mut stage = Stage::set(site, &options, &scenarios::ORDINARY).await?;
+        stage.strike(|_| Ok(()))?;
+        hand::play(&mut stage, say).await?;
+        stage.close().await
+    })
+    .await
+}
+
 /// A rolling upgrade begins with the earlier build.
 fn first_executable<'a>(scenario: &Scenario, options: &'a Options) -> &'a Path {
     let previous = options.previous.as_deref().filter(|_| scenario.name.starts_with("rolling_upgrade"));
@@ -106,7 +138,7 @@ fn first_executable<'a>(scenario: &Scenario, options: &'a Options) -> &'a Path {
 }
 
 async fn play_here(scenario: Scenario, options: Options, site: Site) -> Result<(Report, Vec<String>)> {
-    let mut stage = Stage::set(site, &options, scenario.bystanders).await?;
+    let mut stage = Stage::set(site, &options, &scenario).await?;
     let played = (scenario.play)(&mut stage).await;
     let (seen, stopped) = stage.end().await?;
     let mut broken = seen.broken(scenario.promise);

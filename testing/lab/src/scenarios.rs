@@ -1,8 +1,10 @@
 //! The faults, a file each: what is broken, what must be seen, and the goal beside which the times are reported (DESIGN.md §7).
 
 mod agent_host_lost;
+mod agent_process_killed;
 mod auth_address_dead;
 mod balancer_killed;
+mod clock_skewed;
 mod entry_untouched;
 mod half_open;
 mod primary_region_gone;
@@ -70,6 +72,7 @@ pub const SCENARIOS: &[Scenario] = &[
     private_balancer_killed::SCENARIO,
     web_node_killed::SCENARIO,
     web_node_frozen::SCENARIO,
+    agent_process_killed::SCENARIO,
     agent_host_lost::SCENARIO,
     zone_gone::SCENARIO,
     wan_cut::SCENARIO,
@@ -77,9 +80,11 @@ pub const SCENARIOS: &[Scenario] = &[
     rolling_upgrade::WEB,
     rolling_upgrade::BALANCE,
     rolling_upgrade::PROXY,
+    rolling_upgrade::AGENT,
     auth_address_dead::SCENARIO,
     half_open::SCENARIO,
     entry_untouched::SCENARIO,
+    clock_skewed::SCENARIO,
     resume_storm::SCENARIO,
     random_faults::SCENARIO,
     wan_cut::LONG,
@@ -87,7 +92,7 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 /// What most scenarios have.
-const ORDINARY: Scenario = Scenario {
+pub(crate) const ORDINARY: Scenario = Scenario {
     name: "",
     about: "",
     sizes: &[20],

@@ -183,6 +183,18 @@ impl Site {
         Ok(())
     }
 
+    /// The deployment's id, once a node is enrolled.
+    fn deployment(&self) -> Option<String> {
+        let file = self.folder.data(&Part::agent(LONDON, 1)).join("node.json");
+        let node: Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+        Some(node["deployment_id"].as_str()?.to_owned())
+    }
+
+    /// How many of its containers run.
+    pub(crate) fn containers(&self) -> Result<usize> {
+        crate::docker::running(&self.deployment().context("no agent is enrolled")?)
+    }
+
     /// The names that the zone's enrolled agents have certificates for.
     fn agent_names(&self, zone: Zone) -> Vec<(u8, String)> {
         let name = |number| {
@@ -196,11 +208,6 @@ impl Site {
 
     pub(crate) fn part(&self, part: &Part) -> Result<&Keeper> {
         self.keepers.get(&part.name).with_context(|| format!("there is no {}", part.name))
-    }
-
-    /// All parts, by name.
-    pub(crate) fn parts(&self) -> impl Iterator<Item = &Keeper> {
-        self.keepers.values()
     }
 
     /// SIGKILL: its sockets are closed by the kernel, and it is started again. The killed process's id.
@@ -232,6 +239,14 @@ impl Site {
         }
     }
 
+    /// Gives all lines of a region another length and loss.
+    pub(crate) fn slow_region(&self, region: u8, delay: Duration, loss: f64) {
+        for other in self.regions.keys().filter(|other| **other != region) {
+            let line = self.wan.line(region, *other);
+            self.wan.set(region, *other, Line { delay, loss, ..line });
+        }
+    }
+
     /// Processor time that Meridian's processes have used so far, ended ones too; not PostgreSQL's.
     pub(crate) fn cpu(&self) -> Duration {
         self.processor.used(self.keepers.values().filter_map(Keeper::pid))
@@ -260,10 +275,6 @@ impl Site {
         self.region(PEOPLE)?.host(PEOPLE_HOST)
     }
 
-    pub(crate) fn directory(&self) -> &Path {
-        &self.folder.root
-    }
-
     /// As a service manager stops it; what does not stop in time is killed.
     pub(crate) async fn stop(mut self) -> Result<()> {
         let stopped = self.tasks.stop(STOP_LIMIT).await;
@@ -280,6 +291,11 @@ impl Drop for Site {
     fn drop(&mut self) {
         for keeper in self.keepers.values() {
             let _ = keeper.signal(Signal::KILL);
+        }
+        if self.folder.engine == crate::DOCKER
+            && let Some(deployment) = self.deployment()
+        {
+            crate::docker::remove(&deployment);
         }
         if self.database.is_some() {
             crate::leftovers::end_database(&self.folder.root);

@@ -10,11 +10,13 @@ use meridian_runtime::Tasks;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Options,
+    DOCKER, Options,
     api::Api,
     chance::Chance,
+    docker::IMAGE,
     judge::{Seen, SeenStream},
     probe::Probe,
+    scenarios::Scenario,
     site::{EACH, LONDON, Part, Site, VIRGINIA, Zone},
     trust::Trust,
     viewer::{Pace, SETTLED_AFTER, Viewer},
@@ -29,6 +31,8 @@ const STEADY: Duration = Duration::from_secs(SETTLED_AFTER.as_secs() + 2);
 const SHOWN_AFTER: Duration = Duration::from_secs(3);
 /// A stream is well that showed a whole picture within this time beyond its pace.
 const FRESH: Duration = Duration::from_secs(1);
+/// One of the simulated engine's.
+const SIMULATED_IMAGE: &str = "meridian/terminal:dev";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const STATES_LIMIT: Duration = Duration::from_secs(30);
 const TASKS_LIMIT: Duration = Duration::from_secs(5);
@@ -60,6 +64,16 @@ pub(crate) struct Stage {
     broken: Vec<String>,
 }
 
+/// How london's streams fare.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fare {
+    pub(crate) streams: usize,
+    pub(crate) show: usize,
+    pub(crate) resumed: usize,
+    pub(crate) restarted: usize,
+    pub(crate) failed: usize,
+}
+
 /// The moment of the fault, and what had been used by then.
 struct Struck {
     at: Duration,
@@ -69,11 +83,12 @@ struct Struck {
 
 impl Stage {
     /// Launches and opens everything; returns when all streams have run for a while.
-    pub(crate) async fn set(site: Site, options: &Options, bystanders: bool) -> Result<Self> {
+    pub(crate) async fn set(site: Site, options: &Options, scenario: &Scenario) -> Result<Self> {
         let trust = Trust::read(&site.authority())?;
         let api = Api::sign_in(&crate::site::public_url(), &site.password, trust).await?;
-        let apart = if bystanders { (options.sessions / BYSTANDER_OF).max(2) } else { 0 };
-        let workspace = api.prepare(options.sessions + apart).await?;
+        let image = if scenario.engine == DOCKER { IMAGE } else { SIMULATED_IMAGE };
+        let apart = if scenario.bystanders { (options.sessions / BYSTANDER_OF).max(2) } else { 0 };
+        let workspace = api.prepare(options.sessions + apart, image).await?;
         nodes_ready(&api).await?;
         let zones = [vec![LONDON; options.sessions], vec![VIRGINIA; apart]].concat();
         let launches = zones.into_iter().map(|zone| running(&api, &workspace, zone));
@@ -161,6 +176,19 @@ impl Stage {
         if !holds {
             self.broken.push(otherwise.into());
         }
+    }
+
+    pub(crate) fn fare(&self) -> Fare {
+        let mut fare = Fare { streams: self.viewers.len(), ..Fare::default() };
+        for viewer in &self.viewers {
+            let stream = self.seen_stream(viewer, self.now());
+            let (resumed, restarted) = stream.journal.attaches_after(self.struck_at());
+            fare.show += usize::from(stream.shows);
+            fare.resumed += resumed;
+            fare.restarted += restarted;
+            fare.failed += usize::from(stream.journal.failure.is_some());
+        }
+        fare
     }
 
     /// Streams that noticed anything since the lab's beginning, but for their first attach.
@@ -329,6 +357,12 @@ impl Stage {
         seen.troubles = self.site.troubles(4);
         let stopped = self.site.stop().await;
         Ok((seen, stopped))
+    }
+
+    /// Ends everything, and judges nothing.
+    pub(crate) async fn close(self) -> Result<()> {
+        self.tasks.stop(TASKS_LIMIT).await;
+        self.site.stop().await
     }
 
     /// Sessions that the control plane does not call running, after it had time to learn better.

@@ -26,9 +26,12 @@ use tokio::{
     time::Instant,
 };
 
-pub use self::script::Pace;
 use self::{core::Core, entry::WayBack, key::StreamKey, running::Running, script::Script};
-pub(crate) use self::{entry::Way, journal::Journal, script::HEIGHT};
+pub(crate) use self::{
+    entry::Way,
+    journal::Journal,
+    script::{HEIGHT, Pace},
+};
 use crate::{api::Api, chance::Chance};
 
 /// A path that lived so long starts the backoff anew when it breaks.

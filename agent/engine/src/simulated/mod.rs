@@ -48,6 +48,16 @@ pub struct Daemon {
     tasks: Tasks,
 }
 
+/// Serves the inside of a workspace in a directory, as each simulated one has it: for a real container that shows what viewers can check.
+///
+/// # Errors
+/// When the sockets cannot be made.
+pub fn serve_workspace(directory: &Path, tasks: &Tasks) -> io::Result<()> {
+    let inside = Arc::new(Inside::default());
+    display::serve(directory, Arc::clone(&inside), tasks)?;
+    helper::serve(directory, inside, tasks)
+}
+
 #[derive(Default)]
 struct DaemonState {
     containers: BTreeMap<String, Container>,

@@ -54,8 +54,6 @@ type Tally = BTreeMap<(Ipv4Addr, Ipv4Addr, u16), u64>;
 struct Shared {
     lines: BTreeMap<(u8, u8), Line>,
     opened: Tally,
-    /// Bytes that each line carried.
-    carried: BTreeMap<(u8, u8), u64>,
 }
 
 /// Stops when dropped.
@@ -107,12 +105,6 @@ impl Wan {
             from.octets()[2] == region && *destination == to && *asked == port
         });
         fits.map(|((from, ..), count)| (*from, *count)).collect()
-    }
-
-    /// Bytes that were carried between two regions so far, both ways.
-    pub(crate) fn carried(&self, one: u8, other: u8) -> u64 {
-        let shared = self.shared();
-        [(one, other), (other, one)].iter().filter_map(|way| shared.carried.get(way)).sum()
     }
 }
 
@@ -184,7 +176,7 @@ impl Forwarder {
         let Some(packet) = Packet::read(bytes) else { return };
         let to = packet.destination.octets()[2];
         let Some(port) = self.ports.get(&to).filter(|_| to != from) else { return };
-        let line = self.note(from, to, packet, bytes.len());
+        let line = self.note(from, to, packet);
         if line.cut || line.loss > 0.0 && self.chance.borrow_mut().part() < line.loss {
             return;
         }
@@ -194,16 +186,12 @@ impl Forwarder {
         }
     }
 
-    fn note(&self, from: u8, to: u8, packet: Packet, length: usize) -> Line {
+    fn note(&self, from: u8, to: u8, packet: Packet) -> Line {
         let mut shared = lock(&self.shared);
         if let Some(port) = packet.opens {
             *shared.opened.entry((packet.source, packet.destination, port)).or_default() += 1;
         }
-        let line = shared.lines.get(&(from, to)).copied().unwrap_or_default();
-        if !line.cut {
-            *shared.carried.entry((from, to)).or_default() += length as u64;
-        }
-        line
+        shared.lines.get(&(from, to)).copied().unwrap_or_default()
     }
 }
 

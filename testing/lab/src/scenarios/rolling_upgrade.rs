@@ -40,6 +40,18 @@ pub(super) const PROXY: Scenario = Scenario {
     ..ORDINARY
 };
 
+pub(super) const AGENT: Scenario = Scenario {
+    name: "rolling_upgrade_agent",
+    about: "both agents of the zone are stopped and started again from the new build, one at a time; the workspaces are containers",
+    sizes: &[12],
+    promise: Promise::Back,
+    engine: "docker",
+    play: |stage| {
+        Box::pin(upgrade(stage, (1..=EACH).map(|number| Part::agent(LONDON, number)).collect(), true))
+    },
+    ..ORDINARY
+};
+
 async fn upgrade(stage: &mut Stage, parts: Vec<Part>, no_request_fails: bool) -> Result<()> {
     stage.strike(|_| Ok(()))?;
     let executable = stage.options.executable.clone();

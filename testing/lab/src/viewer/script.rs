@@ -27,11 +27,11 @@ enum Step {
 
 /// How often, and how much of the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// From a picture's arrival to the next request: what a stall is at least.
-    pub every: Duration,
+    pub(crate) every: Duration,
     /// Rows of 64 pixels, from the top.
-    pub rows: u16,
+    pub(crate) rows: u16,
 }
 
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     BalanceError, bind, check::keep_checked, connection::serve, metrics::Metrics, metrics::Refused,
-    metrics::Reload, places::Places, plan::Plan, rule::Entry, table::Table,
+    metrics::Reload, pipes::Pipes, places::Places, plan::Plan, rule::Entry, splicing::Means, table::Table,
 };
 
 /// Reason code of `/readyz`: no rule has a backend that is in.
@@ -31,6 +31,8 @@ pub(crate) struct Balancer {
     pub(crate) table: ArcSwap<Table>,
     pub(crate) metrics: Metrics,
     places: Arc<Places>,
+    /// For connections in bulk.
+    pub(crate) means: Means,
     /// Cancelled when connections have had their time to end after a stop.
     pub(crate) cut: CancellationToken,
     /// The listeners by the address they were configured with. Held while a table takes over.
@@ -55,7 +57,9 @@ impl Balancer {
         let plan = Plan::new(&settings)?;
         plan.refuse_itself(is_local)?;
         let bound = bind_all(plan.listeners.keys()).await?;
+        let pipes = Pipes::new(settings.max_pipes, metrics.pipes.clone());
         let balancer = Arc::new(Self {
+            means: Means { pipes, spliced: metrics.spliced.clone() },
             table: ArcSwap::from_pointee(Table::new(settings, plan, None, metrics)),
             metrics: metrics.clone(),
             places: Arc::default(),
@@ -79,10 +83,11 @@ impl Balancer {
         let before = self.table.load_full();
         let plan = Plan::new(&settings)?;
         plan.refuse_itself(is_local)?;
-        let fixed =
-            |settings: &BalanceSettings| (settings.ops_listen, settings.zone.clone(), settings.name.clone());
+        let fixed = |settings: &BalanceSettings| {
+            (settings.ops_listen, settings.zone.clone(), settings.name.clone(), settings.max_pipes)
+        };
         if fixed(&settings) != fixed(&before.settings) {
-            tracing::warn!("`ops_listen`, `zone` and `name` count from the next start on");
+            tracing::warn!("`ops_listen`, `zone`, `name` and `max_pipes` count from the next start on");
         }
         let bound =
             bind_all(plan.listeners.keys().filter(|address| !listeners.contains_key(address))).await?;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use meridian_origin::{Guard, Origin, header_of, read_origin};
-use meridian_runtime::{RelayEnd, Tasks, relay, tune};
+use meridian_runtime::{RelayEnd, RelayLimits, Tasks, relay_ways, tune};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
@@ -24,6 +24,7 @@ use crate::{
     metrics::Refused,
     places::Taken,
     rule::Rule,
+    splicing::{Side, SocketWay},
     table::Table,
 };
 
@@ -134,7 +135,7 @@ async fn read_opening(client: &mut TcpStream) -> Result<(Opening, Vec<u8>), Refu
     }
 }
 
-async fn carry(joined: Joined, limits: meridian_runtime::RelayLimits, balancer: &Balancer) {
+async fn carry(joined: Joined, limits: RelayLimits, balancer: &Balancer) {
     let Joined { mut client, dialled, rule } = joined;
     let Dialled { mut socket, backend, place } = dialled;
     let reset = rule.terms.reset_when_unreachable.then(|| backend.cut_token());
@@ -142,11 +143,8 @@ async fn carry(joined: Joined, limits: meridian_runtime::RelayLimits, balancer: 
     // The rule may be out of the configuration long before this connection ends.
     drop((rule, backend));
     metrics.open.inc();
-    let bytes = metrics.bytes.clone();
     let end = tokio::select! {
-        end = relay(&mut client, &mut socket, limits, |_, count| {
-            bytes.inc_by(count as u64);
-        }) => Some(end),
+        end = pass(&mut client, &mut socket, limits, balancer) => Some(end),
         () = cancelled(reset.as_ref()) => None,
     };
     drop(place);
@@ -164,6 +162,26 @@ async fn carry(joined: Joined, limits: meridian_runtime::RelayLimits, balancer: 
     if client.forged {
         metrics.refuse(Refused::ForgedHeader);
     }
+}
+
+/// Bytes both ways until both have ended.
+async fn pass(
+    client: &mut Guarded,
+    socket: &mut TcpStream,
+    limits: RelayLimits,
+    balancer: &Balancer,
+) -> RelayEnd {
+    let (mut forth, mut back) = (SocketWay::default(), SocketWay::default());
+    relay_ways(limits, move |cx, moved| {
+        let mut count = |count| {
+            *moved += count;
+            balancer.metrics.bytes.inc_by(count as u64);
+        };
+        let (means, bytes) = (&balancer.means, limits.buffer_bytes);
+        let one = forth.poll(cx, client, socket, bytes, means, &mut count);
+        (one, back.poll(cx, socket, client, bytes, means, &mut count))
+    })
+    .await
 }
 
 /// Never, where there is no token: streams are not reset.
@@ -186,6 +204,12 @@ impl Guarded {
         // After a header of ours, one of the client's is only content.
         let guard = if rule.terms.proxy_protocol { Guard::off() } else { Guard::default() };
         Self { socket, guard, forged: false }
+    }
+}
+
+impl Side for Guarded {
+    fn socket(&self) -> Option<&TcpStream> {
+        self.guard.is_satisfied().then_some(&self.socket)
     }
 }
 

@@ -15,11 +15,13 @@ mod dial;
 mod follow;
 mod hello;
 mod metrics;
+mod pipes;
 mod places;
 mod plan;
 mod probe;
 mod route;
 mod rule;
+mod splicing;
 mod standing;
 mod table;
 

@@ -92,6 +92,8 @@ pub struct Metrics {
     refused: Family<RefusedLabels, Counter>,
     pub(crate) open: Gauge,
     pub(crate) bytes: Counter,
+    pub(crate) spliced: Counter,
+    pub(crate) pipes: Gauge,
     healthy: Family<BackendLabels, Gauge>,
     draining: Family<BackendLabels, Gauge>,
     connections: Family<BackendLabels, Gauge>,
@@ -128,6 +130,13 @@ impl Metrics {
             Unit::Bytes,
             self.bytes.clone(),
         );
+        registry.register_with_unit(
+            name("spliced"),
+            "Bytes passed on by splice(2), of all those passed on",
+            Unit::Bytes,
+            self.spliced.clone(),
+        );
+        registry.register(name("pipes_held"), "Pipes with bytes of connections in bulk", self.pipes.clone());
         registry.register(name("backend_healthy"), "1: the backend is in", self.healthy.clone());
         registry.register(name("backend_draining"), "1: it gets no new connections", self.draining.clone());
         registry.register(
@@ -144,6 +153,18 @@ impl Metrics {
         );
         registry.register(name("reloads"), "Changed configurations", self.reloads.clone());
         Arc::new(registry)
+    }
+
+    /// Bytes passed on by splice(2).
+    #[must_use]
+    pub fn spliced(&self) -> u64 {
+        self.spliced.get()
+    }
+
+    /// Pipes with bytes of connections in bulk.
+    #[must_use]
+    pub fn pipes_held(&self) -> i64 {
+        self.pipes.get()
     }
 
     pub(crate) fn refuse(&self, reason: Refused) {

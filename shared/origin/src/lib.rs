@@ -175,6 +175,12 @@ impl Guard {
         Self { innocent: true, ..Self::default() }
     }
 
+    /// Whether nothing that may come will be stopped any more.
+    #[must_use]
+    pub fn is_satisfied(&self) -> bool {
+        self.innocent
+    }
+
     /// False when these bytes, after the earlier ones, complete the beginning of a PROXY header of either version: they must
     /// not be passed on.
     #[must_use]

@@ -12,7 +12,7 @@ pub use backoff::Backoff;
 pub use clock::Clock;
 pub use log::{LogFormat, init_logging, name_node, role_span};
 pub use ops::{Health, OpsError, serve_ops};
-pub use relay::{RelayEnd, RelayLimits, Way, is_disconnect, relay, tune};
+pub use relay::{Copied, Copying, RelayEnd, RelayLimits, Way, is_disconnect, relay, relay_ways, tune};
 pub use secret::{Secret, random_bytes, random_token};
 pub use tasks::Tasks;
 

@@ -4,24 +4,23 @@
 //! receiver does not take yet is kept, and no more is read from that side until it has gone. A side that ends is passed on as a
 //! half-close; what is left of the other way may go on until it has been silent for a limit. Ordinary disconnects are no errors.
 
+mod copying;
+
 use std::{
-    cell::RefCell,
     future::poll_fn,
     io::{self, ErrorKind},
-    pin::{Pin, pin},
-    task::{Context, Poll, ready},
+    pin::Pin,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Instant, Sleep},
 };
 
-thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
+pub use copying::{Copied, Copying};
 
 /// Which way bytes went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,21 +63,32 @@ where
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut first, mut second) = (first, second);
-    let (mut forth, mut back) = (OneWay::default(), OneWay::default());
+    let (mut forth, mut back) = (Copying::default(), Copying::default());
+    let bytes = limits.buffer_bytes;
+    relay_ways(limits, move |cx, moved| {
+        let one = forth.poll(cx, &mut first, &mut second, bytes, None, &mut |count| {
+            *moved += count;
+            on_moved(Way::FirstToSecond, count);
+        });
+        let two = back.poll(cx, &mut second, &mut first, bytes, None, &mut |count| {
+            *moved += count;
+            on_moved(Way::SecondToFirst, count);
+        });
+        (one.map_ok(drop), two.map_ok(drop))
+    })
+    .await
+}
+
+/// Relays by two ways of the caller's, until both have ended. `poll` is to poll both and to add up the bytes that they handed on.
+pub async fn relay_ways(
+    limits: RelayLimits,
+    mut poll: impl FnMut(&mut Context<'_>, &mut usize) -> (Poll<io::Result<()>>, Poll<io::Result<()>>),
+) -> RelayEnd {
     // Made only when one way has ended: an open stream has no timer.
     let mut expiry: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
         let mut moved = 0;
-        let bytes = limits.buffer_bytes;
-        let one = forth.poll(cx, &mut first, &mut second, bytes, &mut |count| {
-            moved += count;
-            on_moved(Way::FirstToSecond, count);
-        });
-        let two = back.poll(cx, &mut second, &mut first, bytes, &mut |count| {
-            moved += count;
-            on_moved(Way::SecondToFirst, count);
-        });
-        match (one, two) {
+        match poll(cx, &mut moved) {
             (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => Poll::Ready(end_of(error)),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(RelayEnd::Closed),
             (Poll::Pending, Poll::Pending) => Poll::Pending,
@@ -128,111 +138,6 @@ pub fn tune(socket: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_keepcnt(socket, 3)?;
     sockopt::set_tcp_user_timeout(socket, 60_000)?;
     Ok(())
-}
-
-/// One direction. What `kept[sent..]` holds was read and is not written yet.
-#[derive(Default)]
-struct OneWay {
-    kept: Vec<u8>,
-    sent: usize,
-    unflushed: bool,
-    read_all: bool,
-    done: bool,
-}
-
-impl OneWay {
-    fn poll<R, W>(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut R,
-        to: &mut W,
-        buffer_bytes: usize,
-        moved: &mut dyn FnMut(usize),
-    ) -> Poll<io::Result<()>>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        while !self.done {
-            ready!(self.poll_kept(cx, to, moved))?;
-            if self.read_all {
-                ready!(pin!(&mut *to).poll_shutdown(cx))?;
-                self.done = true;
-                break;
-            }
-            let mut buffer = BUFFER.take();
-            buffer.resize(buffer_bytes.max(1), 0);
-            let step = self.poll_step(cx, from, to, &mut buffer, moved);
-            BUFFER.set(buffer);
-            match step {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending if self.unflushed => {
-                    ready!(pin!(&mut *to).poll_flush(cx))?;
-                    self.unflushed = false;
-                    return Poll::Pending;
-                }
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Writes what was kept, and gives its memory back.
-    fn poll_kept<W: AsyncWrite + Unpin>(
-        &mut self,
-        cx: &mut Context<'_>,
-        to: &mut W,
-        moved: &mut dyn FnMut(usize),
-    ) -> Poll<io::Result<()>> {
-        while self.sent < self.kept.len() {
-            let count = ready!(pin!(&mut *to).poll_write(cx, &self.kept[self.sent..]))?;
-            if count == 0 {
-                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
-            }
-            self.sent += count;
-            moved(count);
-        }
-        if !self.kept.is_empty() {
-            (self.kept, self.sent) = (Vec::new(), 0);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Reads once and hands on at once what the receiver takes; keeps the rest.
-    fn poll_step<R, W>(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut R,
-        to: &mut W,
-        buffer: &mut [u8],
-        moved: &mut dyn FnMut(usize),
-    ) -> Poll<io::Result<()>>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        let mut read = ReadBuf::new(buffer);
-        ready!(pin!(from).poll_read(cx, &mut read))?;
-        let mut rest: &[u8] = read.filled();
-        self.read_all = rest.is_empty();
-        while !rest.is_empty() {
-            match pin!(&mut *to).poll_write(cx, rest) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => {
-                    rest = &rest[count..];
-                    self.unflushed = true;
-                    moved(count);
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    self.kept = rest.to_vec();
-                    break;
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
 }
 
 #[cfg(test)]

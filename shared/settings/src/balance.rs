@@ -45,6 +45,9 @@ pub struct BalanceSettings {
     /// Bytes read at once, and kept at most for each way of a connection whose receiver is slow; an idle one holds none.
     #[serde(default = "copy_buffer_bytes")]
     pub copy_buffer_bytes: usize,
+    /// Pipes at most for connections in bulk, whose bytes then pass without being copied; two descriptors each. 0: all are copied.
+    #[serde(default = "sixty_four")]
+    pub max_pipes: usize,
     /// How long what is left of a connection may be silent after one side has ended, in seconds.
     #[serde(default = "sixty")]
     pub half_close_wait_s: u64,
@@ -212,6 +215,10 @@ fn five() -> u64 {
 fn ten() -> u64 {
     10
 }
+fn sixty_four() -> usize {
+    64
+}
+
 fn sixty() -> u64 {
     60
 }

@@ -47,6 +47,7 @@ pub(crate) struct Metrics {
     registry: Arc<Registry>,
     pub(crate) streams: Gauge,
     pub(crate) parked: Gauge,
+    pub(crate) kept: Gauge,
     pub(crate) attached: Family<VerdictLabel, Counter>,
     pub(crate) opened: Counter,
     pub(crate) left: Counter,
@@ -58,7 +59,7 @@ impl Metrics {
     pub(crate) fn new(zone: &str) -> Self {
         let labels = [("zone".into(), zone.to_owned().into()), ("role".into(), "agent".into())];
         let mut registry = Registry::with_labels(labels.into_iter());
-        let (streams, parked) = (Gauge::default(), Gauge::default());
+        let (streams, parked, kept) = (Gauge::default(), Gauge::default(), Gauge::default());
         let (opened, left) = (Counter::default(), Counter::default());
         let (attached, refused, bytes) = (Family::default(), Family::default(), Family::default());
         registry.register("meridian_agent_streams", "Live streams", streams.clone());
@@ -66,6 +67,11 @@ impl Metrics {
             "meridian_agent_streams_parked",
             "Streams whose path broke, waiting for another",
             parked.clone(),
+        );
+        registry.register(
+            "meridian_agent_kept_bytes",
+            "Bytes that streams keep: not acknowledged by viewers, not taken by displays, copied while no path was there",
+            kept.clone(),
         );
         registry.register(
             "meridian_agent_attaches",
@@ -84,7 +90,7 @@ impl Metrics {
             "Bytes of display connections, by way",
             Family::clone(&bytes),
         );
-        Self { registry: Arc::new(registry), streams, parked, attached, opened, left, refused, bytes }
+        Self { registry: Arc::new(registry), streams, parked, kept, attached, opened, left, refused, bytes }
     }
 
     pub(crate) fn registry(&self) -> Arc<Registry> {

@@ -4,80 +4,25 @@
 #[expect(dead_code, reason = "the agent's other tests use the rest")]
 mod bench;
 
-use std::time::Duration;
-
 use bench::{
-    Bench, Socket,
-    stand_in::{StandIn, flood_bytes},
+    Bench,
+    page::Page,
+    stand_in::flood_bytes,
     viewer::{Heard, PageKey, Viewer, key_event, last_notice},
     wait_for,
 };
 use futures_util::SinkExt;
 use jiff::Timestamp;
-use meridian_ids::{GrantId, NodeId, SessionId, ZoneId};
+use meridian_ids::{NodeId, ZoneId};
 use meridian_model::{Policy, Transport};
 use meridian_stream::{Channel, Code, Frame, Verdict};
 use meridian_ticket::{Grant, Pass, resume_audience};
 use meridian_wire::Revocation;
 use tokio_tungstenite::tungstenite::Message;
 
-/// One page with a stream of one session.
-struct Page {
-    bench: Bench,
-    session: SessionId,
-    key: PageKey,
-    grant: Grant,
-    display: StandIn,
-}
-
-impl Page {
-    async fn new(flood: usize) -> Self {
-        Self::on(Bench::new().await, flood).await
-    }
-
-    async fn on(bench: Bench, flood: usize) -> Self {
-        let (session, key) = (bench.running().await, PageKey::new());
-        let display = StandIn::start(&bench.leaf(session), &bench.tasks, flood);
-        let grant = Grant { jkt: key.thumbprint(), ..bench.grant(session, Transport::MeridianV1) };
-        Self { bench, session, key, grant, display }
-    }
-
-    /// A new path of the stream.
-    async fn path(&self) -> Socket {
-        self.bench.open(&self.granted(|_| {})).await.unwrap()
-    }
-
-    fn granted(&self, change: impl FnOnce(&mut Grant)) -> Grant {
-        let mut grant = Grant { jti: GrantId::generate(), ..self.grant.clone() };
-        change(&mut grant);
-        grant
-    }
-
-    /// An attached viewer that has shaken hands with the display.
-    async fn viewer(&self) -> Viewer {
-        let (mut viewer, verdict) = Viewer::attach(self.path().await, 1, Some(&self.key)).await.unwrap();
-        assert_eq!(verdict, Verdict::New);
-        viewer.shake_hands().await;
-        viewer
-    }
-
-    /// A stream whose path has broken.
-    async fn parked(&self) -> Viewer {
-        let mut viewer = self.viewer().await;
-        viewer.cut().await;
-        self.await_parked().await;
-        viewer
-    }
-
-    /// Waits until the agent has noticed that the path is broken.
-    async fn await_parked(&self) {
-        wait_for("no viewer", || self.bench.control.observed(self.session).filter(|seen| seen.streams == 0))
-            .await;
-    }
-
-    async fn await_display(&self, viewers: usize) {
-        wait_for("the display's viewers", || (self.display.open() == viewers).then_some(())).await;
-    }
+/// A clipboard record's payload.
+fn record(text: &str) -> String {
+    format!(r#"{{"type":"text","text":"{text}"}}"#)
 }
 
 fn pointer_event(at: u16) -> [u8; 6] {
@@ -264,13 +209,10 @@ async fn a_display_is_not_read_while_nobody_is_there() {
     let mut found = viewer.read(100_000).await;
     viewer.cut().await;
     page.await_parked().await;
-    let mut before = 0;
-    wait_for("a display that waits", || {
-        let flooded = page.display.flooded();
-        (std::mem::replace(&mut before, flooded) == flooded).then_some(())
-    })
-    .await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = page.settled().await;
+    for _ in 0..3 {
+        page.stir().await;
+    }
     assert_eq!(page.display.flooded(), before);
     // The window, one read, and what the sockets of this machine hold.
     assert!(before < 100_000 + (1 << 20) + 2_000_000, "{before}");
@@ -284,13 +226,12 @@ async fn a_display_is_not_read_while_nobody_is_there() {
 async fn the_latest_text_that_was_copied_meanwhile_comes_with_the_next_path() {
     let page = Page::new(0).await;
     let mut viewer = page.parked().await;
-    for text in ["first", "second", "third"] {
+    for text in ["first", "the second", "and the third"] {
         page.bench.daemon.copy(page.session, text);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        page.await_kept(record(text).len()).await;
     }
     assert_eq!(viewer.reattach(page.path().await, 2, &page.key).await, Ok(Verdict::Resumed));
-    let text = r#"{"type":"text","text":"third"}"#;
-    assert_eq!(viewer.hear().await, Heard::Record(Channel::Clipboard, text.into()));
+    assert_eq!(viewer.hear().await, Heard::Record(Channel::Clipboard, record("and the third")));
     viewer.send(Channel::Clipboard, br#"{"type":"text","text":"back"}"#).await;
     wait_for("the text", || (page.bench.daemon.texts(page.session) == ["back"]).then_some(())).await;
     page.bench.end().await;

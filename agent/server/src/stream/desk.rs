@@ -137,7 +137,7 @@ impl Desk {
         self.unread() <= MAX_UNREAD && !self.display.as_ref().is_some_and(Display::has_closed)
     }
 
-    fn unread(&self) -> usize {
+    pub(super) fn unread(&self) -> usize {
         self.display.as_ref().map_or(0, Display::waiting)
     }
 

@@ -25,6 +25,7 @@ use super::{
     binary::{stopped, words},
     desk::{Desk, News, Taken},
     handshake::{Arrival, greet},
+    kept::Kept,
     path::{Heard, Path, hear},
     registry::{Inbox, Place},
     viewer::Socket,
@@ -101,6 +102,7 @@ async fn own(arrival: Arrival, mut inbox: Inbox) -> Option<Arrival> {
         }
     };
     service.streams.note_attach(&service.ticket, attach.number);
+    let kept = Kept::new(service.metrics.kept.clone());
     let mut owner = Owner {
         desk: Desk::open(&service),
         service,
@@ -112,6 +114,7 @@ async fn own(arrival: Arrival, mut inbox: Inbox) -> Option<Arrival> {
         parked_until: None,
         told_to_move: false,
         copied: None,
+        kept,
     };
     owner.carry(path, verdict);
     let end = owner.run(&mut inbox).await;
@@ -134,6 +137,7 @@ struct Owner {
     told_to_move: bool,
     /// The latest text that was copied while no path was attached.
     copied: Option<Vec<u8>>,
+    kept: Kept,
 }
 
 impl Owner {
@@ -143,6 +147,7 @@ impl Owner {
         let from_viewer = metrics.get_or_create_owned(&WayLabel { way: Way::FromViewer });
         loop {
             self.send_counted();
+            self.kept.set(self.kept_bytes());
             let (is_attached, has_sent) = (self.path.is_some(), self.core.unsent() == 0);
             let want_bytes = is_attached && has_sent && self.core.room() > 0;
             let want_copies = !is_attached || has_sent;
@@ -180,6 +185,11 @@ impl Owner {
                 return end;
             }
         }
+    }
+
+    /// What is held in memory until a side takes it. Each part has its bound, so the sum has.
+    fn kept_bytes(&self) -> usize {
+        self.core.kept() + self.desk.unread() + self.copied.as_ref().map_or(0, Vec::len)
     }
 
     /// A later path, whose viewer has proved itself.

@@ -10,6 +10,7 @@ mod clipboard;
 mod desk;
 mod display;
 mod handshake;
+mod kept;
 mod meridian;
 mod path;
 mod registry;

@@ -1,5 +1,6 @@
 //! An agent with a simulated engine, a control plane of a few pages, and a proxy that is nothing but its certificate.
 
+pub(crate) mod page;
 pub(crate) mod stand_in;
 #[expect(dead_code, reason = "written for all nodes; an agent's tests use their part")]
 #[path = "../../../../shared/node/tests/support/mod.rs"]
@@ -248,6 +249,17 @@ impl Bench {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
         assert!(answer.starts_with(b"HTTP/1.1 204"), "{}", String::from_utf8_lossy(&answer));
+    }
+
+    /// A series of the agent's own, read as its operator reads it.
+    pub(crate) async fn metric(&self, name: &str) -> usize {
+        let mut socket = TcpStream::connect(self.agent.ops_address.unwrap()).await.unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n";
+        socket.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        let line = answer.lines().find(|line| line.starts_with(&format!("{name}{{"))).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 
     pub(crate) fn web_tls(&self) -> NodeTls {

@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -31,8 +31,12 @@ struct Inside {
     open: AtomicUsize,
     /// Bytes that the latest viewer's socket took.
     flooded: AtomicUsize,
+    /// The latest viewer's socket took no more when it was last offered some.
+    blocked: AtomicBool,
     heard: Mutex<Vec<u8>>,
     hang_up: Notify,
+    /// Its viewers talk to nobody.
+    deaf: AtomicBool,
 }
 
 impl StandIn {
@@ -76,9 +80,18 @@ impl StandIn {
         self.inside.flooded.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.inside.blocked.load(Ordering::Relaxed)
+    }
+
     /// What viewers said after their handshakes.
     pub(crate) fn heard(&self) -> Vec<u8> {
         self.inside.heard.lock().unwrap().clone()
+    }
+
+    /// From the next thing on that a viewer says.
+    pub(crate) fn stop_reading(&self) {
+        self.inside.deaf.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn hang_up(&self) {
@@ -95,18 +108,30 @@ impl Inside {
         socket.write_all(&[0; 4]).await?;
         socket.read_exact(&mut [0; 1]).await?;
         socket.write_all(&INIT).await?;
-        let (mut reader, mut writer) = socket.split();
+        let (mut reader, writer) = socket.split();
         let write = async {
             self.flooded.store(0, Ordering::Relaxed);
-            for at in (0..flood).step_by(1000) {
-                writer.write_all(&flood_bytes(at, 1000.min(flood - at))).await?;
-                self.flooded.fetch_add(1000, Ordering::Relaxed);
+            let mut at = 0;
+            while at < flood {
+                match writer.try_write(&flood_bytes(at, 1000.min(flood - at))) {
+                    Ok(written) => at += written,
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                        self.blocked.store(true, Ordering::Relaxed);
+                        writer.writable().await?;
+                        self.blocked.store(false, Ordering::Relaxed);
+                    }
+                    Err(error) => return Err(error),
+                }
+                self.flooded.store(at, Ordering::Relaxed);
             }
             std::future::pending::<std::io::Result<()>>().await
         };
         let read = async {
             let mut bytes = [0; 4096];
             loop {
+                if self.deaf.load(Ordering::Relaxed) {
+                    std::future::pending::<()>().await;
+                }
                 match reader.read(&mut bytes).await? {
                     0 => return std::io::Result::Ok(()),
                     count => self.heard.lock().unwrap().extend_from_slice(&bytes[..count]),

@@ -99,6 +99,8 @@ pub(crate) struct Viewer {
     written: Vec<u8>,
     sent: u64,
     pub(crate) received: u64,
+    /// Its latest ATTACH, as it went over the wire.
+    pub(crate) said_to_attach: Bytes,
     records: RecordReader,
     heard: VecDeque<Heard>,
     display: VecDeque<u8>,
@@ -142,6 +144,7 @@ impl Viewer {
             written: Vec::new(),
             sent: 0,
             received: 0,
+            said_to_attach: Bytes::new(),
             records: RecordReader::default(),
             heard: VecDeque::new(),
             display: VecDeque::new(),
@@ -168,7 +171,8 @@ impl Viewer {
         };
         let received = self.received;
         let key = key.map(|key| key.sign(&nonce, stream, number, received));
-        self.send_frame(Frame::Attach(Attach { number, received, key })).await;
+        self.said_to_attach = Frame::Attach(Attach { number, received, key }).encode();
+        self.socket.send(Message::Binary(self.said_to_attach.clone())).await.unwrap();
         let answer = self.next_frame().await.unwrap();
         if let Frame::Refused { code, .. } = answer {
             return Err(code);
@@ -214,14 +218,20 @@ impl Viewer {
         self.written.extend_from_slice(payload);
     }
 
-    async fn send_written(&mut self) {
+    /// Sends what was written, whatever the window; an error where the agent has hung up.
+    pub(crate) async fn push_written(&mut self) -> Result<(), tokio_tungstenite::tungstenite::Error> {
         let rest = self.written.split_off(usize::try_from(self.sent).unwrap());
         for piece in rest.chunks(60_000) {
             let frame = Frame::Data { offset: self.sent, bytes: Bytes::copy_from_slice(piece) };
             self.sent += piece.len() as u64;
-            self.send_frame(frame).await;
+            self.socket.send(Message::Binary(frame.encode())).await?;
         }
         self.written.extend(rest);
+        Ok(())
+    }
+
+    async fn send_written(&mut self) {
+        self.push_written().await.unwrap();
     }
 
     async fn next_frame(&mut self) -> Option<Frame> {

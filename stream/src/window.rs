@@ -3,7 +3,9 @@
 //! Flow control here is for latency, not memory: what is in flight beyond the path's own capacity only waits in buffers, and every
 //! key pressed meanwhile waits behind it. The rate is the best that acknowledgements showed lately; the delay is the shortest round trip of this
 //! path, because a later one may only have measured our own bytes waiting. A path that can carry more shows it: with two products in
-//! flight the rate measured doubles each round trip until the path is full. Another path is another measurement: [`Window::resume`] forgets
+//! flight the rate measured doubles each round trip until the path is full. Since a path may become a longer one under way, the shortest round trip
+//! counts for ten seconds, then it is measured again: with half a product in flight, so that nothing of ours waits before what is measured.
+//! Measured with two in flight, it would take our own waiting bytes for distance, and from one measurement to the next let more of them wait. Another path is another measurement: [`Window::resume`] forgets
 //! what the last one showed, and nothing counts as in flight on it until it is sent again.
 //!
 //! Invariant: `acked <= sent <= highest`.
@@ -15,6 +17,11 @@ pub const FLOOR_BYTES: u64 = 64 << 10;
 /// How long a measured rate counts, in slices within which the best is kept.
 const SLICES: usize = 20;
 const SLICE: Duration = Duration::from_millis(500);
+const LATEST_SLICES: usize = 2;
+/// How long a shortest round trip counts.
+const ROUND_TRIP_FOR: Duration = Duration::from_secs(10);
+/// In flight at least while it is measured again.
+const MEASURED_BYTES: u64 = 16 << 10;
 /// Sends that are remembered until they are acknowledged; further ones are measured by those.
 const MAX_MARKS: usize = 128;
 
@@ -32,6 +39,10 @@ pub struct Window {
     marks: VecDeque<Mark>,
     rates: VecDeque<Rate>,
     round_trip: Option<Duration>,
+    /// When the shortest round trip was measured.
+    round_trip_at: Duration,
+    /// Since when it is measured again.
+    measuring: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +73,8 @@ impl Window {
             marks: VecDeque::new(),
             rates: VecDeque::new(),
             round_trip: None,
+            round_trip_at: now,
+            measuring: None,
         }
     }
 
@@ -99,13 +112,18 @@ impl Window {
         self.round_trip
     }
 
-    /// Two bandwidth-delay products, between floor and ceiling.
+    /// Two bandwidth-delay products, between floor and ceiling; half of one while the round trip is measured again.
     #[must_use]
     pub fn limit(&self) -> u64 {
-        let rate = self.rates.iter().map(|rate| rate.bytes_per_s).max().unwrap_or(0);
+        let (slices, part, least) = match self.measuring {
+            // What the path carried a while ago may be far more than it does now, and would wait.
+            Some(_) => (LATEST_SLICES, 1, MEASURED_BYTES),
+            None => (SLICES, 4, FLOOR_BYTES),
+        };
+        let rate = self.rates.iter().rev().take(slices).map(|rate| rate.bytes_per_s).max().unwrap_or(0);
         let delay = self.round_trip.unwrap_or_default();
-        let product = u128::from(rate) * delay.as_micros() / 1_000_000;
-        u64::try_from(product * 2).unwrap_or(u64::MAX).clamp(FLOOR_BYTES, self.ceiling)
+        let half = u128::from(rate) * delay.as_micros() / 2_000_000;
+        u64::try_from(half * part).unwrap_or(u64::MAX).clamp(least, self.ceiling)
     }
 
     pub fn on_sent(&mut self, bytes: u64, now: Duration) {
@@ -133,6 +151,7 @@ impl Window {
         self.marks.clear();
         self.rates.clear();
         self.round_trip = None;
+        self.measuring = None;
     }
 
     /// Takes an acknowledgement; false when it acknowledges what was never sent.
@@ -165,8 +184,7 @@ impl Window {
         let over = now.saturating_sub(mark.acked_then_at).max(Duration::from_micros(100));
         let bytes = u128::from(self.acked - mark.acked_then);
         let bytes_per_s = u64::try_from(bytes * 1_000_000 / over.as_micros()).unwrap_or(u64::MAX);
-        let round_trip = now.saturating_sub(mark.sent_at);
-        self.round_trip = Some(self.round_trip.map_or(round_trip, |known| known.min(round_trip)));
+        self.measure_round_trip(mark.sent_at, now);
         let slice = now.as_millis() / SLICE.as_millis();
         match self.rates.back_mut().filter(|rate| rate.slice == slice) {
             Some(rate) => rate.bytes_per_s = rate.bytes_per_s.max(bytes_per_s),
@@ -174,6 +192,21 @@ impl Window {
         }
         while self.rates.len() > SLICES {
             self.rates.pop_front();
+        }
+    }
+
+    fn measure_round_trip(&mut self, sent_at: Duration, now: Duration) {
+        let round_trip = now.saturating_sub(sent_at);
+        let is_shortest = self.round_trip.is_none_or(|known| round_trip <= known);
+        // What was sent since then had little before it.
+        let is_measured = self.measuring.is_some_and(|since| sent_at > since);
+        if is_shortest || is_measured {
+            // What came out much shorter than was thought may still have waited: it says by how much less to try again.
+            let is_far_shorter = self.round_trip.is_some_and(|known| round_trip * 8 < known * 7);
+            self.measuring = (is_measured && is_far_shorter).then_some(now);
+            (self.round_trip, self.round_trip_at) = (Some(round_trip), now);
+        } else if now.saturating_sub(self.round_trip_at) >= ROUND_TRIP_FOR {
+            self.measuring.get_or_insert(now);
         }
     }
 }

@@ -167,6 +167,7 @@ if [[ $images -eq 0 ]]; then part images images/test.sh; fi
 # The end-to-end tests drive what `make up` starts.
 if [[ $compiled -eq 0 && $images -eq 0 ]] && part release cargo build --release --locked --package meridian; then
     part end-to-end testing/e2e/run.sh
+    part upgrade testing/upgrade/run.sh
 fi
 
 finish

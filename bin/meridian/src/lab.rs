@@ -35,10 +35,11 @@ pub struct LabArguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Play a scenario, or `all`, each on a Meridian of its own.
+    /// Play scenarios, each on a Meridian of its own.
     Run {
-        /// A name that `meridian lab list` shows, or `all`.
-        scenario: String,
+        /// Names that `meridian lab list` shows; `all` is all that fit half an hour, `long` the others.
+        #[arg(required = true, value_name = "SCENARIO")]
+        scenarios: Vec<String>,
         /// Sessions, with a viewer on each; without it the numbers that `meridian lab list` shows.
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..=MAX_SESSIONS as i64))]
         sessions: Option<u16>,
@@ -88,8 +89,9 @@ pub async fn run(arguments: LabArguments) -> Result<(), Failure> {
             let page = document(&lines.join("\n")).map_err(|error| Failure::new(format!("{error:#}")))?;
             print(page.trim_end())
         }
-        Command::Run { scenario, sessions, json, seed, previous } => {
-            let scenarios = chosen(&scenario)?;
+        Command::Run { scenarios, sessions, json, seed, previous } => {
+            let scenarios =
+                scenarios.iter().map(|name| chosen(name)).collect::<Result<Vec<_>, _>>()?.concat();
             let executable = std::env::current_exe()?;
             let options = Options { executable, previous, sessions: 0, seed };
             let acts = acts(&scenarios, sessions.map(usize::from), &options);

@@ -92,6 +92,7 @@ pub async fn play(scenario: &Scenario, options: &Options) -> Result<(Report, Vec
         executable: first_executable(scenario, options).to_owned(),
         seed: options.seed,
         engine: scenario.engine,
+        front: scenario.front,
     };
     if scenario.engine == DOCKER {
         let executable = options.executable.clone();
@@ -118,6 +119,7 @@ pub async fn up(options: &Options, say: fn(&str)) -> Result<()> {
         executable: options.executable.clone(),
         seed: options.seed,
         engine: scenarios::ORDINARY.engine,
+        front: scenarios::ORDINARY.front,
     };
     let mut site = Site::start(&make).await?;
     let people = site.people()?.file();

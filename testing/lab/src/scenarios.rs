@@ -24,7 +24,7 @@ use std::{pin::Pin, time::Duration};
 
 use anyhow::Result;
 
-use crate::{report::Goals, stage::Stage};
+use crate::{report::Goals, site::Front, stage::Stage};
 
 /// Streams are back, and processes in their places again, within this time; else they are judged as they are.
 const BACK_LIMIT: Duration = Duration::from_secs(60);
@@ -55,6 +55,8 @@ pub struct Scenario {
     pub(crate) promise: Promise,
     pub(crate) goals: Goals,
     pub(crate) engine: &'static str,
+    /// What stands at the public entries.
+    pub(crate) front: Front,
     /// Whether a few streams of the other zone stand by, which nothing may touch.
     pub(crate) bystanders: bool,
     /// It is over by then, one way or the other.
@@ -66,11 +68,15 @@ pub struct Scenario {
 /// All of them, in the order in which they are played.
 pub const SCENARIOS: &[Scenario] = &[
     proxy_killed::SCENARIO,
+    proxy_killed::BEHIND_HAPROXY,
+    proxy_killed::BEHIND_NGINX,
     proxy_host_lost::SCENARIO,
     proxy_drained::SCENARIO,
     balancer_killed::SCENARIO,
     private_balancer_killed::SCENARIO,
     web_node_killed::SCENARIO,
+    web_node_killed::BEHIND_HAPROXY,
+    web_node_killed::BEHIND_NGINX,
     web_node_frozen::SCENARIO,
     agent_process_killed::SCENARIO,
     agent_host_lost::SCENARIO,
@@ -100,6 +106,7 @@ pub(crate) const ORDINARY: Scenario = Scenario {
     promise: Promise::Resumed,
     goals: Goals { stall_p99_ms: None, recovered_ms: None },
     engine: "simulated",
+    front: Front::Meridian,
     bystanders: true,
     limit: Duration::from_secs(420),
     play: |_| Box::pin(async { anyhow::bail!("a scenario without a play") }),

@@ -4,7 +4,9 @@
 //! with it, and leaves its directory and its PostgreSQL.
 
 mod certificates;
+mod front;
 mod keeper;
+mod lean;
 mod plan;
 
 use std::{
@@ -29,7 +31,8 @@ use self::{
     plan::{Folder, PEOPLE_HOST, write},
 };
 pub(crate) use self::{
-    keeper::Keeper,
+    front::Front,
+    keeper::{Keeper, Program},
     plan::{EACH, LONDON, PEOPLE, PRIMARY, Part, VIRGINIA, ZONES, Zone, public_entry, public_url, resolve},
 };
 use crate::{
@@ -67,6 +70,7 @@ pub(crate) struct Make {
     pub(crate) executable: PathBuf,
     pub(crate) seed: u64,
     pub(crate) engine: &'static str,
+    pub(crate) front: Front,
 }
 
 pub(crate) struct Site {
@@ -105,7 +109,7 @@ impl Site {
             fs::create_dir(root.join(name))?;
         }
         let password = random_token();
-        let folder = Folder { root, run: run.path().to_owned(), engine: make.engine };
+        let folder = Folder { root, run: run.path().to_owned(), engine: make.engine, front: make.front };
         fs::write(folder.secret("password"), &password)?;
         make_certificates(&folder, &plan::certificate_names())?;
         let (wan, regions) = lay_network(make.seed)?;
@@ -128,7 +132,7 @@ impl Site {
 
     async fn start_parts(&mut self, executable: &Path) -> Result<()> {
         let keep = |site: &mut Self, part: Part| site.keep(part, executable);
-        write(&self.folder.config(&Part::primary_balancer()), &self.folder.primary_balancer()?)?;
+        self.folder.write_primary_balancer()?;
         keep(self, Part::primary_balancer())?;
         write(&self.folder.config(&Part::web(1)), &self.folder.web(1)?)?;
         keep(self, Part::web(1))?;
@@ -145,7 +149,7 @@ impl Site {
             for number in 1..=EACH {
                 write(&self.folder.config(&Part::agent(zone, number)), &self.folder.agent(zone, number)?)?;
                 write(&self.folder.config(&Part::proxy(zone, number)), &self.folder.proxy(zone, number)?)?;
-                write(&self.folder.config(&Part::entry(zone, number)), &self.folder.entry(zone, number)?)?;
+                self.folder.write_entry(zone, number)?;
             }
             for part in Part::of_zone(zone) {
                 keep(self, part)?;
@@ -165,7 +169,11 @@ impl Site {
     fn keep(&mut self, part: Part, executable: &Path) -> Result<()> {
         let host = self.region(part.region)?.host(part.host)?;
         let (config, log) = (self.folder.config(&part), self.folder.log(&part));
-        let keeper = Keeper::start(&part, host, executable, config, log, &self.tasks);
+        let program = match self.folder.front.program().filter(|_| part.is_entry()) {
+            Some((program, arguments)) => Program::peer(program, arguments),
+            None => Program::meridian(executable, part.command),
+        };
+        let keeper = Keeper::start(&part, host, program, config, log, &self.tasks);
         self.keepers.insert(part.name, keeper);
         Ok(())
     }

@@ -3,7 +3,11 @@
 use anyhow::Result;
 
 use super::{BACK_LIMIT, ORDINARY, Promise, Scenario};
-use crate::{report::Goals, site::Part, stage::Stage};
+use crate::{
+    report::Goals,
+    site::{Front, Part},
+    stage::Stage,
+};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "web_node_killed",
@@ -12,6 +16,20 @@ pub(super) const SCENARIO: Scenario = Scenario {
     goals: Goals { stall_p99_ms: None, recovered_ms: Some(2000) },
     play: |stage| Box::pin(play(stage)),
     ..ORDINARY
+};
+
+pub(super) const BEHIND_HAPROXY: Scenario = Scenario {
+    name: "web_node_killed_haproxy",
+    about: "the same behind a real HAProxy, configured as deploy/haproxy ships it",
+    front: Front::HaProxy,
+    ..SCENARIO
+};
+
+pub(super) const BEHIND_NGINX: Scenario = Scenario {
+    name: "web_node_killed_nginx",
+    about: "the same behind a real nginx that ends TLS, configured as deploy/nginx/reverse-proxy.conf ships it",
+    front: Front::Nginx,
+    ..SCENARIO
 };
 
 async fn play(stage: &mut Stage) -> Result<()> {

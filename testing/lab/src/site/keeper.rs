@@ -29,6 +29,24 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 const STOP_LIMIT: Duration = Duration::from_secs(25);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// What runs a part: a program, and what it is told before the path of its configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    executable: PathBuf,
+    arguments: Vec<String>,
+}
+
+impl Program {
+    pub(crate) fn meridian(executable: &Path, command: &str) -> Self {
+        Self { executable: executable.to_owned(), arguments: vec![command.into(), "--config".into()] }
+    }
+
+    pub(crate) fn peer(program: &str, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self { executable: program.into(), arguments }
+    }
+}
+
 /// Clones share the process.
 #[derive(Clone)]
 pub(crate) struct Keeper(Arc<Kept>);
@@ -38,7 +56,7 @@ struct Kept {
     host: Arc<Host>,
     config: PathBuf,
     log: PathBuf,
-    executable: Mutex<PathBuf>,
+    program: Mutex<Program>,
     environment: Mutex<Vec<(String, String)>>,
     /// Of the process; 0: there is none.
     pid: AtomicI32,
@@ -51,7 +69,7 @@ impl Keeper {
     pub(crate) fn start(
         part: &Part,
         host: Arc<Host>,
-        executable: &Path,
+        program: Program,
         config: PathBuf,
         log: PathBuf,
         tasks: &Tasks,
@@ -61,7 +79,7 @@ impl Keeper {
             host,
             config,
             log,
-            executable: Mutex::new(executable.to_owned()),
+            program: Mutex::new(program),
             environment: Mutex::default(),
             pid: AtomicI32::new(0),
             wanted: AtomicBool::new(true),
@@ -122,9 +140,9 @@ impl Keeper {
     fn spawn(&self) -> Result<Child> {
         let kept = &*self.0;
         let log = OpenOptions::new().create(true).append(true).open(&kept.log)?;
-        let executable = kept.executable.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let program = kept.program.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let environment = kept.environment.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let child = start(&kept.host, &executable, &kept.part, &kept.config, environment, log)?;
+        let child = start(&kept.host, &program, &kept.config, environment, log)?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
         kept.pid.store(pid, Ordering::Release);
         Ok(child)
@@ -175,7 +193,7 @@ impl Keeper {
     /// Starts it after a stop, with another executable where one is given.
     pub(crate) fn start_again(&self, executable: Option<&Path>) {
         if let Some(executable) = executable {
-            *self.0.executable.lock().unwrap_or_else(PoisonError::into_inner) = executable.to_owned();
+            self.0.program.lock().unwrap_or_else(PoisonError::into_inner).executable = executable.to_owned();
         }
         self.0.wanted.store(true, Ordering::Release);
         self.0.changed.notify_one();
@@ -190,8 +208,7 @@ impl Keeper {
 /// Runs a part on its host. It dies with the lab, however that ends.
 fn start(
     host: &Host,
-    executable: &Path,
-    part: &Part,
+    program: &Program,
     config: &Path,
     environment: Vec<(String, String)>,
     log: File,
@@ -199,8 +216,8 @@ fn start(
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "--"])
-        .arg(executable)
-        .args([part.command, "--config"])
+        .arg(&program.executable)
+        .args(&program.arguments)
         .arg(config)
         .envs(environment)
         .env("NO_COLOR", "1")

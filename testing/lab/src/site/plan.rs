@@ -14,7 +14,9 @@ use meridian_settings::{
     AgentSettings, BackendSettings, BalanceSettings, CheckKind, CheckSettings, FurnishEnrollment,
     FurnishSettings, FurnishZone, NodeSection, ProxySettings, RouteSettings, WebSettings,
 };
+use serde::{Serialize, de::DeserializeOwned};
 
+use super::{front::Front, lean::lean};
 use crate::net::address;
 
 /// A zone and its region.
@@ -101,6 +103,17 @@ impl Part {
         address(self.region, self.host)
     }
 
+    pub(crate) fn public(&self) -> SocketAddr {
+        self.at(PUBLIC)
+    }
+
+    /// Whether people's connections end here or pass through.
+    pub(crate) fn is_entry(&self) -> bool {
+        let entries =
+            ZONES.into_iter().flat_map(|zone| (1..=EACH).map(move |number| Self::entry(zone, number)));
+        entries.chain([Self::primary_balancer()]).any(|entry| entry == *self)
+    }
+
     pub(crate) fn ops(&self) -> SocketAddr {
         self.at(OPS)
     }
@@ -121,6 +134,11 @@ pub(crate) fn entry_name(zone: Zone) -> String {
     format!("{}.meridian.test", zone.name)
 }
 
+/// A name of the Web App nodes, for peers that judge their certificate.
+pub(crate) fn web_name() -> &'static str {
+    "meridian.test"
+}
+
 /// What a name server would answer.
 pub(crate) fn resolve(name: &str) -> Vec<IpAddr> {
     let zone = ZONES.into_iter().find(|zone| entry_name(*zone) == name);
@@ -131,7 +149,7 @@ pub(crate) fn resolve(name: &str) -> Vec<IpAddr> {
 /// Names and addresses that the public certificate is for.
 pub(crate) fn certificate_names() -> Vec<String> {
     let zones = ZONES.into_iter().map(entry_name);
-    zones.chain([public_entry().0.to_string()]).collect()
+    zones.chain([public_entry().0.to_string(), web_name().into()]).collect()
 }
 
 /// Where the parts keep what they have, and what they are told of secrets.
@@ -140,6 +158,7 @@ pub(crate) struct Folder {
     /// Where workspaces' displays are.
     pub(crate) run: PathBuf,
     pub(crate) engine: &'static str,
+    pub(crate) front: Front,
 }
 
 impl Folder {
@@ -166,6 +185,14 @@ impl Folder {
         enrolled.all(|part| self.token(&part).exists())
     }
 
+    /// Who may say for whom it speaks: entries that end TLS.
+    fn trusted(&self) -> Vec<String> {
+        let entries =
+            ZONES.into_iter().flat_map(|zone| (1..=EACH).map(move |number| Part::entry(zone, number)));
+        let entries = entries.chain([Part::primary_balancer()]).map(|part| part.address().to_string());
+        if self.front == Front::Nginx { entries.collect() } else { Vec::new() }
+    }
+
     fn token(&self, part: &Part) -> PathBuf {
         self.secret(&format!("{}.token", part.name))
     }
@@ -187,6 +214,7 @@ impl Folder {
             tls_certificate_file: Some(self.secret("public.pem")),
             tls_key_file: Some(self.secret("public.key")),
             ops_listen: Some(part.ops()),
+            trusted_proxies: self.trusted(),
             furnish: (number == 1).then_some(furnish),
             ..toml::from_str(&format!(
                 "name = \"{}\"\ndata = \"\"\nlisten = \"{}\"\nnode_listen = \"{}\"\nnode_advertise = \"{}\"\npublic_url = \"{}\"\n",
@@ -228,6 +256,7 @@ impl Folder {
             node: self.node(&part, zone, None),
             tls_certificate_file: Some(self.secret("public.pem")),
             tls_key_file: Some(self.secret("public.key")),
+            trusted_proxies: self.trusted(),
             ..toml::from_str(&bare(part.at(PUBLIC)))?
         })
     }
@@ -246,7 +275,25 @@ impl Folder {
         })
     }
 
-    pub(crate) fn primary_balancer(&self) -> Result<BalanceSettings> {
+    /// The primary entry's configuration, whatever stands there.
+    pub(crate) fn write_primary_balancer(&self) -> Result<()> {
+        let file = self.config(&Part::primary_balancer());
+        match self.front {
+            Front::Meridian => write(&file, &self.primary_balancer()?),
+            Front::HaProxy | Front::Nginx => write_text(&file, &self.front.primary(self, LONDON)?),
+        }
+    }
+
+    /// An entry's configuration, whatever stands there.
+    pub(crate) fn write_entry(&self, zone: Zone, number: u8) -> Result<()> {
+        let file = self.config(&Part::entry(zone, number));
+        match self.front {
+            Front::Meridian => write(&file, &self.entry(zone, number)?),
+            Front::HaProxy | Front::Nginx => write_text(&file, &self.front.entry(self, zone, number)?),
+        }
+    }
+
+    fn primary_balancer(&self) -> Result<BalanceSettings> {
         let webs: Vec<_> = (1..=EACH).map(|number| Part::web(number).at(PUBLIC)).collect();
         let check = CheckSettings {
             kind: CheckKind::Https,
@@ -259,7 +306,7 @@ impl Folder {
         balancer(&part, part.at(PUBLIC), "", vec![rule])
     }
 
-    pub(crate) fn entry(&self, zone: Zone, number: u8) -> Result<BalanceSettings> {
+    fn entry(&self, zone: Zone, number: u8) -> Result<BalanceSettings> {
         let proxies: Vec<_> = (1..=EACH).map(|number| Part::proxy(zone, number).at(PUBLIC)).collect();
         let check =
             CheckSettings { kind: CheckKind::Https, path: "/readyz".into(), ..CheckSettings::default() };
@@ -316,10 +363,15 @@ fn route(sni: Option<&str>, backends: &[SocketAddr]) -> RouteSettings {
     RouteSettings::new(sni, backends.iter().map(BackendSettings::new).collect())
 }
 
-/// Writes a part's configuration, whole or not at all: a running balancer reads it at any time.
-pub(crate) fn write(file: &Path, settings: &impl serde::Serialize) -> Result<()> {
+/// Writes a part's configuration.
+pub(crate) fn write<S: Serialize + DeserializeOwned + PartialEq>(file: &Path, settings: &S) -> Result<()> {
+    write_text(file, &toml::to_string(&lean(settings)?)?)
+}
+
+/// Whole or not at all: a running balancer reads it at any time.
+pub(crate) fn write_text(file: &Path, text: &str) -> Result<()> {
     let new = file.with_extension("new");
-    std::fs::write(&new, toml::to_string(settings)?)?;
+    std::fs::write(&new, text)?;
     Ok(std::fs::rename(new, file)?)
 }
 

@@ -156,6 +156,8 @@ async fn play_here(scenario: Scenario, options: Options, site: Site) -> Result<(
             frame_every_ms: u64::try_from(pace.every.as_millis()).unwrap_or(u64::MAX),
             frame_bytes: u32::from(pace.rows) * ROW_BYTES + HEAD_BYTES,
             engine: scenario.engine,
+            front: scenario.front.name(),
+            from_previous: options.previous.is_some(),
         },
         figures: seen.figures(),
         peers: Vec::new(),

@@ -33,6 +33,10 @@ pub struct Parameters {
     /// Of a picture.
     pub frame_bytes: u32,
     pub engine: &'static str,
+    /// What stood at the public entries.
+    pub front: &'static str,
+    /// Whether it began with an earlier build.
+    pub from_previous: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize)]

@@ -63,6 +63,8 @@ async fn upgrade(stage: &mut Stage, parts: Vec<Part>, no_request_fails: bool) ->
     }
     let failed = stage.requests_failed();
     let why = stage.request_troubles();
+    // How a node of an earlier build stops is that build's affair; the figure shows it.
+    let no_request_fails = no_request_fails && stage.options.previous.is_none();
     stage.expect(!no_request_fails || failed == 0, format!("{failed} requests failed: {why}"));
     Ok(())
 }

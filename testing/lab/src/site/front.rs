@@ -27,6 +27,14 @@ const LISTEN: &str = "0.0.0.0:443";
 const NAME: &str = "meridian.example.org";
 
 impl Front {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Meridian => "meridian balance",
+            Self::HaProxy => "haproxy",
+            Self::Nginx => "nginx",
+        }
+    }
+
     /// The program, and its arguments before the configuration's path; none: it is Meridian's own.
     pub(crate) fn program(self) -> Option<(&'static str, &'static [&'static str])> {
         match self {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr, UdpSocket},
-    sync::Arc,
+    sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     BalanceError, bind, check::keep_checked, connection::serve, metrics::Metrics, metrics::Refused,
-    metrics::Reload, pipes::Pipes, places::Places, plan::Plan, rule::Entry, splicing::Means, table::Table,
+    metrics::Reload, pipes::Pipes, places::Places, plan::Plan, registry::Known, rule::Entry, splicing::Means,
+    table::Table,
 };
 
 /// Reason code of `/readyz`: no rule has a backend that is in.
@@ -29,6 +30,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Balancer {
     pub(crate) table: ArcSwap<Table>,
+    /// What the control plane named last.
+    known: std::sync::Mutex<Known>,
     pub(crate) metrics: Metrics,
     places: Arc<Places>,
     /// For connections in bulk.
@@ -50,17 +53,19 @@ impl Balancer {
     /// Starts on a first configuration.
     pub(crate) async fn start(
         settings: BalanceSettings,
+        known: Known,
         metrics: &Metrics,
         tasks: &Tasks,
         health: &Health,
     ) -> Result<Arc<Self>, BalanceError> {
-        let plan = Plan::new(&settings)?;
-        plan.refuse_itself(is_local)?;
+        let mut plan = Plan::new(&settings, &known)?;
+        plan.leave_out_itself(is_local)?;
         let bound = bind_all(plan.listeners.keys()).await?;
         let pipes = Pipes::new(settings.max_pipes, metrics.pipes.clone());
         let balancer = Arc::new(Self {
             means: Means { pipes, spliced: metrics.spliced.clone() },
             table: ArcSwap::from_pointee(Table::new(settings, plan, None, metrics)),
+            known: std::sync::Mutex::new(known),
             metrics: metrics.clone(),
             places: Arc::default(),
             cut: CancellationToken::new(),
@@ -81,13 +86,16 @@ impl Balancer {
     pub(crate) async fn reload(self: &Arc<Self>, settings: BalanceSettings) -> Result<(), BalanceError> {
         let mut listeners = self.listeners.lock().await;
         let before = self.table.load_full();
-        let plan = Plan::new(&settings)?;
-        plan.refuse_itself(is_local)?;
-        let fixed = |settings: &BalanceSettings| {
-            (settings.ops_listen, settings.zone.clone(), settings.name.clone(), settings.max_pipes)
+        let known = self.known().clone();
+        let mut plan = Plan::new(&settings, &known)?;
+        plan.leave_out_itself(is_local)?;
+        let fixed = |of: &BalanceSettings| {
+            (of.ops_listen, of.zone.clone(), of.name.clone(), of.node.clone(), of.max_pipes)
         };
         if fixed(&settings) != fixed(&before.settings) {
-            tracing::warn!("`ops_listen`, `zone`, `name` and `max_pipes` count from the next start on");
+            tracing::warn!(
+                "`ops_listen`, `zone`, `name`, `node` and `max_pipes` count from the next start on"
+            );
         }
         let bound =
             bind_all(plan.listeners.keys().filter(|address| !listeners.contains_key(address))).await?;
@@ -122,6 +130,23 @@ impl Balancer {
         }
         self.metrics.reloaded(if applied.is_ok() { Reload::Applied } else { Reload::Refused });
         applied
+    }
+
+    /// Takes what the control plane names now. The rules of the file stay as they are.
+    pub(crate) async fn learn(self: &Arc<Self>, known: Known) {
+        if *self.known() == known {
+            return;
+        }
+        *self.known() = known;
+        let settings = self.table.load().settings.clone();
+        match self.reload(settings).await {
+            Ok(()) => tracing::info!("the control plane's list of nodes is in force"),
+            Err(error) => tracing::error!(%error, "the control plane's list of nodes makes no sense here"),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The address that connections come in at, by the one that was configured (whose port may be 0).

@@ -19,6 +19,7 @@ mod pipes;
 mod places;
 mod plan;
 mod probe;
+mod registry;
 mod route;
 mod rule;
 mod splicing;
@@ -27,6 +28,7 @@ mod table;
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
+use meridian_node::JoinError;
 use meridian_runtime::{Health, Tasks, name_node, serve_ops};
 use meridian_settings::BalanceSettings;
 use tokio::{
@@ -34,7 +36,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use crate::balancer::Balancer;
+use crate::{balancer::Balancer, plan::Plan, registry::Known};
 pub use hello::{HelloError, MAX_HELLO_BYTES, Opening, OpeningReader};
 pub use meridian_origin::{Guard, HeaderError, HeaderReader, MAX_HEADER_BYTES, Origin, header_of};
 pub use metrics::{Metrics, Refused, Reload};
@@ -66,6 +68,10 @@ pub enum BalanceError {
     Check(String),
     #[error("{0} must be at least 1")]
     Zero(&'static str),
+    #[error("{0}")]
+    Registry(&'static str),
+    #[error("the balancer's identity cannot be used")]
+    Join(#[from] JoinError),
 }
 
 /// A balancer that runs; it stops with its tasks.
@@ -124,7 +130,16 @@ pub async fn start(
         Some(address) => Some((bind(address).await?, metrics.register(&settings.zone))),
         None => None,
     };
-    let balancer = Balancer::start(settings, &metrics, tasks, health).await?;
+    let section = settings.node.clone();
+    let joined = match &section {
+        Some(section) => registry::rejoin(section).await?,
+        None => None,
+    };
+    let (node, known) = joined.map_or((None, Known::default()), |(node, known)| (Some(node), known));
+    let balancer = Balancer::start(settings, known, &metrics, tasks, health).await?;
+    if let Some(section) = section {
+        registry::follow(node, section, balancer.clone(), tasks, health);
+    }
     let mut ops_addr = None;
     if let Some((listener, registry)) = ops {
         ops_addr = listener.local_addr().ok();
@@ -132,6 +147,14 @@ pub async fn start(
     }
     let local_addr = balancer.local_addr(listen).await.ok_or(BalanceError::NoRoute)?;
     Ok(BoundBalancer { local_addr, ops_addr, metrics, balancer })
+}
+
+/// Whether a configuration makes sense, without binding or dialling anything.
+///
+/// # Errors
+/// As [`BalanceError`] says.
+pub fn check_settings(settings: &BalanceSettings) -> Result<(), BalanceError> {
+    Plan::new(settings, &Known::default()).map(drop)
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, BalanceError> {

@@ -11,7 +11,13 @@ use meridian_runtime::RelayLimits;
 use meridian_settings::{BackendSettings, BalanceSettings, RouteSettings};
 
 use crate::{
-    BalanceError, dial::DialLimits, probe::Probe, route::Routes, rule::RuleTerms, standing::Thresholds,
+    BalanceError,
+    dial::DialLimits,
+    probe::Probe,
+    registry::{self, Expanded, Known},
+    route::Routes,
+    rule::RuleTerms,
+    standing::Thresholds,
 };
 
 /// Between two checks: with the default thresholds and limit a dead backend is out in well under two seconds.
@@ -41,6 +47,8 @@ pub(crate) struct PlannedRule {
     pub(crate) key: RuleKey,
     pub(crate) terms: RuleTerms,
     pub(crate) backends: Vec<BackendSettings>,
+    /// Addresses among them that the control plane named.
+    named: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -53,42 +61,69 @@ pub(crate) struct Plan {
 impl Plan {
     /// # Errors
     /// When a part makes no sense, as [`BalanceError`] says.
-    pub(crate) fn new(settings: &BalanceSettings) -> Result<Self, BalanceError> {
-        let mut listeners: BTreeMap<SocketAddr, Routes> = BTreeMap::new();
-        let (mut rules, mut names): (Vec<PlannedRule>, _) = (Vec::new(), BTreeSet::new());
+    pub(crate) fn new(settings: &BalanceSettings, known: &Known) -> Result<Self, BalanceError> {
+        registry::check(settings)?;
+        let mut plan = Self { terms: terms(settings)?, listeners: BTreeMap::new(), rules: Vec::new() };
+        let mut names = BTreeSet::new();
+        let taken = settings.routes.iter().filter_map(|route| route.sni.as_deref());
+        let taken: BTreeSet<_> = taken.map(str::to_ascii_lowercase).collect();
         for route in &settings.routes {
             let listen = route.listen.unwrap_or(settings.listen);
-            listeners.entry(listen).or_default().add(route.sni.as_deref(), rules.len())?;
-            let name = name_of(route);
-            if !names.insert(name.clone()) {
-                return Err(BalanceError::SameName(name));
+            // Also where the control plane has named nobody yet.
+            plan.listeners.entry(listen).or_default();
+            for expanded in registry::expand(route, known, &taken) {
+                plan.add(settings, listen, expanded, &mut names)?;
             }
-            check_backends(&name, &route.backends)?;
-            let terms = rule_terms(settings, route, &name)?;
-            let key = RuleKey { listen, sni: route.sni.as_deref().map(str::to_ascii_lowercase), name };
-            rules.push(PlannedRule { key, terms, backends: route.backends.clone() });
         }
-        if !listeners.contains_key(&settings.listen) {
+        if !plan.listeners.contains_key(&settings.listen) {
             return Err(BalanceError::NoRoute);
         }
-        Ok(Self { terms: terms(settings)?, listeners, rules })
+        Ok(plan)
     }
 
-    /// Whether a backend is the balancer itself, which would go round in circles. `is_local`: whether this machine has an address.
+    fn add(
+        &mut self,
+        settings: &BalanceSettings,
+        listen: SocketAddr,
+        Expanded { route, named }: Expanded,
+        names: &mut BTreeSet<String>,
+    ) -> Result<(), BalanceError> {
+        self.listeners.entry(listen).or_default().add(route.sni.as_deref(), self.rules.len())?;
+        let name = name_of(&route);
+        if !names.insert(name.clone()) {
+            return Err(BalanceError::SameName(name));
+        }
+        if route.backends.is_empty() && route.registry.is_none() {
+            return Err(BalanceError::NoBackend(name));
+        }
+        check_backends(&name, &route.backends)?;
+        let terms = rule_terms(settings, &route, &name)?;
+        let key = RuleKey { listen, sni: route.sni.as_deref().map(str::to_ascii_lowercase), name };
+        self.rules.push(PlannedRule { key, terms, backends: route.backends, named });
+        Ok(())
+    }
+
+    /// Takes the balancer itself out of what the control plane named, since it would go round in circles. `is_local`: whether this machine
+    /// has an address.
     ///
     /// # Errors
-    /// With the first such backend.
-    pub(crate) fn refuse_itself(&self, is_local: impl Fn(IpAddr) -> bool) -> Result<(), BalanceError> {
-        for backend in self.rules.iter().flat_map(|rule| &rule.backends) {
-            let Ok(address) = backend.address.parse::<SocketAddr>() else { continue };
-            let is_own = |listen: &SocketAddr| {
+    /// With the first such backend that the file itself has.
+    pub(crate) fn leave_out_itself(&mut self, is_local: impl Fn(IpAddr) -> bool) -> Result<(), BalanceError> {
+        let listeners = &self.listeners;
+        let is_own = |backend: &BackendSettings| {
+            let Ok(address) = backend.address.parse::<SocketAddr>() else { return false };
+            listeners.keys().any(|listen| {
                 listen.port() == address.port()
                     && (listen.ip() == address.ip()
                         || (listen.ip().is_unspecified() && is_local(address.ip())))
-            };
-            if self.listeners.keys().any(is_own) {
+            })
+        };
+        for rule in &mut self.rules {
+            let written = |backend: &&BackendSettings| !rule.named.contains(&backend.address);
+            if let Some(backend) = rule.backends.iter().filter(written).find(|backend| is_own(backend)) {
                 return Err(BalanceError::Itself(backend.address.clone()));
             }
+            rule.backends.retain(|backend| !is_own(backend));
         }
         Ok(())
     }
@@ -126,9 +161,6 @@ fn name_of(route: &RouteSettings) -> String {
 }
 
 fn check_backends(rule: &str, backends: &[BackendSettings]) -> Result<(), BalanceError> {
-    if backends.is_empty() {
-        return Err(BalanceError::NoBackend(rule.into()));
-    }
     let mut seen = BTreeSet::new();
     for BackendSettings { address, .. } in backends {
         let well_formed = address.rsplit_once(':').is_some_and(|(host, port)| {
@@ -195,7 +227,7 @@ mod tests {
     const HEAD: &str = "listen = \"0.0.0.0:443\"\n";
 
     fn plan(text: &str) -> Result<Plan, BalanceError> {
-        Plan::new(&toml::from_str(&format!("{HEAD}{text}")).unwrap())
+        Plan::new(&toml::from_str(&format!("{HEAD}{text}")).unwrap(), &Known::default())
     }
 
     fn refusal(text: &str) -> String {
@@ -286,8 +318,8 @@ mod tests {
         let local = |ip: IpAddr| ip.is_loopback();
         let with =
             |address: &str| plan(&format!("[[route]]\nbackend = [{{ address = \"{address}\" }}]")).unwrap();
-        assert!(with("127.0.0.1:443").refuse_itself(local).is_err());
-        assert!(with("127.0.0.1:444").refuse_itself(local).is_ok());
-        assert!(with("10.0.0.1:443").refuse_itself(local).is_ok());
+        assert!(with("127.0.0.1:443").leave_out_itself(local).is_err());
+        assert!(with("127.0.0.1:444").leave_out_itself(local).is_ok());
+        assert!(with("10.0.0.1:443").leave_out_itself(local).is_ok());
     }
 }

@@ -34,7 +34,7 @@ impl Table {
     ) -> Self {
         let Plan { terms, listeners, rules: planned } = plan;
         let (mut rules, mut keys) = (Vec::with_capacity(planned.len()), Vec::with_capacity(planned.len()));
-        for PlannedRule { key, terms, backends } in planned {
+        for PlannedRule { key, terms, backends, .. } in planned {
             let earlier = before.and_then(|table| table.rule(&key));
             let entries = backends
                 .iter()

@@ -108,7 +108,8 @@ impl Web {
         let written = WebNode {
             id: node,
             name: &settings.name,
-            address: &settings.node_advertise,
+            address: settings.node_address.as_ref().unwrap_or(&settings.node_advertise),
+            public_address: settings.public_address.as_deref().unwrap_or_default(),
             version: VERSION,
             public_point: own.public_point(),
         };

@@ -36,7 +36,12 @@ pub fn run(arguments: &CheckArguments) -> Result<(), Failure> {
         }
         Role::Proxy => show(&read_file::<ProxySettings>(file)?),
         Role::Agent => show(&read_file::<AgentSettings>(file)?),
-        Role::Balance => show(&read_file::<BalanceSettings>(file)?),
+        Role::Balance => {
+            let settings: BalanceSettings = read_file(file)?;
+            meridian_balancer::check_settings(&settings)
+                .map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+            show(&settings)
+        }
     }
 }
 
@@ -56,10 +61,45 @@ mod tests {
             (Role::Agent, "agent.toml"),
             (Role::Balance, "balance-private.toml"),
             (Role::Balance, "balance-entry.toml"),
+            (Role::Balance, "balance-primary.toml"),
+            (Role::Web, "high-availability/web-1.toml"),
+            (Role::Balance, "high-availability/balance-primary-1.toml"),
+            (Role::Balance, "high-availability/balance-london-private-1.toml"),
+            (Role::Balance, "high-availability/balance-london-entry-1.toml"),
+            (Role::Proxy, "high-availability/proxy-london-1.toml"),
+            (Role::Agent, "high-availability/agent-london-1.toml"),
         ];
+        let deploy = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy"));
+        for folder in ["", "high-availability"] {
+            let files = std::fs::read_dir(deploy.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+            for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "toml")) {
+                let name = file.strip_prefix(&deploy).unwrap().to_str().unwrap();
+                assert!(samples.iter().any(|(_, sample)| *sample == name), "{name} is checked by nobody");
+            }
+        }
         for (role, name) in samples {
             let file = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy")).join(name);
             run(&CheckArguments { role, file }).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_balancer_that_makes_no_sense_is_refused_with_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("balance.toml");
+        let head = "listen = \"127.0.0.1:1\"\n[[route]]\n";
+        for (text, reason) in [
+            ("", "no backend"),
+            ("backend = [{ address = \"a:1\" }, { address = \"A:1\" }]", "more than once"),
+            ("backend = [{ address = \"a\" }]", "host:port"),
+            ("registry = \"proxies\"", "[node]"),
+            ("backend = [{ address = \"a:1\" }]\ncheck = { kind = \"http\", path = \"x\" }", "no path"),
+            ("backend = [{ address = \"a:1\" }]\ncheck = { rise = 0 }", "at least 1"),
+        ] {
+            std::fs::write(&file, format!("{head}{text}\n")).unwrap();
+            let failure = run(&CheckArguments { role: Role::Balance, file: file.clone() }).unwrap_err();
+            let said = format!("{failure:?}");
+            assert!(said.contains(reason) && said.contains("balance.toml"), "{text}: {said}");
         }
     }
 

@@ -25,6 +25,7 @@ migrations!(
     "V20261122170300__nodes",
     "V20261122170400__catalogue",
     "V20261123010000__fleet",
+    "V20261123020000__registry",
 );
 
 /// How long another node's migration is waited for.

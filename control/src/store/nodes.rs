@@ -55,6 +55,8 @@ pub struct WebNode<'a> {
     pub name: &'a str,
     /// `host:port` of its node listener.
     pub address: &'a str,
+    /// `host:port` of its public listener; empty: nobody is told.
+    pub public_address: &'a str,
     pub version: &'a str,
     pub public_point: &'a [u8],
 }
@@ -155,14 +157,14 @@ impl Store {
     }
 
     async fn try_to_register(&self, node: &WebNode<'_>) -> Result<(), StoreError> {
-        let WebNode { id, name, address, version, public_point } = node;
+        let WebNode { id, name, address, public_address, version, public_point } = node;
         self.execute(
-            "INSERT INTO nodes (id, name, role, address, version, public_point, last_seen_at)
+            "INSERT INTO nodes (id, name, role, address, version, public_point, public_address, last_seen_at)
              VALUES ($1, CASE WHEN EXISTS (SELECT 1 FROM nodes WHERE name = $2 AND id <> $1)
-                         THEN $2 || '-' || right($1::uuid::text, 6) ELSE $2 END, 'web', $3, $4, $5, now())
+                         THEN $2 || '-' || right($1::uuid::text, 6) ELSE $2 END, 'web', $3, $4, $5, $6, now())
              ON CONFLICT (id) DO UPDATE SET address = excluded.address, version = excluded.version,
-                 public_point = excluded.public_point, last_seen_at = now()",
-            &[&id.0, name, address, version, public_point],
+                 public_point = excluded.public_point, public_address = excluded.public_address, last_seen_at = now()",
+            &[&id.0, name, address, version, public_point, public_address],
         )
         .await
         .map(drop)

@@ -2,9 +2,14 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod hello;
 pub mod joined;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
 use meridian_control::{
@@ -88,6 +93,17 @@ impl Site {
         self.anonymous().sign_in(name, PASSWORD).await
     }
 
+    /// A file with a token for a node that joins.
+    pub async fn token(&self, role: NodeRole, zone: &str) -> Result<PathBuf> {
+        let body = json!({"role": role, "zone": zone});
+        let (status, made) =
+            self.admin().await?.send(Method::POST, "/api/v1/nodes/enrollments", Some(body)).await?;
+        ensure!(status == StatusCode::CREATED, "{made}");
+        let file = self.folder.path().join(meridian_runtime::random_token());
+        std::fs::write(&file, made["token"].as_str().unwrap_or_default())?;
+        Ok(file)
+    }
+
     /// An agent of a zone, enrolled, that has `cores` and every shipped image and has just reported.
     pub async fn agent(&self, zone: &str, cores: i64) -> Result<FakeAgent> {
         let admin = self.admin().await?;
@@ -146,6 +162,8 @@ pub fn web_settings(folder: &Path, name: &str) -> Result<WebSettings> {
         listen: "127.0.0.1:0".parse()?,
         node_listen: "127.0.0.1:0".parse()?,
         node_advertise: String::new(),
+        node_address: None,
+        public_address: None,
         public_url: "http://127.0.0.1".into(),
         database_url: None,
         database_url_file: None,

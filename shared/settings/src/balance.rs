@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::NodeSection;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BalanceSettings {
@@ -20,6 +22,9 @@ pub struct BalanceSettings {
     /// The zone this balancer stands in, for metrics and logs; empty: none, as in front of the Web App.
     #[serde(default)]
     pub zone: String,
+    /// How this balancer joins its deployment; only where routes take backends from its registry.
+    #[serde(default)]
+    pub node: Option<NodeSection>,
     /// Addresses (CIDR or single) whose connections begin with a PROXY header, version 2. Nobody else's header counts.
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
@@ -82,8 +87,25 @@ pub struct RouteSettings {
     pub eject_after: u32,
     #[serde(default)]
     pub check: CheckSettings,
-    #[serde(rename = "backend")]
+    /// Backends that the control plane names, beside those written here.
+    #[serde(default)]
+    pub registry: Option<Registry>,
+    #[serde(default, rename = "backend")]
     pub backends: Vec<BackendSettings>,
+}
+
+/// Whom the control plane names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Registry {
+    /// The Web App nodes, where browsers come in.
+    Web,
+    /// The Web App nodes, where nodes come in.
+    WebNodes,
+    /// The proxies of this balancer's zone.
+    Proxies,
+    /// The agents of this balancer's zone: a rule for each, by its own name.
+    Agents,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,6 +197,7 @@ impl RouteSettings {
             slow_start_s: ten(),
             eject_after: three(),
             check: CheckSettings::default(),
+            registry: None,
             backends,
         }
     }

@@ -13,7 +13,9 @@ use std::{net::SocketAddr, path::Path};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use agent::AgentSettings;
-pub use balance::{BackendSettings, BalanceSettings, CheckKind, CheckSettings, Choice, RouteSettings};
+pub use balance::{
+    BackendSettings, BalanceSettings, CheckKind, CheckSettings, Choice, Registry, RouteSettings,
+};
 pub use proxy::ProxySettings;
 pub use web::{
     FurnishCertificate, FurnishEnrollment, FurnishSettings, FurnishZone, RetentionSettings, WebSettings,

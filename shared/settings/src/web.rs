@@ -18,6 +18,13 @@ pub struct WebSettings {
     pub node_listen: SocketAddr,
     /// `host:port` of `node_listen` as nodes reach it, told to them at enrolment.
     pub node_advertise: String,
+    /// `host:port` of this node's own `node_listen`, for balancers that take their backends from the registry; none: `node_advertise`, which
+    /// then must not be a balancer's.
+    #[serde(default)]
+    pub node_address: Option<String>,
+    /// `host:port` of this node's own `listen`, for the same; none: they do not hear of it.
+    #[serde(default)]
+    pub public_address: Option<String>,
     /// The public address, as a URL without a path, such as `https://meridian.example.org`.
     pub public_url: String,
     /// A PostgreSQL 15+ URL (password better in `database_url_file`); none: the embedded one.

@@ -11,9 +11,9 @@ pub use call::{
     CALL_NODE_HEADER, CALL_NONCE_HEADER, CALL_SIGNATURE_HEADER, CALL_TIME_HEADER, MAX_CALL_SKEW_S, call_text,
 };
 pub use node::{
-    AgentReport, Command, DesiredSession, EnrollRequest, EnrollResponse, Heartbeat, ImageReport,
-    NodeSettings, Observation, ObservedSession, PeerAddress, ProblemReport, RenewRequest, RenewResponse,
-    Revocation, TicketKey, TicketSecret, Update,
+    AgentReport, Command, DesiredSession, EnrollRequest, EnrollResponse, Fleet, FleetNode, Heartbeat,
+    ImageReport, NodeSettings, Observation, ObservedSession, PeerAddress, ProblemReport, RenewRequest,
+    RenewResponse, Revocation, TicketKey, TicketSecret, Update,
 };
 pub use stream::{
     AuthorizeRequest, AuthorizeResponse, GRANT_HEADER, PASS_PROTOCOL_PREFIX, TICKET_PROTOCOL_PREFIX,

@@ -178,12 +178,82 @@ pub struct NodeSettings {
     /// Whether an administrator wants this node drained. A Web App node of the release before does not say: what was heard last holds then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draining: Option<bool>,
+    /// For balancers: where to send connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<Fleet>,
 }
 
 impl NodeSettings {
     /// What these leave unsaid is as it was.
     pub fn complete_from(&mut self, before: &Self) {
         self.draining = self.draining.or(before.draining);
+        match (&mut self.fleet, &before.fleet) {
+            (Some(fleet), Some(before)) => fleet.complete_from(before),
+            (None, Some(before)) => self.fleet = Some(before.clone()),
+            (Some(_) | None, None) => {}
+        }
+    }
+}
+
+/// The nodes that balancers send connections to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fleet {
+    /// Web App nodes, where browsers come in.
+    #[serde(default)]
+    pub web: Vec<FleetNode>,
+    /// Web App nodes, where nodes come in.
+    #[serde(default)]
+    pub web_nodes: Vec<FleetNode>,
+    /// The zone's proxies.
+    #[serde(default)]
+    pub proxies: Vec<FleetNode>,
+    /// The zone's agents.
+    #[serde(default)]
+    pub agents: Vec<FleetNode>,
+}
+
+impl Fleet {
+    /// A kind of which there is nobody that could be dialled is as it was: an answer given in trouble takes no backend away. The last node
+    /// of a kind that was removed for good therefore stays listed, and fails its checks.
+    pub fn complete_from(&mut self, before: &Self) {
+        let kinds = [
+            (&mut self.web, &before.web),
+            (&mut self.web_nodes, &before.web_nodes),
+            (&mut self.proxies, &before.proxies),
+            (&mut self.agents, &before.agents),
+        ];
+        for (now, before) in kinds {
+            if !now.iter().any(FleetNode::is_dialable) {
+                now.clone_from(before);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetNode {
+    pub node_id: NodeId,
+    /// `host:port`.
+    pub address: String,
+    /// It gets no new connections, where it is the node itself that is connected to.
+    #[serde(default)]
+    pub draining: bool,
+}
+
+impl FleetNode {
+    /// Whether its address reads as `host:port`.
+    #[must_use]
+    pub fn is_dialable(&self) -> bool {
+        const MAX_BYTES: usize = 255 + 6;
+        self.address.len() <= MAX_BYTES
+            && self.address.rsplit_once(':').is_some_and(|(host, port)| {
+                let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+                let fits = match bracketed {
+                    Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+                    None => host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
+                };
+                !host.is_empty() && fits && port.parse::<u16>().is_ok_and(|port| port > 0)
+            })
     }
 }
 
@@ -230,4 +300,37 @@ pub struct PeerAddress {
     pub node_id: NodeId,
     /// `host:port`.
     pub address: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(address: &str) -> FleetNode {
+        FleetNode { node_id: NodeId::generate(), address: address.into(), draining: false }
+    }
+
+    #[test]
+    fn an_empty_list_and_one_of_nonsense_take_nothing_away() {
+        let before = Fleet { proxies: vec![node("10.0.0.1:1"), node("10.0.0.2:1")], ..Fleet::default() };
+        for list in [vec![], vec![node(""), node("no port"), node("10.0.0.3:0")]] {
+            let mut now = Fleet { proxies: list, agents: vec![node("10.0.0.9:1")], ..Fleet::default() };
+            now.complete_from(&before);
+            assert_eq!((&now.proxies, now.agents.len()), (&before.proxies, 1));
+        }
+        let fewer = vec![before.proxies[1].clone()];
+        let mut now = Fleet { proxies: fewer.clone(), ..Fleet::default() };
+        now.complete_from(&before);
+        assert_eq!(now.proxies, fewer, "who left is gone");
+    }
+
+    #[test]
+    fn addresses_are_hosts_and_ports() {
+        for good in ["10.0.0.1:443", "[2001:db8::1]:443", "proxy-1.example:8443", "proxy_1:1"] {
+            assert!(node(good).is_dialable(), "{good}");
+        }
+        for bad in ["", ":1", "a", "a:", "a:0", "a:65536", "[x]:1", "::1:1", "a b:1", "a\n:1", "http://a:1"] {
+            assert!(!node(bad).is_dialable(), "{bad}");
+        }
+    }
 }

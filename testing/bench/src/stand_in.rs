@@ -209,6 +209,7 @@ impl StandIn {
                 agents: vec![PeerAddress { node_id: self.agent, address: self.agent_address.to_string() }],
                 ticket_keys: Vec::new(),
                 draining: None,
+                fleet: None,
             }),
         })
     }

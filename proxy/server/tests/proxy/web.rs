@@ -191,6 +191,7 @@ impl Web {
                 agents: state.agents.clone(),
                 ticket_keys: state.ticket_keys.clone(),
                 draining: state.speaks_of_draining.then_some(state.draining),
+                fleet: None,
             }),
         })
     }

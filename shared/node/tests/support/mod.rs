@@ -182,6 +182,7 @@ impl Control {
                 agents: Vec::new(),
                 ticket_keys: Vec::new(),
                 draining: None,
+                fleet: None,
             }),
         }
     }

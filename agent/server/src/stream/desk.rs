@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::{
     Service,
-    clipboard::{Clipboard, Set},
+    clipboard::{Clipboard, HelperPlace, Set},
     display::{Display, Turn, wait_and_open},
 };
 use crate::workspace::{self, HelperLines};
@@ -57,6 +57,7 @@ impl Desk {
         let (sessions, session, policy) = (service.sessions.clone(), service.grant.sub, service.grant.policy);
         let (directory, uid) = (service.directory.clone(), service.workspace_uid);
         let limit: Duration = service.limits.display_wait;
+        let helper = HelperPlace { directory: directory.clone(), uid };
         let opening = async move {
             let display = wait_and_open(&sessions, session, &directory, uid, policy, limit).await?;
             let helper = if policy.clipboard_in || policy.clipboard_out {
@@ -70,7 +71,7 @@ impl Desk {
         Self {
             opening: Some(Box::pin(opening)),
             display: None,
-            clipboard: Clipboard::new(policy),
+            clipboard: Clipboard::new(policy, helper),
             records: RecordReader::default(),
         }
     }

@@ -5,10 +5,12 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before } from 'node:test';
 import { desktopIsLive, launch, launchChromium, signIn, type } from './browser.mjs';
-import { Meridian, sequence, waitFor } from './meridian.mjs';
+import { Meridian, password, sequence, waitFor } from './meridian.mjs';
 
 const step = sequence(() => meridian.log);
 const proxies = ['proxy-london-1', 'proxy-london-2'];
+const balancers = ['balance-london-1', 'balance-london-2'];
+const nodes = ['web-primary-1', 'web-primary-2'];
 const webNodes = ['web-primary-1', 'web-primary-2'];
 let meridian, browser, page, session, words = 0;
 
@@ -26,11 +28,20 @@ after(async () => {
   await meridian?.cleanUp();
 }, { timeout: 120_000 });
 
-/** How often viewers attached to the agent, by its verdict. */
-async function attached() {
+async function agentMetrics() {
   const ports = await readFile(join(meridian.data, 'config/ports.toml'), 'utf8');
   const [, port] = ports.match(/^agent-london-1-ops = (\d+)$/m);
-  const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  return (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+}
+
+/** A series of the agent's. */
+async function series(name) {
+  return Number((await agentMetrics()).match(new RegExp(`^${name}\\{.*\\} (\\d+)$`, 'm'))?.[1]);
+}
+
+/** How often viewers attached to the agent, by its verdict. */
+async function attached() {
+  const metrics = await agentMetrics();
   const count = (verdict) => Number(metrics.match(new RegExp(`^meridian_agent_attaches_total\\{.*verdict="${verdict}".*\\} (\\d+)$`, 'mi'))?.[1] ?? 0);
   return { resumed: count('resumed'), restarted: count('restarted'), fresh: count('new') };
 }
@@ -111,17 +122,71 @@ step('a balancer in front of the proxies dies, and is not missed', 120_000, asyn
   await works();
 });
 
+/** Runs with every Web App node frozen. */
+async function withoutControlPlane(run) {
+  const web = await Promise.all(nodes.map((name) => meridian.pid(name)));
+  for (const pid of web) process.kill(pid, 'SIGSTOP');
+  try {
+    await run();
+  } finally {
+    for (const pid of web) process.kill(pid, 'SIGCONT');
+  }
+}
+
 step('the control plane is away, and every proxy is killed: restarted without it, they bring the stream back', 180_000, async () => {
   const before = await attached();
-  const nodes = await Promise.all(webNodes.map((name) => meridian.pid(name)));
-  for (const web of nodes) process.kill(web, 'SIGSTOP');
-  try {
+  await withoutControlPlane(async () => {
     await killProxies('SIGKILL');
     await resumes(before);
     await works();
-  } finally {
-    for (const web of nodes) process.kill(web, 'SIGCONT');
-  }
+  });
+});
+
+step('a zone is restarted as a whole while the control plane is away: the viewer comes back by its pass', 180_000, async () => {
+  const before = await attached();
+  const pids = new Map(await Promise.all([...proxies, ...balancers].map(async (name) => [name, await meridian.pid(name)])));
+  await withoutControlPlane(async () => {
+    for (const pid of pids.values()) process.kill(pid, 'SIGKILL');
+    for (const [name, pid] of pids) {
+      await waitFor(`${name} to be started again`, 30_000, async () => (await meridian.pid(name)) !== pid);
+    }
+    await resumes(before);
+    await works();
+  });
+});
+
+step('a page that is reloaded leaves nothing waiting on the agent', 60_000, async () => {
+  const left = await series('meridian_agent_streams_left_total');
+  // From here on its tickets come without a way back, as those of a stream without a key do.
+  await page.route('**/connect', async (route) => {
+    const response = await route.fetch();
+    const answer = await response.json();
+    await route.fulfill({ response, json: { ...answer, resume_protocols: [] } });
+  });
+  await page.reload();
+  await desktopIsLive(page);
+  await waitFor('the agent to hear it', 10_000, async () => (await series('meridian_agent_streams_left_total')) > left);
+  assert.equal(await series('meridian_agent_streams_parked'), 0);
+  assert.equal(await series('meridian_agent_streams'), 1);
+});
+
+step('a login that has ended is renewed over the desktop, and the same stream goes on', 120_000, async () => {
+  await page.getByRole('application').click({ position: { x: 200, y: 200 } });
+  await works();
+  const before = await attached();
+  await page.context().clearCookies();
+  for (const name of proxies) process.kill(await meridian.pid(name), 'SIGKILL');
+  const dialog = page.getByRole('dialog', { name: 'Sign in to go on' });
+  await dialog.waitFor({ timeout: 60_000 });
+  await page.getByLabel('Password').fill(password);
+  await page.keyboard.press('Enter');
+  await dialog.waitFor({ state: 'detached' });
+  await resumes(before);
+  await page.getByRole('application').click({ position: { x: 200, y: 200 } });
+  await works();
+  await page.unroute('**/connect');
+  await page.reload();
+  await (await desktopIsLive(page)).click({ position: { x: 200, y: 200 } });
 });
 
 step('kill -9 of the agent: the same workspace, and a display begun anew', 120_000, async () => {

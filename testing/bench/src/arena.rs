@@ -131,6 +131,7 @@ pub(crate) struct Meter<'a> {
 }
 
 pub(crate) struct Spent {
+    pub(crate) wall_s: f64,
     pub(crate) relay_s: f64,
     /// Shares of the core, or cores, that each has. Where the load's is near 100 it may have been what was slow.
     pub(crate) relay_busy_percent: f64,
@@ -155,6 +156,7 @@ impl<'a> Meter<'a> {
         // A run that is too short for the kernel's accounts is no division by zero.
         let relay_s = relay_s.max(1e-6);
         Ok(Spent {
+            wall_s,
             relay_s,
             relay_busy_percent: 100.0 * relay_s / wall_s,
             load_busy_percent: 100.0 * load_s / wall_s / f64::from(self.load_cores),

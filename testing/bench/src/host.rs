@@ -21,7 +21,8 @@ impl Host {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
             processor: field(&processors, "model name").unwrap_or_default().to_owned(),
-            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            // Not those that this thread may use: while relays are measured, one is theirs.
+            cores: processors.lines().filter(|line| line.starts_with("processor")).count(),
             memory_mb: field(&memory, "MemTotal").and_then(kib).unwrap_or_default() / 1024,
             kernel: release.trim().to_owned(),
         }

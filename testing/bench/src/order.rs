@@ -1,4 +1,5 @@
 //! What a viewer asks of the far end, in the first bytes that it sends: they come back, and then the far end does as it was told.
+//! Bulk and frames wait for one byte more: what came while nobody read it yet would be taken for what flows when all are there.
 
 use std::time::Instant;
 
@@ -9,6 +10,8 @@ use crate::pacer::Pacer;
 pub(crate) const ORDER_BYTES: usize = 64;
 /// A frame: what a desktop in use sends thirty times a second.
 pub(crate) const FRAME_BYTES: usize = 4096;
+/// Has bulk or frames begin.
+pub(crate) const GO: &[u8; 1] = b"g";
 const BULK_PIECE_BYTES: usize = 64 * 1024;
 /// A frame begins with the time at which it was sent, in nanoseconds since the far end was made.
 pub(crate) const STAMP_BYTES: usize = 8;
@@ -59,6 +62,7 @@ impl FarEnd {
                 Ok(())
             }
             Some(Order::Bulk) => {
+                stream.read_exact(&mut [0; GO.len()]).await?;
                 let piece = vec![b'b'; BULK_PIECE_BYTES];
                 loop {
                     stream.write_all(&piece).await?;
@@ -70,6 +74,7 @@ impl FarEnd {
     }
 
     async fn send_frames<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S) -> anyhow::Result<()> {
+        stream.read_exact(&mut [0; GO.len()]).await?;
         let slot = self.pacer.enter();
         let mut frame = vec![b'f'; FRAME_BYTES];
         let mut rest = [0; 1];

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
 use rustls::{
-    ClientConfig, HandshakeKind, RootCertStore,
+    CipherSuite, ClientConfig, HandshakeKind, RootCertStore,
     client::Resumption,
     crypto::aws_lc_rs::default_provider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
@@ -64,10 +64,12 @@ pub(crate) struct Opened {
 
 impl Viewers {
     pub(crate) fn new(roots: RootCertStore, stand_in: Arc<StandIn>) -> anyhow::Result<Self> {
-        let client = || {
-            ClientConfig::builder_with_provider(Arc::new(default_provider()))
-                .with_safe_default_protocol_versions()
-        };
+        // As browsers offer them: AES-128 first.
+        let mut provider = default_provider();
+        provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+        let provider = Arc::new(provider);
+        let client =
+            || ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
         let remembering = client()?.with_root_certificates(roots).with_no_client_auth();
         let mut fresh = remembering.clone();
         fresh.resumption = Resumption::disabled();

@@ -10,12 +10,17 @@ use std::{
 
 use meridian_runtime::Tasks;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::sleep,
 };
 
 use super::{Cores, Goals, Relay, STOP_LIMIT, Samples, Viewers};
-use crate::{arena::Meter, order::Order, report::Goal, viewers::Road};
+use crate::{
+    arena::Meter,
+    order::{GO, Order},
+    report::Goal,
+    viewers::Road,
+};
 
 /// Streams at once, beside the number that was asked for.
 const COUNTS: [usize; 2] = [1, 16];
@@ -48,13 +53,16 @@ pub(crate) async fn pull<S>(
     samples: &mut Samples,
 ) -> anyhow::Result<()>
 where
-    S: AsyncRead + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (tasks, moved, count) = (Tasks::new(), Arc::new(AtomicU64::new(0)), streams.len());
     for mut stream in streams {
         let moved = moved.clone();
         tasks.spawn_until_stop("reader", async move {
             let mut piece = vec![0; READ_BYTES];
+            if stream.write_all(GO).await.is_err() {
+                return;
+            }
             while let Ok(count @ 1..) = stream.read(&mut piece).await {
                 moved.fetch_add(count as u64, Ordering::Relaxed);
             }

@@ -11,13 +11,17 @@ use std::{
 
 use anyhow::Context;
 use meridian_runtime::Tasks;
-use tokio::{io::AsyncReadExt, net::TcpStream, time::sleep};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::sleep,
+};
 use tokio_rustls::client::TlsStream;
 
 use super::{Cores, Goals, Relay, STOP_LIMIT, Samples, Viewers};
 use crate::{
-    arena::Meter,
-    order::{FRAME_BYTES, FarEnd, Order, STAMP_BYTES},
+    arena::{Meter, Spent},
+    order::{FRAME_BYTES, FarEnd, GO, Order, STAMP_BYTES},
     pacer::FRAMES_PER_SECOND,
     report::Goal,
     viewers::Road,
@@ -46,7 +50,7 @@ pub(super) async fn measure(
         samples.insert(format!("latency_{few}_streams_us_{name}"), through);
         samples.insert(format!("added_latency_us_{name}"), through - straight);
     }
-    samples.insert(format!("frames_{few}_streams_arrived_percent"), arrived(&relayed, few, wanted));
+    samples.insert(format!("frames_{few}_streams_arrived_percent"), arrived(&relayed, few, &spent));
     spent.note(&mut samples, &format!("{few}_streams"));
 
     let opened = viewers.open(Road::Relay(relay.address), streams, Order::Frames).await?;
@@ -54,7 +58,7 @@ pub(super) async fn measure(
     #[expect(clippy::cast_precision_loss, reason = "frames of a few seconds")]
     let gigabytes = (relayed.len() * FRAME_BYTES) as f64 / 1e9;
     samples.insert("cpu_s_per_gb".into(), spent.relay_s / gigabytes);
-    samples.insert(format!("frames_{streams}_streams_arrived_percent"), arrived(&relayed, streams, wanted));
+    samples.insert(format!("frames_{streams}_streams_arrived_percent"), arrived(&relayed, streams, &spent));
     spent.note(&mut samples, &format!("{streams}_streams"));
     Ok(samples)
 }
@@ -66,7 +70,7 @@ async fn watch(
     streams: Vec<TlsStream<TcpStream>>,
     far_end: &FarEnd,
     wanted: Duration,
-) -> anyhow::Result<(crate::arena::Spent, Vec<u64>)> {
+) -> anyhow::Result<(Spent, Vec<u64>)> {
     let (tasks, counting) = (Tasks::new(), Arc::new(AtomicBool::new(false)));
     let viewers: Vec<_> = streams
         .into_iter()
@@ -102,6 +106,7 @@ async fn view(
     ways: &mut Vec<u64>,
 ) -> anyhow::Result<()> {
     let mut frame = vec![0; FRAME_BYTES];
+    stream.write_all(GO).await?;
     loop {
         stream.read_exact(&mut frame).await?;
         if counting.load(Ordering::Relaxed) {
@@ -120,8 +125,8 @@ fn at(ways: &[u64], percent: usize) -> f64 {
 
 /// Below 100 the load could not send what was due, or the relay not carry it.
 #[expect(clippy::cast_precision_loss, reason = "frames of a few seconds")]
-fn arrived(ways: &[u64], streams: usize, wanted: Duration) -> f64 {
-    100.0 * ways.len() as f64 / (streams as f64 * f64::from(FRAMES_PER_SECOND) * wanted.as_secs_f64())
+fn arrived(ways: &[u64], streams: usize, spent: &Spent) -> f64 {
+    100.0 * ways.len() as f64 / (streams as f64 * f64::from(FRAMES_PER_SECOND) * spent.wall_s)
 }
 
 pub(super) fn goals() -> Goals {

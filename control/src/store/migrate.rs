@@ -24,6 +24,7 @@ migrations!(
     "V20261122170200__sessions",
     "V20261122170300__nodes",
     "V20261122170400__catalogue",
+    "V20261123001000__silence",
     "V20261123010000__fleet",
     "V20261123020000__registry",
 );
@@ -79,4 +80,20 @@ async fn holder(client: &Client) -> Result<String, StoreError> {
         )
         .await?;
     Ok(row.map_or_else(|| "nobody any more: try again".into(), |row| row.get(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_migration_there_is_is_run_in_order() {
+        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap();
+        let names = folder.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut files: Vec<_> =
+            names.filter_map(|name| Some(name.strip_suffix(".sql")?.to_owned())).collect();
+        files.sort();
+        let run: Vec<_> = MIGRATIONS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(run, files);
+    }
 }

@@ -26,7 +26,7 @@ impl Processor {
 }
 
 /// User and system time of a process.
-fn cpu_of(pid: i32) -> Option<Duration> {
+pub(crate) fn cpu_of(pid: i32) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     ticks(&stat).map(|ticks| Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
 }

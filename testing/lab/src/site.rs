@@ -36,7 +36,7 @@ pub(crate) use self::{
     plan::{EACH, LONDON, PEOPLE, PRIMARY, Part, VIRGINIA, ZONES, Zone, public_entry, public_url, resolve},
 };
 use crate::{
-    cpu::Processor,
+    cpu::{Processor, cpu_of},
     net::{Host, Line, Region, Wan, join},
 };
 
@@ -258,6 +258,12 @@ impl Site {
     /// Processor time that Meridian's processes have used so far, ended ones too; not PostgreSQL's.
     pub(crate) fn cpu(&self) -> Duration {
         self.processor.used(self.keepers.values().filter_map(Keeper::pid))
+    }
+
+    /// The same of the running processes of one subcommand.
+    pub(crate) fn cpu_of(&self, command: &str) -> Duration {
+        let parts = self.keepers.values().filter(|keeper| keeper.part().command == command);
+        parts.filter_map(Keeper::pid).filter_map(cpu_of).sum()
     }
 
     /// The latest warnings and errors that its processes logged.

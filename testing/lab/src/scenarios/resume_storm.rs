@@ -1,5 +1,7 @@
 //! All streams of a zone break at once: both its proxies are killed, and everyone comes back to processes that have just begun.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::{BACK_LIMIT, ORDINARY, Scenario};
@@ -23,10 +25,18 @@ pub(super) const SCENARIO: Scenario = Scenario {
 async fn play(stage: &mut Stage) -> Result<()> {
     let proxies: Vec<_> = (1..=EACH).map(|number| Part::proxy(LONDON, number)).collect();
     stage.strike(|site| proxies.iter().try_for_each(|proxy| site.kill(proxy).map(drop)))?;
-    let before = stage.site.cpu();
+    let roles = [("proxy", "proxy_cpu_ms"), ("agent", "agent_cpu_ms"), ("balance", "balance_cpu_ms")];
+    let used = |stage: &Stage| roles.map(|(role, _)| stage.site.cpu_of(role));
+    // The killed proxies' successors begin with nothing.
+    let (before, mut together) = (used(stage), 0.0);
     stage.all_back(BACK_LIMIT).await;
-    let used = stage.site.cpu().saturating_sub(before);
-    let resumed = stage.resumed().max(1);
-    stage.note("cpu_ms_per_resume", used.as_secs_f64() * 1000.0 / resumed as f64);
+    let resumed = stage.resumed().max(1) as f64;
+    for (((role, name), before), after) in roles.into_iter().zip(before).zip(used(stage)) {
+        let before = if role == "proxy" { Duration::ZERO } else { before };
+        let each = after.saturating_sub(before).as_secs_f64() * 1000.0 / resumed;
+        together += each;
+        stage.note(name, each);
+    }
+    stage.note("cpu_ms_per_resume", together);
     Ok(())
 }

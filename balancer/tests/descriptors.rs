@@ -30,7 +30,7 @@ async fn send(from: &mut TcpStream, to: &mut TcpStream) {
 async fn without_descriptors_bulk_is_copied_and_with_some_again_it_is_spliced() {
     let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let text = format!(
-        "listen = \"127.0.0.1:0\"\n[[route]]\nbackend = [{{ address = \"{}\" }}]\n",
+        "listen = \"127.0.0.1:0\"\nmax_pipes = 8\n[[route]]\nbackend = [{{ address = \"{}\" }}]\n",
         backend.local_addr().unwrap()
     );
     let tasks = Tasks::new();

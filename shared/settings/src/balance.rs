@@ -51,7 +51,7 @@ pub struct BalanceSettings {
     #[serde(default = "copy_buffer_bytes")]
     pub copy_buffer_bytes: usize,
     /// Pipes at most for connections in bulk, whose bytes then pass without being copied; two descriptors each. 0: all are copied.
-    #[serde(default = "sixty_four")]
+    #[serde(default)]
     pub max_pipes: usize,
     /// How long what is left of a connection may be silent after one side has ended, in seconds.
     #[serde(default = "sixty")]
@@ -238,10 +238,6 @@ fn five() -> u64 {
 fn ten() -> u64 {
     10
 }
-fn sixty_four() -> usize {
-    64
-}
-
 fn sixty() -> u64 {
     60
 }

@@ -33,9 +33,10 @@ impl LoadStrategy {
     }
 }
 
-/// The settings of one zone.
+/// The settings of one zone. Settings that are unknown here are passed over: a Web App node or a node of the release before reads what the next
+/// one wrote. What people write is judged where it comes in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct ZoneSettings {
     /// The page's origin that may open streams, such as `https://work.example.org`; `$request_host$` stands for the host asked for.
     pub allow_origin_domain: String,
@@ -77,5 +78,17 @@ impl Default for ZoneSettings {
             outage_grace_s: 24 * 60 * 60,
             private_balancer: String::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_of_the_next_release_is_passed_over() {
+        let text = r#"{"isolated":true,"not_invented_yet":{"deep":[1]}}"#;
+        let settings: ZoneSettings = serde_json::from_str(text).unwrap();
+        assert_eq!(settings, ZoneSettings { isolated: true, ..ZoneSettings::default() });
     }
 }

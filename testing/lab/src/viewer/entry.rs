@@ -6,9 +6,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -19,11 +23,12 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::{site::resolve, trust::Trust};
+use crate::{chance::Chance, site::resolve, trust::Trust};
 
-/// An entry that has not opened the WebSocket within this time is passed over while there is another to try.
-const PASS_OVER_AFTER: Duration = Duration::from_millis(2500);
-/// The last one is waited for longer.
+/// A second dial goes out after between one and four times this, a third after twice as long, and so on.
+const BESIDE_AFTER: Duration = Duration::from_millis(250);
+/// Dials beyond one for each entry.
+const MAX_REPEATS: usize = 3;
 const OPEN_WITHIN: Duration = Duration::from_secs(8);
 
 pub(crate) type Socket = WebSocketStream<TlsStream<TcpStream>>;
@@ -70,22 +75,54 @@ impl WayBack {
     }
 }
 
-/// Opens a path through the first entry that answers, `suspect` last.
-pub(crate) async fn open(way: &Way, trust: &Trust, suspect: Option<SocketAddr>) -> Result<Opened> {
+/// Opens a path through the first entry that answers, `suspect` last. Dials go out beside one another, each after a longer and random wait, as
+/// the console's do (console/app/stream/dial.ts): to entries that were not tried yet, then once more to those that are silent.
+pub(crate) async fn open(
+    way: &Way,
+    trust: &Trust,
+    suspect: Option<SocketAddr>,
+    chance: &mut Chance,
+) -> Result<Opened> {
     let entries = std::iter::once(&way.url).chain(&way.alternates).map(|url| entries(url, suspect));
     let entries: Vec<_> = entries.collect::<Result<Vec<_>>>()?.concat();
-    let mut trouble = None;
-    for (index, (url, address)) in entries.iter().enumerate() {
-        let limit = if index + 1 == entries.len() { OPEN_WITHIN } else { PASS_OVER_AFTER };
-        match timeout(limit, open_one(url, *address, &way.protocols, trust)).await {
-            Ok(Ok(socket)) => return Ok(Opened { socket, address: *address }),
-            Ok(Err(error)) => trouble = Some(error),
-            Err(_) => trouble = Some(anyhow::anyhow!("the entry did not answer within {limit:?}")),
+    let dialled = dial(&entries, way, trust, chance);
+    timeout(OPEN_WITHIN, dialled)
+        .await
+        .with_context(|| format!("no entry answered within {OPEN_WITHIN:?}"))?
+}
+
+async fn dial(
+    entries: &[(String, SocketAddr)],
+    way: &Way,
+    trust: &Trust,
+    chance: &mut Chance,
+) -> Result<Opened> {
+    let first = entries.first().context("there is no entry to try")?;
+    let attempt = |(url, address): &(String, SocketAddr)| open_one(url.clone(), *address, way, trust);
+    let mut dials: FuturesUnordered<_> = std::iter::once(attempt(first)).collect();
+    let (mut untried, mut again) = (entries[1..].iter(), entries.iter().cycle().take(MAX_REPEATS));
+    let mut wait = BESIDE_AFTER;
+    loop {
+        let beside = wait + wait.mul_f64(3.0 * chance.part());
+        tokio::select! {
+            Some(opened) = dials.next() => match opened {
+                Ok(opened) => return Ok(opened),
+                // One that refuses is left at once for the next.
+                Err(error) => match untried.next() {
+                    Some(entry) => dials.push(attempt(entry)),
+                    None if dials.is_empty() => return Err(error),
+                    None => {}
+                },
+            },
+            () = sleep(beside) => {
+                wait *= 2;
+                match untried.next().or_else(|| again.next()) {
+                    Some(entry) => dials.push(attempt(entry)),
+                    // The limit of all of them together ends the wait.
+                    None => wait = OPEN_WITHIN,
+                }
+            }
         }
-    }
-    match trouble {
-        Some(trouble) => Err(trouble),
-        None => bail!("there is no entry to try"),
     }
 }
 
@@ -100,9 +137,9 @@ fn entries(url: &str, suspect: Option<SocketAddr>) -> Result<Vec<(String, Socket
     Ok(addresses.into_iter().map(|address| (url.to_owned(), address)).collect())
 }
 
-async fn open_one(url: &str, address: SocketAddr, protocols: &[String], trust: &Trust) -> Result<Socket> {
+async fn open_one(url: String, address: SocketAddr, way: &Way, trust: &Trust) -> Result<Opened> {
     let mut request = url.into_client_request()?;
-    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocols.join(", ").parse()?);
+    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, way.protocols.join(", ").parse()?);
     let name = request.uri().host().context("an address without a host")?.to_owned();
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
@@ -118,7 +155,7 @@ async fn open_one(url: &str, address: SocketAddr, protocols: &[String], trust: &
     if chosen != Some(b"meridian.v1") {
         bail!("another subprotocol was chosen");
     }
-    Ok(socket)
+    Ok(Opened { socket, address })
 }
 
 #[cfg(test)]

@@ -149,6 +149,7 @@ impl Running {
         lock(&self.journal).tell(self.now(), by);
         let (api, trust, events) = (self.api.clone(), self.trust.clone(), self.events.clone());
         let (session, thumbprint) = (self.session.clone(), self.thumbprint.clone());
+        let mut chance = self.chance.split();
         self.tasks.spawn_until_stop("viewer's opening", async move {
             let asked = match way {
                 Some(way) => Ok((way, false)),
@@ -156,7 +157,7 @@ impl Running {
             };
             let event = match asked {
                 Ok((way, new)) => {
-                    let opened = entry::open(&way, &trust, suspect).await.map(Box::new);
+                    let opened = entry::open(&way, &trust, suspect, &mut chance).await.map(Box::new);
                     Event::Opened { ticket: new.then_some(way), opened }
                 }
                 Err(error) => Event::Opened { ticket: None, opened: Err(error) },

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{trust::Trust, viewer::Way};
+use crate::{site::Part, trust::Trust, viewer::Way};
 
 /// No call takes longer; one that does has failed.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -107,6 +107,13 @@ impl Api {
         self.http.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
     }
 
+    /// A gauge that a part shows on its operator's listener; 0 where it shows none.
+    pub(crate) async fn gauge(&self, part: &Part, name: &str) -> u64 {
+        let asked = self.http.get(format!("http://{}/metrics", part.ops())).send();
+        let Ok(answer) = asked.await else { return 0 };
+        gauge(&answer.text().await.unwrap_or_default(), name)
+    }
+
     pub(crate) async fn zone_id(&self, name: &str) -> Result<String> {
         let zones = self.call(Method::GET, "/zones", None).await?;
         let items = zones["items"].as_array().into_iter().flatten();
@@ -119,5 +126,26 @@ impl Api {
         let body = json!({"transport": "meridian.v1", "jkt": thumbprint});
         let way = self.call(Method::POST, &format!("/sessions/{session}/connect"), Some(body)).await?;
         Ok(serde_json::from_value(way)?)
+    }
+}
+
+/// The value of a series in Prometheus's text format.
+fn gauge(text: &str, name: &str) -> u64 {
+    let value = |line: &str| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let is_it = series.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'));
+        value.parse().ok().filter(|_| is_it)
+    };
+    text.lines().find_map(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_is_found_by_its_whole_name() {
+        let text = "# HELP streams Streams.\nstreams_opened_total{zone=\"a b\"} 9\nstreams{zone=\"a b\"} 4\n";
+        assert_eq!((gauge(text, "streams"), gauge(text, "other")), (4, 0));
     }
 }

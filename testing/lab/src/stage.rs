@@ -31,6 +31,7 @@ const STEADY: Duration = Duration::from_secs(SETTLED_AFTER.as_secs() + 2);
 const SHOWN_AFTER: Duration = Duration::from_secs(3);
 /// A stream is well that showed a whole picture within this time beyond its pace.
 const FRESH: Duration = Duration::from_secs(1);
+const PROXY_STREAMS: &str = "meridian_proxy_streams";
 /// One of the simulated engine's.
 const SIMULATED_IMAGE: &str = "meridian/terminal:dev";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -136,9 +137,20 @@ impl Stage {
         self.viewers.iter().chain(&self.bystanders)
     }
 
-    /// One of london's proxies, by chance.
-    pub(crate) fn any_proxy(&mut self) -> Part {
-        Part::proxy(LONDON, self.any_number())
+    /// One of london's proxies, by chance, of those that carry streams.
+    pub(crate) async fn any_proxy(&mut self) -> Part {
+        let first = Part::proxy(LONDON, self.any_number());
+        if self.api.gauge(&first, PROXY_STREAMS).await > 0 {
+            return first;
+        }
+        // All came to the others: while one was new, balancers led few to it.
+        let others = (1..=EACH).map(|number| Part::proxy(LONDON, number)).filter(|proxy| *proxy != first);
+        for proxy in others {
+            if self.api.gauge(&proxy, PROXY_STREAMS).await > 0 {
+                return proxy;
+            }
+        }
+        first
     }
 
     pub(crate) fn any_number(&mut self) -> u8 {

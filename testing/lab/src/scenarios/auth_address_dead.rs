@@ -34,7 +34,7 @@ async fn play(stage: &mut Stage) -> Result<()> {
         refused.contains("auth") || refused.contains("control plane"),
         format!("a new connection's refusal does not say where it failed: {refused}"),
     );
-    let proxy = stage.any_proxy();
+    let proxy = stage.any_proxy().await;
     let killed = stage.strike(|site| site.kill(&proxy))?;
     stage.all_back(BACK_LIMIT).await;
     stage.site.part(&proxy)?.replaced(killed, BACK_LIMIT).await?;

@@ -15,7 +15,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 async fn play(stage: &mut Stage) -> Result<()> {
-    let proxy = stage.any_proxy();
+    let proxy = stage.any_proxy().await;
     stage.strike(|_| Ok(()))?;
     stage.site.part(&proxy)?.stop().await?;
     let stopped_in = stage.since_strike();

@@ -16,7 +16,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 async fn play(stage: &mut Stage) -> Result<()> {
-    let proxy = stage.any_proxy();
+    let proxy = stage.any_proxy().await;
     stage.strike(|site| site.connect(&proxy, false))?;
     stage.all_back(BACK_LIMIT).await;
     // It comes back with everything that it held, and nothing of that may do harm.

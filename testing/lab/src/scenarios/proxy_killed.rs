@@ -31,7 +31,7 @@ pub(super) const BEHIND_NGINX: Scenario = Scenario {
 };
 
 async fn play(stage: &mut Stage) -> Result<()> {
-    let proxy = stage.any_proxy();
+    let proxy = stage.any_proxy().await;
     let killed = stage.strike(|site| site.kill(&proxy))?;
     stage.all_back(BACK_LIMIT).await;
     stage.site.part(&proxy)?.replaced(killed, BACK_LIMIT).await

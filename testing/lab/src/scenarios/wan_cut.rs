@@ -42,7 +42,7 @@ pub(super) const LONG: Scenario = Scenario {
 async fn play(stage: &mut Stage, still_cut: Duration) -> Result<()> {
     stage.site.wan.cut(LONDON.region, PRIMARY, true);
     sleep(ALONE).await;
-    let proxy = stage.any_proxy();
+    let proxy = stage.any_proxy().await;
     let killed = stage.strike(|site| site.kill(&proxy))?;
     stage.all_back(BACK_LIMIT).await;
     stage.site.part(&proxy)?.replaced(killed, BACK_LIMIT).await?;

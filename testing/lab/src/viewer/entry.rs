@@ -85,10 +85,13 @@ pub(crate) async fn open(
 ) -> Result<Opened> {
     let entries = std::iter::once(&way.url).chain(&way.alternates).map(|url| entries(url, suspect));
     let entries: Vec<_> = entries.collect::<Result<Vec<_>>>()?.concat();
-    let dialled = dial(&entries, way, trust, chance);
-    timeout(OPEN_WITHIN, dialled)
-        .await
-        .with_context(|| format!("no entry answered within {OPEN_WITHIN:?}"))?
+    let mut refused = None;
+    let dialled = dial(&entries, way, trust, chance, &mut refused);
+    match timeout(OPEN_WITHIN, dialled).await {
+        Ok(dialled) => dialled,
+        // What one entry said tells more than that another said nothing.
+        Err(_) => Err(refused.unwrap_or_else(|| anyhow::anyhow!("no entry answered within {OPEN_WITHIN:?}"))),
+    }
 }
 
 async fn dial(
@@ -96,6 +99,7 @@ async fn dial(
     way: &Way,
     trust: &Trust,
     chance: &mut Chance,
+    refused: &mut Option<anyhow::Error>,
 ) -> Result<Opened> {
     let first = entries.first().context("there is no entry to try")?;
     let attempt = |(url, address): &(String, SocketAddr)| open_one(url.clone(), *address, way, trust);
@@ -111,7 +115,7 @@ async fn dial(
                 Err(error) => match untried.next() {
                     Some(entry) => dials.push(attempt(entry)),
                     None if dials.is_empty() => return Err(error),
-                    None => {}
+                    None => *refused = Some(error),
                 },
             },
             () = sleep(beside) => {

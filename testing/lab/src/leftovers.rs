@@ -1,8 +1,12 @@
-//! The database of a Meridian that was not stopped softly: it is in a session of its own and outlives whoever started it.
+//! What outlives the processes of a Meridian: the database of one that was not stopped softly, which is in a session of its own, and the
+//! mounts of workspaces' displays, which agents leave for their next start.
 
 use std::{fs, path::Path, time::Duration};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    mount::{UnmountFlags, unmount},
+    process::{Pid, Signal, kill_process},
+};
 
 const ENDED_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -20,6 +24,16 @@ pub(crate) fn end_database(data: &Path) {
         std::thread::sleep(LOOK_EVERY);
     }
     let _ = kill_process(process, Signal::KILL);
+}
+
+/// Unmounts everything below a folder.
+pub(crate) fn unmount_below(folder: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let places = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+    for place in places.filter(|place| place.starts_with(folder)) {
+        // What cannot be unmounted keeps its folder, where it is seen.
+        let _ = unmount(place, UnmountFlags::DETACH);
+    }
 }
 
 fn database(data: &Path) -> Option<i32> {

@@ -311,6 +311,7 @@ impl Drop for Site {
         {
             crate::docker::remove(&deployment);
         }
+        crate::leftovers::unmount_below(&self.folder.run);
         if self.database.is_some() {
             crate::leftovers::end_database(&self.folder.root);
         }

@@ -62,13 +62,10 @@ async fn say(from: &str, to: SocketAddr, bytes: &[u8]) -> Result<String> {
 
 /// Where the audit log says that a sign-in came from; none when there is no row of it.
 async fn seen_from(site: &Site, name: &str) -> Result<Option<String>> {
-    let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
-    let connection = site.tasks.spawn("test connection", async move { drop(connection.await) });
+    let client = site.sql().await?;
     let row = client
         .query_opt("SELECT address FROM audit WHERE action = 'sign_in' AND target = $1", &[&name])
         .await?;
-    drop(client);
-    connection.await?;
     Ok(row.map(|row| row.get(0)))
 }
 

@@ -143,3 +143,44 @@ async fn access_that_is_taken_away_reaches_the_zones_relays_and_the_agent_at_onc
     assert_eq!(first["settings"]["revocations"], json!([]));
     Ok(())
 }
+
+/// What a row carries of who wrote or locked it, and where it lies: any write changes it.
+async fn marks(site: &Site) -> Result<Vec<String>> {
+    let client = site.sql().await?;
+    let rows = client
+        .query(
+            "SELECT 'session ' || xmin || ' ' || xmax || ' ' || ctid FROM sessions
+             UNION ALL SELECT 'image ' || xmin || ' ' || xmax || ' ' || ctid FROM node_images ORDER BY 1",
+            &[],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+#[tokio::test]
+async fn sessions_that_merely_run_are_not_written() -> Result<()> {
+    let site = Site::start().await?;
+    let agent = site.agent("london", 8).await?;
+    let admin = site.admin().await?;
+    let desktop = site.workspace(&admin, "Desktop").await?;
+    let mut sessions = Vec::new();
+    for key in ["one", "two"] {
+        let (_, session) = admin.launch(&desktop, "london", key).await?;
+        sessions.push(meridian_wire::ObservedSession {
+            session_id: session["id"].as_str().unwrap_or_default().parse()?,
+            epoch: 1,
+            generation: 1,
+            observation: meridian_wire::Observation::Running,
+            streams: 1,
+        });
+    }
+    let before = marks(&site).await?;
+    agent.report(sessions.clone()).await?;
+    let running = marks(&site).await?;
+    ensure!(before != running, "the first report makes them running: {running:?}");
+    for _ in 0..3 {
+        agent.report(sessions.clone()).await?;
+    }
+    assert_eq!(marks(&site).await?, running);
+    Ok(())
+}

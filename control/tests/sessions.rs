@@ -238,16 +238,13 @@ async fn a_silent_agents_sessions_are_unreachable_keep_their_places_and_come_bac
     let session = id(&user.launch(&desktop, "london", "one").await?.1);
     agent.say(&session, 1, Observation::Running).await?;
     // The silence itself takes seven seconds of the database's clock; here it is written down.
-    let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
-    let connection = site.tasks.spawn("test connection", async move { drop(connection.await) });
+    let client = site.sql().await?;
     client
         .execute(
             "UPDATE nodes SET last_seen_at = now() - interval '11 seconds' WHERE id = $1",
             &[&agent.node.0],
         )
         .await?;
-    drop(client);
-    connection.await?;
     site.store().mark_unreachable().await?;
     assert_eq!(user.state_of(&session).await?, "unreachable");
     let (_, body) = user.launch(&desktop, "london", "two").await?;
@@ -273,16 +270,13 @@ async fn a_node_that_is_gone_for_good_can_be_removed_and_its_sessions_are_lost()
         (StatusCode::CONFLICT, Some("node_in_use")),
         "it answers"
     );
-    let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
-    let connection = site.tasks.spawn("test connection", async move { drop(connection.await) });
+    let client = site.sql().await?;
     client
         .execute(
             "UPDATE nodes SET last_seen_at = now() - interval '1 minute' WHERE id = $1",
             &[&agent.node.0],
         )
         .await?;
-    drop(client);
-    connection.await?;
     assert_eq!(admin.send(Method::POST, &remove, None).await?.0, StatusCode::NO_CONTENT);
     assert_eq!(user.state_of(&session).await?, "lost");
     assert!(agent.say(&session, 1, Observation::Running).await.is_err(), "a removed node is told so");
@@ -346,11 +340,8 @@ async fn a_cut_is_told_in_the_same_words_as_long_as_the_session_lives() -> Resul
     let account = format!("/api/v1/users/{}", id(&me));
     admin.send(Method::PATCH, &account, Some(json!({"disabled": true}))).await?;
     // A zone that was cut off meanwhile comes back hours later.
-    let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
-    let connection = site.tasks.spawn("test connection", async move { drop(connection.await) });
+    let client = site.sql().await?;
     client.execute("UPDATE sessions SET cut_before = cut_before - interval '5 hours'", &[]).await?;
-    drop(client);
-    connection.await?;
     let first = revocations(&agent.report(Vec::new()).await?);
     assert_eq!(first[0]["session_id"], session.as_str(), "{first}");
     assert_eq!(revocations(&agent.report(Vec::new()).await?), first);
@@ -375,8 +366,7 @@ async fn counters_are_put_right_and_nobody_waits_for_it() -> Result<()> {
     let user = site.user("ada").await?;
     let desktop = site.workspace(&user, "Desktop").await?;
     user.launch(&desktop, "london", "one").await?;
-    let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
-    let connection = site.tasks.spawn("test connection", async move { drop(connection.await) });
+    let client = site.sql().await?;
     // Somebody launches: the user is locked, a place is taken, and the user's count is still to be written.
     client
         .batch_execute(
@@ -400,8 +390,6 @@ async fn counters_are_put_right_and_nobody_waits_for_it() -> Result<()> {
         )
         .await?;
     assert_eq!((row.get::<_, i32>(0), row.get::<_, i64>(1)), (1, 500));
-    drop(client);
-    connection.await?;
     Ok(())
 }
 
@@ -610,15 +598,12 @@ async fn what_is_over_is_kept_as_long_as_configured_and_no_longer() -> Result<()
     );
 
     // Another node is at it.
-    let (client, connection) = site.database.superuser_config().connect(tokio_postgres::NoTls).await?;
-    let connection = site.tasks.spawn("test connection", async move { drop(connection.await) });
+    let client = site.sql().await?;
     client.batch_execute("SELECT pg_advisory_lock(hashtextextended('meridian clean_up', 0))").await?;
     let default = RetentionSettings::default();
     assert!(!site.store().clean_up(default, 1).await?);
     assert_eq!(count(&site, "SELECT count(*) FROM audit WHERE action = 'launch'").await?, 4);
     client.batch_execute("SELECT pg_advisory_unlock_all()").await?;
-    drop(client);
-    connection.await?;
 
     assert!(site.store().clean_up(default, 1).await?, "there is more than one row of a kind");
     wait_for("everything to be removed in small batches", Duration::from_secs(10), async || {

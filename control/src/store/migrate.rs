@@ -27,6 +27,7 @@ migrations!(
     "V20261123001000__silence",
     "V20261123010000__fleet",
     "V20261123020000__registry",
+    "V20261123100000__quiet_heartbeat",
 );
 
 /// How long another node's migration is waited for.

@@ -77,6 +77,13 @@ impl Site {
         &self.web.state.store
     }
 
+    /// A connection to the database itself, for what only time or another program would do.
+    pub async fn sql(&self) -> Result<tokio_postgres::Client> {
+        let (client, connection) = self.database.superuser_config().connect(tokio_postgres::NoTls).await?;
+        self.tasks.spawn("test connection", async move { drop(connection.await) });
+        Ok(client)
+    }
+
     pub fn anonymous(&self) -> Client {
         Client::of(&self.web)
     }

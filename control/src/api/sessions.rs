@@ -84,6 +84,7 @@ pub(super) async fn launch_session(
         )
         .hint("End one that you no longer need, or ask an administrator for more")
         .explanation(Vec::new())),
+        Launch::Policy { setting, allowed } => Err(against_policy(&setting, &allowed)),
         Launch::Capacity { zone, isolated, explanation } => {
             let beyond = if isolated { ", and this zone neither lends nor borrows" } else { "" };
             Err(ApiError::new(
@@ -97,6 +98,26 @@ pub(super) async fn launch_session(
             .retry_after(10))
         }
     }
+}
+
+/// What a policy's setting has against a launch, in words. A setting of a later release is named as it is.
+fn against_policy(setting: &str, allowed: &str) -> ApiError {
+    let message = match setting {
+        "workspace_session_limit" => {
+            format!("You have as many sessions of this workspace as your policy allows: {allowed}")
+        }
+        "max_cpu" => format!("This workspace takes more than the {allowed} cores that your policy allows"),
+        "max_memory_mb" => {
+            format!("This workspace takes more than the {allowed} MB of memory that your policy allows")
+        }
+        "network" => {
+            format!("This workspace's network is freer than your policy allows, which is {allowed}")
+        }
+        other => format!("Your policy does not allow this launch: {other} is {allowed}"),
+    };
+    ApiError::new(StatusCode::CONFLICT, "policy", message)
+        .hint(format!("An administrator can change {setting} in one of your groups"))
+        .explanation(Vec::new())
 }
 
 #[derive(Debug, Deserialize)]

@@ -28,6 +28,7 @@ migrations!(
     "V20261123010000__fleet",
     "V20261123020000__registry",
     "V20261123100000__quiet_heartbeat",
+    "V20261123101000__people",
 );
 
 /// How long another node's migration is waited for.

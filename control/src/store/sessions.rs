@@ -42,6 +42,11 @@ pub enum Launch {
     Limit {
         limit: i64,
     },
+    /// A setting of the user's policy is against it.
+    Policy {
+        setting: String,
+        allowed: String,
+    },
     Capacity {
         zone: String,
         isolated: bool,

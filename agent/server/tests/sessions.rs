@@ -32,6 +32,22 @@ async fn a_restarted_agent_finds_its_workspaces_running_and_takes_no_old_grant()
     bench.end().await;
 }
 
+/// The answer to each heartbeat is an update. Were it taken for news, the next heartbeat would follow at once, and so for ever.
+#[tokio::test]
+async fn an_agent_without_news_rests_between_heartbeats() {
+    let bench = Bench::new().await;
+    let session = bench.running().await;
+    bench.observed(session, |seen| *seen == Observation::Running).await;
+    bench.heard().await;
+    let started = tokio::time::Instant::now();
+    for _ in 0..3 {
+        bench.heard().await;
+    }
+    // A slow machine only adds to this. The first of the three may have been on its way.
+    assert!(started.elapsed() > Duration::from_secs(3), "three heartbeats took {:?}", started.elapsed());
+    bench.end().await;
+}
+
 async fn wait_for_stream(bench: &Bench, session: SessionId) -> Plain {
     // Grants are judged by whole seconds, so one made in the second of the start is refused.
     let started = tokio::time::Instant::now();

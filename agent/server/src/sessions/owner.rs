@@ -254,11 +254,12 @@ impl Owner {
     /// Writes down what is new in an update, before anything comes of it.
     async fn take_update(&mut self, update: Update) {
         let mut news = Vec::new();
+        let mut asked_again = false;
         for order in &update.sessions {
             match judge(self.ledger.get(order.session_id), order) {
                 Verdict::Take(record) => news.push(*record),
                 // Asked again: the control plane has not heard how it stands.
-                Verdict::Known => self.tell_if_gone(order.session_id),
+                Verdict::Known => asked_again |= self.tell_if_gone(order.session_id),
                 Verdict::Lower => tracing::info!(
                     session.id = %order.session_id,
                     epoch = order.epoch,
@@ -271,12 +272,14 @@ impl Owner {
             // Not acknowledged, so it comes again.
             return self.wait_for_disk(&news, problem);
         }
-        if update.epoch > self.epoch {
+        let is_restored = update.epoch > self.epoch;
+        if is_restored {
             // The database was promoted or restored: its numbers are others, so everything is asked for anew.
             (self.epoch, self.since) = (update.epoch, 0);
         } else {
             self.since = self.since.max(update.version);
         }
+        let is_news = is_restored || asked_again || !news.is_empty();
         for record in news {
             let session = record.session();
             self.retries.remove(&session);
@@ -289,7 +292,8 @@ impl Owner {
                 self.ended += 1;
             }
         }
-        self.tell();
+        // Each heartbeat is answered with an update: if one without news brought the next heartbeat forward, they would never rest.
+        if is_news { self.tell() } else { self.publish() }
     }
 
     async fn take_start(&mut self, session: SessionId, result: Result<(), EngineError>) {
@@ -342,10 +346,10 @@ impl Owner {
         }
     }
 
-    fn tell_if_gone(&mut self, session: SessionId) {
-        if matches!(self.ledger.get(session), Some(Record { stage: Stage::Gone { .. }, .. })) {
-            self.gone.insert(session, self.parts.client.heartbeats_answered() + TELL_GONE);
-        }
+    /// Has the next heartbeats say of a session that it is gone; whether that is new to them.
+    fn tell_if_gone(&mut self, session: SessionId) -> bool {
+        let is_gone = matches!(self.ledger.get(session), Some(Record { stage: Stage::Gone { .. }, .. }));
+        is_gone && self.gone.insert(session, self.parts.client.heartbeats_answered() + TELL_GONE).is_none()
     }
 
     /// Moves a session from the stage in which its work began; an order that came meanwhile wins.

@@ -102,7 +102,7 @@ impl Bench {
         bench
     }
 
-    async fn heard(&self) {
+    pub(crate) async fn heard(&self) {
         let seen = self.control.heartbeats();
         wait_for("a heartbeat", || (self.control.heartbeats() > seen).then_some(())).await;
     }

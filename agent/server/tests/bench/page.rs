@@ -63,8 +63,14 @@ impl Page {
 
     /// Waits until the agent has noticed that the path is broken.
     pub(crate) async fn await_parked(&self) {
-        wait_for("no viewer", || self.bench.control.observed(self.session).filter(|seen| seen.streams == 0))
-            .await;
+        // By its own count: what the control plane was told last may be from before the path was there.
+        let waited = async {
+            let series = ["meridian_agent_streams_parked", "meridian_agent_streams"];
+            while self.bench.metric(series[0]).await < self.bench.metric(series[1]).await {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LIMIT, waited).await.unwrap();
     }
 
     pub(crate) async fn await_display(&self, viewers: usize) {

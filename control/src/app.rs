@@ -6,6 +6,7 @@ pub mod live;
 pub mod own_certificate;
 pub mod passwords;
 pub mod push;
+pub mod rules;
 pub mod seal;
 pub mod ticket_keys;
 pub mod tickets;

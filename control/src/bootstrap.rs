@@ -1,6 +1,6 @@
 //! What a new deployment begins with: the first administrator, zones, the shipped workspaces.
 
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use meridian_identity::{Authority, IdentityError, LIFETIME_DAYS, NodeKey, web_name};
@@ -69,6 +69,9 @@ impl ShippedWorkspace {
             home_mb: 1024,
             tmp_mb: 256,
             pids_limit: 1024,
+            required_labels: BTreeMap::new(),
+            zones: None,
+            groups: None,
         }
     }
 }

@@ -2,14 +2,24 @@
 //!
 //! Times are RFC 3339 in UTC. A zone is named by its name wherever the API takes or gives one.
 
+mod nodes;
 mod schemas;
+mod workspaces;
 
-use meridian_ids::{NodeId, SessionId, UserId, WorkspaceId, ZoneId};
-use meridian_model::{
-    LoadStrategy, Network, NodeRole, ProgressStep, Seccomp, SessionState, Transport, ZoneSettings,
-};
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use meridian_ids::{SessionId, UserId, WorkspaceId, ZoneId};
+use meridian_model::{LoadStrategy, ProgressStep, SessionState, Transport, ZoneSettings};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
+
+pub use nodes::*;
+pub use workspaces::*;
+
+/// A field that may be left out, or be null to be cleared.
+fn clearable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(from).map(Some)
+}
 
 /// A page of a list; `next` is the cursor of the page after it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -100,91 +110,6 @@ pub struct UserPatch {
     pub disabled: Option<bool>,
     #[serde(default)]
     pub session_limit: Option<i32>,
-}
-
-/// An entry of the catalogue.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct WorkspaceView {
-    #[schema(value_type = String, format = Uuid)]
-    pub id: WorkspaceId,
-    pub name: String,
-    pub description: String,
-    /// `desktop`, `browser`, `terminal`, or a name the console shows a plain picture for.
-    pub icon: String,
-    pub image: String,
-    /// Cores.
-    pub cpu: f64,
-    pub memory_mb: i64,
-    pub gpu: i32,
-    #[schema(value_type = schemas::Network)]
-    pub network: Network,
-}
-
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewWorkspace {
-    pub name: String,
-    pub image: String,
-    /// Cores.
-    #[serde(default = "one")]
-    pub cpu: f64,
-    #[serde(default = "mb_1024")]
-    pub memory_mb: i64,
-    #[serde(default)]
-    pub gpu: i32,
-    #[serde(default)]
-    pub description: String,
-    #[serde(default = "icon")]
-    pub icon: String,
-    #[serde(default = "no_network")]
-    #[schema(value_type = schemas::Network)]
-    pub network: Network,
-    /// `default`, or `chromium` for images whose browser keeps its own sandbox.
-    #[serde(default)]
-    #[schema(value_type = schemas::Seccomp)]
-    pub seccomp: Seccomp,
-    #[serde(default = "mb_64")]
-    pub shm_mb: i64,
-    #[serde(default = "mb_1024")]
-    pub home_mb: i64,
-    #[serde(default = "mb_256")]
-    pub tmp_mb: i64,
-    #[serde(default = "pids")]
-    pub pids_limit: i64,
-}
-
-impl NewWorkspace {
-    /// Thousandths of a core.
-    #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "checked to be between 0.05 and 1024 cores before it is used"
-    )]
-    pub fn cpu_milli(&self) -> i64 {
-        (self.cpu * 1000.0).round() as i64
-    }
-}
-
-fn one() -> f64 {
-    1.0
-}
-fn icon() -> String {
-    "desktop".into()
-}
-fn no_network() -> Network {
-    Network::None
-}
-fn mb_64() -> i64 {
-    64
-}
-fn mb_256() -> i64 {
-    256
-}
-fn mb_1024() -> i64 {
-    1024
-}
-fn pids() -> i64 {
-    512
 }
 
 /// A zone. Its settings are shown to administrators only.
@@ -352,10 +277,21 @@ pub struct ProgressView {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ExplanationView {
     pub chosen: Option<PlaceView>,
-    /// How many candidates had each verdict.
-    pub counts: std::collections::BTreeMap<String, i64>,
-    /// The first twenty candidates, in the order they were asked.
+    /// How many candidates were passed over, or taken, for each reason.
+    pub counts: BTreeMap<String, i64>,
+    /// The first twenty candidates, in the order they were asked; the chosen one is always among them.
     pub candidates: Vec<CandidateView>,
+    /// The first twenty zones, in the order they were asked.
+    #[serde(default)]
+    pub zones: Vec<TriedZoneView>,
+}
+
+/// A zone that was asked for a place, or that a rule kept out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TriedZoneView {
+    pub zone: String,
+    /// In words: `chosen`, `none of its agents fits`, `isolated: it lends nothing`.
+    pub verdict: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -368,7 +304,7 @@ pub struct PlaceView {
 pub struct CandidateView {
     pub zone: String,
     pub agent: String,
-    /// In words: `chosen`, `fits`, `no image yet`, `0.500 core short`, `draining`.
+    /// In words: `chosen`, `fits`, `no image yet`, `0.5 core short`, `draining`.
     pub verdict: String,
 }
 
@@ -396,71 +332,6 @@ pub struct ConnectView {
     pub resume_protocols: Vec<String>,
 }
 
-/// A node, as administrators see it.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct NodeView {
-    #[schema(value_type = String, format = Uuid)]
-    pub id: NodeId,
-    pub name: String,
-    #[schema(value_type = schemas::NodeRole)]
-    pub role: NodeRole,
-    pub zone: Option<String>,
-    pub address: String,
-    pub version: String,
-    /// `enrolled` (never heard of yet), `ready`, `draining`, `unreachable`.
-    pub state: String,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub last_seen_at: Option<String>,
-    pub sessions: i64,
-    /// Live streams that it carries, as it last said: a proxy that drains is empty at 0.
-    #[serde(default)]
-    pub streams: i64,
-    /// Cores.
-    pub cpu_total: f64,
-    pub cpu_used: f64,
-    pub memory_mb_total: i64,
-    pub memory_mb_used: i64,
-    pub images: Vec<ImageView>,
-    /// How home volumes are bounded.
-    pub home_storage: Option<String>,
-    pub network_modes: Vec<String>,
-    /// Sessions whose containers the agent found and the control plane does not know.
-    pub quarantined: Vec<String>,
-    pub problems: Vec<ProblemView>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ImageView {
-    pub reference: String,
-    pub image_id: String,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ProblemView {
-    pub code: String,
-    pub message: String,
-}
-
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewEnrollment {
-    #[schema(value_type = schemas::NodeRole)]
-    pub role: NodeRole,
-    /// A zone's name.
-    pub zone: String,
-}
-
-/// A single-use token. It is shown once.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct EnrollmentView {
-    pub token: String,
-    #[schema(value_type = schemas::NodeRole)]
-    pub role: NodeRole,
-    pub zone: String,
-    /// Seconds.
-    pub expires_in_s: u64,
-}
-
 /// The error envelope of every answer that is not a success.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ErrorView {
@@ -481,5 +352,16 @@ pub struct ErrorBodyView {
     pub hint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Vec<CandidateView>>,
+    /// What is wrong with what was sent, field by field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldView>,
     pub request_id: String,
+}
+
+/// A field that cannot be as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FieldView {
+    /// Its name; deeper ones with points, such as `labels.disk`.
+    pub field: String,
+    pub message: String,
 }

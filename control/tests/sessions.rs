@@ -107,7 +107,7 @@ async fn fifty_launches_for_five_places_place_exactly_five_and_explain_the_rest(
                 (StatusCode::SERVICE_UNAVAILABLE, Some("no_capacity")),
                 "{body}"
             );
-            assert_eq!(body["error"]["explanation"][0]["verdict"], "0.500 core short", "{body}");
+            assert_eq!(body["error"]["explanation"][0]["verdict"], "0.5 core short", "{body}");
             refused += 1;
         }
     }

@@ -87,6 +87,8 @@ impl Inventory {
                 .map(Network::as_str)
                 .map(String::from)
                 .collect(),
+            // No engine gives workspaces a card yet.
+            gpus: 0,
         }
     }
 

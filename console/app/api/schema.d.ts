@@ -89,6 +89,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Sets an agent's labels, overrides, overcommit and limits. What is promised already stays promised, also beyond a lower limit. */
+        patch: operations["update_node"];
+        trace?: never;
+    };
     "/api/v1/nodes/{id}/drain": {
         parameters: {
             query?: never;
@@ -280,6 +297,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workspaces/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Takes an entry out of the catalogue; its sessions go on. */
+        delete: operations["delete_workspace"];
+        options?: never;
+        head?: never;
+        /** Changes any of an entry's fields; `id` is its id or its name. Sessions that run stay as they are. */
+        patch: operations["update_workspace"];
+        trace?: never;
+    };
     "/api/v1/zones": {
         parameters: {
             query?: never;
@@ -320,9 +355,47 @@ export interface components {
     schemas: {
         CandidateView: {
             agent: string;
-            /** @description In words: `chosen`, `fits`, `no image yet`, `0.500 core short`, `draining`. */
+            /** @description In words: `chosen`, `fits`, `no image yet`, `0.5 core short`, `draining`. */
             verdict: string;
             zone: string;
+        };
+        /** @description What an agent may promise, and what an administrator set about it. */
+        CapacityView: {
+            /**
+             * Format: double
+             * @description Cores.
+             */
+            cpu: number;
+            /**
+             * Format: double
+             * @description How many times over the CPU is promised.
+             */
+            cpu_overcommit: number;
+            /**
+             * Format: double
+             * @description In place of what the agent reports; none: as it reports.
+             */
+            cpu_override?: number | null;
+            /** Format: int64 */
+            gpus: number;
+            /** Format: int64 */
+            gpus_override?: number | null;
+            labels: {
+                [key: string]: string;
+            };
+            /** Format: int64 */
+            memory_mb: number;
+            /** Format: int64 */
+            memory_mb_override?: number | null;
+            /** Format: double */
+            memory_overcommit: number;
+            /**
+             * Format: int64
+             * @description Sessions at most; none: as many as the resources bear.
+             */
+            sessions?: number | null;
+            /** @description It stays; where the zone says so, places on static agents are taken first. */
+            static: boolean;
         };
         /** @description How the viewer wants to speak. Without a body: `meridian.v1` without a key. */
         ConnectRequest: {
@@ -367,6 +440,8 @@ export interface components {
             /** @description Stable, for programs. */
             code: string;
             explanation?: components["schemas"]["CandidateView"][] | null;
+            /** @description What is wrong with what was sent, field by field. */
+            fields?: components["schemas"]["FieldView"][];
             /** @description What to do next. */
             hint?: string | null;
             /** @description Which part failed. */
@@ -381,13 +456,21 @@ export interface components {
         };
         /** @description Why a session is where it is. */
         ExplanationView: {
-            /** @description The first twenty candidates, in the order they were asked. */
+            /** @description The first twenty candidates, in the order they were asked; the chosen one is always among them. */
             candidates: components["schemas"]["CandidateView"][];
             chosen?: components["schemas"]["PlaceView"] | null;
-            /** @description How many candidates had each verdict. */
+            /** @description How many candidates were passed over, or taken, for each reason. */
             counts: {
                 [key: string]: number;
             };
+            /** @description The first twenty zones, in the order they were asked. */
+            zones?: components["schemas"]["TriedZoneView"][];
+        };
+        /** @description A field that cannot be as it was sent. */
+        FieldView: {
+            /** @description Its name; deeper ones with points, such as `labels.disk`. */
+            field: string;
+            message: string;
         };
         ImageView: {
             image_id: string;
@@ -428,6 +511,8 @@ export interface components {
             description?: string;
             /** Format: int32 */
             gpu?: number;
+            /** @description Names of the groups whose members it is for; left out: everybody. */
+            groups?: string[] | null;
             /** Format: int64 */
             home_mb?: number;
             icon?: string;
@@ -438,18 +523,71 @@ export interface components {
             network?: components["schemas"]["Network"];
             /** Format: int64 */
             pids_limit?: number;
+            /** @description Labels that an agent must have to run it, with these values. */
+            required_labels?: {
+                [key: string]: string;
+            };
             /** @description `default`, or `chromium` for images whose browser keeps its own sandbox. */
             seccomp?: components["schemas"]["Seccomp"];
             /** Format: int64 */
             shm_mb?: number;
             /** Format: int64 */
             tmp_mb?: number;
+            /** @description Names of the zones where it is offered; left out: everywhere. */
+            zones?: string[] | null;
+        };
+        /** @description Any of what an administrator can set about an agent; what is left out stays, and null takes an override or limit away. */
+        NodePatch: {
+            /**
+             * Format: double
+             * @description From 0.1 to 100.
+             * @default null
+             */
+            cpu_overcommit?: number | null;
+            /**
+             * Format: double
+             * @description Cores.
+             * @default null
+             */
+            cpu_override?: number | null;
+            /**
+             * Format: int64
+             * @default null
+             */
+            gpus_override?: number | null;
+            /**
+             * @description Replaces all labels.
+             * @default null
+             */
+            labels?: {
+                [key: string]: string;
+            } | null;
+            /**
+             * Format: int64
+             * @default null
+             */
+            memory_mb_override?: number | null;
+            /**
+             * Format: double
+             * @default null
+             */
+            memory_overcommit?: number | null;
+            /**
+             * Format: int64
+             * @description Sessions at most.
+             * @default null
+             */
+            session_limit?: number | null;
+            /** @default null */
+            static?: boolean | null;
         };
         /** @enum {string} */
         NodeRole: "web" | "proxy" | "agent" | "connect" | "balance";
         /** @description A node, as administrators see it. */
         NodeView: {
             address: string;
+            /** @description What is promised at most: the totals, with overrides and overcommit. */
+            capacity?: components["schemas"]["CapacityView"];
             /**
              * Format: double
              * @description Cores.
@@ -457,6 +595,13 @@ export interface components {
             cpu_total: number;
             /** Format: double */
             cpu_used: number;
+            /**
+             * Format: int64
+             * @description Graphics cards.
+             */
+            gpus_total?: number;
+            /** Format: int64 */
+            gpus_used?: number;
             /** @description How home volumes are bounded. */
             home_storage?: string | null;
             /** Format: uuid */
@@ -490,6 +635,8 @@ export interface components {
         Page_NodeView: {
             items: {
                 address: string;
+                /** @description What is promised at most: the totals, with overrides and overcommit. */
+                capacity?: components["schemas"]["CapacityView"];
                 /**
                  * Format: double
                  * @description Cores.
@@ -497,6 +644,13 @@ export interface components {
                 cpu_total: number;
                 /** Format: double */
                 cpu_used: number;
+                /**
+                 * Format: int64
+                 * @description Graphics cards.
+                 */
+                gpus_total?: number;
+                /** Format: int64 */
+                gpus_used?: number;
                 /** @description How home volumes are bounded. */
                 home_storage?: string | null;
                 /** Format: uuid */
@@ -584,6 +738,10 @@ export interface components {
                 description: string;
                 /** Format: int32 */
                 gpu: number;
+                /** @description The groups whose members it is for; none: everybody. */
+                groups?: string[] | null;
+                /** Format: int64 */
+                home_mb: number;
                 /** @description `desktop`, `browser`, `terminal`, or a name the console shows a plain picture for. */
                 icon: string;
                 /** Format: uuid */
@@ -593,6 +751,19 @@ export interface components {
                 memory_mb: number;
                 name: string;
                 network: components["schemas"]["Network"];
+                /** Format: int64 */
+                pids_limit: number;
+                /** @description Labels that an agent must have. */
+                required_labels?: {
+                    [key: string]: string;
+                };
+                seccomp?: components["schemas"]["Seccomp"];
+                /** Format: int64 */
+                shm_mb: number;
+                /** Format: int64 */
+                tmp_mb: number;
+                /** @description The zones where it is offered; none: everywhere. */
+                zones?: string[] | null;
             }[];
             next?: string | null;
         };
@@ -664,6 +835,12 @@ export interface components {
         };
         /** @enum {string} */
         Transport: "meridian.v1" | "binary";
+        /** @description A zone that was asked for a place, or that a rule kept out. */
+        TriedZoneView: {
+            /** @description In words: `chosen`, `none of its agents fits`, `isolated: it lends nothing`. */
+            verdict: string;
+            zone: string;
+        };
         UserPatch: {
             disabled?: boolean | null;
             /** Format: int32 */
@@ -693,6 +870,74 @@ export interface components {
             name: string;
             role: components["schemas"]["Role"];
         };
+        /** @description Any of an entry's fields; those left out stay. */
+        WorkspacePatch: {
+            /**
+             * Format: double
+             * @description Cores.
+             * @default null
+             */
+            cpu?: number | null;
+            /** @default null */
+            description?: string | null;
+            /**
+             * Format: int32
+             * @default null
+             */
+            gpu?: number | null;
+            /**
+             * @description Names of groups; null: everybody.
+             * @default null
+             */
+            groups?: string[] | null;
+            /**
+             * Format: int64
+             * @default null
+             */
+            home_mb?: number | null;
+            /** @default null */
+            icon?: string | null;
+            /** @default null */
+            image?: string | null;
+            /**
+             * Format: int64
+             * @default null
+             */
+            memory_mb?: number | null;
+            /** @default null */
+            name?: string | null;
+            /** @default null */
+            network?: components["schemas"]["Network"] | null;
+            /**
+             * Format: int64
+             * @default null
+             */
+            pids_limit?: number | null;
+            /**
+             * @description Replaces all of them.
+             * @default null
+             */
+            required_labels?: {
+                [key: string]: string;
+            } | null;
+            /** @default null */
+            seccomp?: components["schemas"]["Seccomp"] | null;
+            /**
+             * Format: int64
+             * @default null
+             */
+            shm_mb?: number | null;
+            /**
+             * Format: int64
+             * @default null
+             */
+            tmp_mb?: number | null;
+            /**
+             * @description Names of zones; null: everywhere.
+             * @default null
+             */
+            zones?: string[] | null;
+        };
         /** @description An entry of the catalogue. */
         WorkspaceView: {
             /**
@@ -703,6 +948,10 @@ export interface components {
             description: string;
             /** Format: int32 */
             gpu: number;
+            /** @description The groups whose members it is for; none: everybody. */
+            groups?: string[] | null;
+            /** Format: int64 */
+            home_mb: number;
             /** @description `desktop`, `browser`, `terminal`, or a name the console shows a plain picture for. */
             icon: string;
             /** Format: uuid */
@@ -712,6 +961,19 @@ export interface components {
             memory_mb: number;
             name: string;
             network: components["schemas"]["Network"];
+            /** Format: int64 */
+            pids_limit: number;
+            /** @description Labels that an agent must have. */
+            required_labels?: {
+                [key: string]: string;
+            };
+            seccomp?: components["schemas"]["Seccomp"];
+            /** Format: int64 */
+            shm_mb: number;
+            /** Format: int64 */
+            tmp_mb: number;
+            /** @description The zones where it is offered; none: everywhere. */
+            zones?: string[] | null;
         };
         /** @description Any of a zone's settings; those left out stay. */
         ZonePatch: {
@@ -931,6 +1193,55 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EnrollmentView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    update_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NodePatch"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeView"];
                 };
             };
             403: {
@@ -1553,6 +1864,98 @@ export interface operations {
                 };
             };
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    delete_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    update_workspace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WorkspacePatch"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkspaceView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

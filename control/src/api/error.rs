@@ -7,9 +7,9 @@ use axum::{
 };
 
 use crate::{
-    app::passwords::PasswordError,
+    app::{passwords::PasswordError, rules::Problems},
     store::StoreError,
-    views::{CandidateView, ErrorBodyView, ErrorView},
+    views::{CandidateView, ErrorBodyView, ErrorView, FieldView},
 };
 
 /// The part of the way that failed.
@@ -44,6 +44,7 @@ struct Parts {
     hop: Option<Hop>,
     hint: Option<String>,
     explanation: Option<Vec<CandidateView>>,
+    fields: Vec<FieldView>,
     retry_after_s: Option<u64>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -57,6 +58,7 @@ impl ApiError {
             hop: None,
             hint: None,
             explanation: None,
+            fields: Vec::new(),
             retry_after_s: None,
             cause: None,
         }))
@@ -112,6 +114,37 @@ impl ApiError {
 
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message)
+    }
+
+    /// What is wrong with a body, field by field; the message has all of it, for those who read nothing else.
+    pub fn fields(problems: Problems) -> Self {
+        let words: Vec<_> =
+            problems.0.iter().map(|problem| format!("{} {}", problem.field, problem.message)).collect();
+        let mut error = Self::invalid(words.join("; "));
+        error.0.fields = problems.0;
+        error
+    }
+
+    /// One field that is wrong for a reason that only the database knew.
+    pub fn field(field: &str, message: impl Into<String>) -> Self {
+        let mut problems = Problems::default();
+        problems.add(field, message);
+        Self::fields(problems)
+    }
+
+    /// Refuses what has problems.
+    pub fn refuse(problems: Problems) -> Result<(), Self> {
+        if problems.0.is_empty() { Ok(()) } else { Err(Self::fields(problems)) }
+    }
+
+    /// Somebody else wrote between the caller's look and their change.
+    pub fn changed_meanwhile(what: &str) -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "changed_meanwhile",
+            format!("Somebody else changed this {what} in the same moment"),
+        )
+        .hint("Look at it again, then repeat your change")
     }
 
     pub fn taken(what: &str) -> Self {
@@ -204,6 +237,7 @@ impl Unframed {
                 hop: error.hop.map(|hop| hop.as_str().to_owned()),
                 hint: error.hint.clone(),
                 explanation: error.explanation.clone(),
+                fields: error.fields.clone(),
                 request_id: request_id.to_owned(),
             },
         };

@@ -10,9 +10,10 @@ use super::{
     extract::{Admin, Body, Path, hash_token},
 };
 use crate::{
+    app::rules::check_node,
     state::AppState,
     store::nodes::NodeRemoval,
-    views::{EnrollmentView, ErrorView, NewEnrollment, NodeView, Page},
+    views::{EnrollmentView, ErrorView, NewEnrollment, NodePatch, NodeView, Page},
 };
 
 /// How long an enrolment token is good.
@@ -26,6 +27,22 @@ pub(super) async fn list_nodes(
     _: Admin,
 ) -> Result<Json<Page<NodeView>>, ApiError> {
     Ok(Json(Page::whole(state.store.list_nodes().await?)))
+}
+
+/// Sets an agent's labels, overrides, overcommit and limits. What is promised already stays promised, also beyond a lower limit.
+#[utoipa::path(patch, path = "/api/v1/nodes/{id}", tag = "nodes", request_body = NodePatch, params(("id" = String, Path)),
+    responses((status = 200, body = NodeView), (status = 403, body = ErrorView), (status = 404, body = ErrorView),
+        (status = 422, body = ErrorView)))]
+pub(super) async fn update_node(
+    State(state): State<AppState>,
+    Admin(admin): Admin,
+    Path(id): Path,
+    Body(patch): Body<NodePatch>,
+) -> Result<Json<NodeView>, ApiError> {
+    let id: NodeId = id.parse().map_err(|_| ApiError::not_found("node"))?;
+    ApiError::refuse(check_node(&patch))?;
+    let changed = state.store.update_node(id, &patch, admin.id).await?;
+    changed.map(Json).ok_or_else(|| ApiError::not_found("agent"))
 }
 
 /// Nothing new comes to the node; what runs goes on. A proxy's viewers are asked to move to another proxy, and its `streams` fall to 0.

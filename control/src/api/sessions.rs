@@ -1,6 +1,6 @@
 //! Launch, look, watch, connect, end.
 
-use std::convert::Infallible;
+use std::{collections::BTreeMap, convert::Infallible};
 
 use axum::{
     Json,
@@ -85,12 +85,24 @@ pub(super) async fn launch_session(
         .hint("End one that you no longer need, or ask an administrator for more")
         .explanation(Vec::new())),
         Launch::Policy { setting, allowed } => Err(against_policy(&setting, &allowed)),
-        Launch::Capacity { zone, isolated, explanation } => {
+        Launch::NotOffered { zone, zones } => {
+            let why = zones.first().map_or("it is not offered there", |first| first.verdict.as_str());
+            Err(ApiError::new(
+                StatusCode::CONFLICT,
+                "not_offered",
+                format!("This workspace cannot be launched in zone {zone}: {why}"),
+            )
+            .hop(Hop::Web)
+            .hint("Choose another zone, or ask an administrator where this workspace is offered")
+            .explanation(Vec::new()))
+        }
+        Launch::Capacity { zone, isolated, counts, explanation } => {
             let beyond = if isolated { ", and this zone neither lends nor borrows" } else { "" };
+            let reasons = in_words(&counts);
             Err(ApiError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no_capacity",
-                format!("No machine for this workspace in zone {zone} has room{beyond}"),
+                format!("No machine for this workspace in zone {zone} has room{beyond}{reasons}"),
             )
             .hop(Hop::Agent)
             .hint("End a session, choose another zone, or try again later; the explanation says what each machine lacked")
@@ -113,11 +125,20 @@ fn against_policy(setting: &str, allowed: &str) -> ApiError {
         "network" => {
             format!("This workspace's network is freer than your policy allows, which is {allowed}")
         }
+        "zone_choice" => "Your policy chooses the zone for you, and not this one".to_owned(),
         other => format!("Your policy does not allow this launch: {other} is {allowed}"),
     };
     ApiError::new(StatusCode::CONFLICT, "policy", message)
         .hint(format!("An administrator can change {setting} in one of your groups"))
         .explanation(Vec::new())
+}
+
+/// How many machines were passed over for what, the commonest reason first.
+fn in_words(counts: &BTreeMap<String, i64>) -> String {
+    let mut reasons: Vec<_> = counts.iter().collect();
+    reasons.sort_by_key(|(_, count)| -**count);
+    let words: Vec<_> = reasons.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,11 +4,13 @@ use axum::{Json, extract::State, http::StatusCode};
 
 use super::{
     error::ApiError,
-    extract::{Admin, Body, Token},
+    extract::{Admin, Body, Path, Token},
 };
 use crate::{
+    app::rules::check_workspace,
     state::AppState,
-    views::{ErrorView, NewWorkspace, Page, WorkspaceView},
+    store::{StoreError, workspaces::SavedWorkspace},
+    views::{ErrorView, NewWorkspace, Page, WorkspacePatch, WorkspaceView},
 };
 
 /// What the caller can launch.
@@ -31,35 +33,56 @@ pub(super) async fn create_workspace(
     Admin(admin): Admin,
     Body(new): Body<NewWorkspace>,
 ) -> Result<(StatusCode, Json<WorkspaceView>), ApiError> {
-    check(&new)?;
-    match state.store.create_workspace(&new, Some(admin.id)).await {
-        Ok(workspace) => Ok((StatusCode::CREATED, Json(workspace))),
-        Err(error) if error.violates("workspaces_name_key") => Err(ApiError::taken("workspace")),
-        Err(error) => Err(error.into()),
+    ApiError::refuse(check_workspace(&new))?;
+    let saved = state.store.create_workspace(&new, Some(admin.id)).await.map_err(taken)?;
+    saved_view(saved).map(|view| (StatusCode::CREATED, Json(view)))
+}
+
+/// Changes any of an entry's fields; `id` is its id or its name. Sessions that run stay as they are.
+#[utoipa::path(patch, path = "/api/v1/workspaces/{id}", tag = "workspaces", request_body = WorkspacePatch, params(("id" = String, Path)),
+    responses((status = 200, body = WorkspaceView), (status = 403, body = ErrorView), (status = 404, body = ErrorView),
+        (status = 409, body = ErrorView), (status = 422, body = ErrorView)))]
+pub(super) async fn update_workspace(
+    State(state): State<AppState>,
+    Admin(admin): Admin,
+    Path(id): Path,
+    Body(patch): Body<WorkspacePatch>,
+) -> Result<Json<WorkspaceView>, ApiError> {
+    let row = state.store.find_workspace(&id).await?.ok_or_else(|| ApiError::not_found("workspace"))?;
+    let entry = patch.apply(row.entry.clone());
+    ApiError::refuse(check_workspace(&entry))?;
+    let saved = state.store.replace_workspace(&row, &entry, admin.id).await.map_err(taken)?;
+    saved_view(saved).map(Json)
+}
+
+/// Takes an entry out of the catalogue; its sessions go on.
+#[utoipa::path(delete, path = "/api/v1/workspaces/{id}", tag = "workspaces", params(("id" = String, Path)),
+    responses((status = 204), (status = 403, body = ErrorView), (status = 404, body = ErrorView)))]
+pub(super) async fn delete_workspace(
+    State(state): State<AppState>,
+    Admin(admin): Admin,
+    Path(id): Path,
+) -> Result<StatusCode, ApiError> {
+    let row = state.store.find_workspace(&id).await?.ok_or_else(|| ApiError::not_found("workspace"))?;
+    if state.store.delete_workspace(row.entry.id, admin.id).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(ApiError::not_found("workspace"))
     }
 }
 
-fn check(new: &NewWorkspace) -> Result<(), ApiError> {
-    let within = |value: i64, low: i64, high: i64, what: &str| {
-        if (low..=high).contains(&value) {
-            Ok(())
-        } else {
-            Err(ApiError::invalid(format!("{what} must be between {low} and {high}")))
+fn taken(error: StoreError) -> ApiError {
+    if error.violates("workspaces_name_key") { ApiError::taken("workspace") } else { error.into() }
+}
+
+fn saved_view(saved: SavedWorkspace) -> Result<WorkspaceView, ApiError> {
+    match saved {
+        SavedWorkspace::Ok { workspace } => Ok(*workspace),
+        SavedWorkspace::Changed => Err(ApiError::changed_meanwhile("workspace")),
+        SavedWorkspace::NoGroup { group } => {
+            Err(ApiError::field("groups", format!("{group} is not a group")))
         }
-    };
-    if new.name.trim().is_empty() || new.name.len() > 128 {
-        return Err(ApiError::invalid("name must have 1 to 128 characters"));
+        SavedWorkspace::NoZone { zone } => Err(ApiError::field("zones", format!("{zone} is not a zone"))
+            .hint("It was deleted or renamed, perhaps: GET /api/v1/zones lists what there is")),
     }
-    if new.image.trim().is_empty() || new.image.len() > 512 {
-        return Err(ApiError::invalid("image must be an image reference"));
-    }
-    if !(0.05..=1024.0).contains(&new.cpu) {
-        return Err(ApiError::invalid("cpu must be between 0.05 and 1024 cores"));
-    }
-    within(new.memory_mb, 64, 16 << 20, "memory_mb")?;
-    within(new.gpu.into(), 0, 64, "gpu")?;
-    within(new.shm_mb, 1, 1 << 20, "shm_mb")?;
-    within(new.home_mb, 16, 1 << 24, "home_mb")?;
-    within(new.tmp_mb, 16, 1 << 20, "tmp_mb")?;
-    within(new.pids_limit, 32, 1 << 20, "pids_limit")
 }

@@ -1,6 +1,6 @@
 //! Zones: names for everybody, settings for administrators.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Json, extract::State};
 
 use meridian_ids::ZoneId;
 
@@ -49,12 +49,7 @@ pub(super) async fn update_zone(
     }
     match state.store.replace_zone(&zone, &name, &settings, &alternates, Some(admin.id)).await {
         Ok(true) => Ok(Json(view(ZoneRow { name, settings, alternates, ..zone }, Role::Admin))),
-        Ok(false) => Err(ApiError::new(
-            StatusCode::CONFLICT,
-            "changed_meanwhile",
-            "Somebody else changed this zone in the same moment",
-        )
-        .hint("Look at it again, then repeat your change")),
+        Ok(false) => Err(ApiError::changed_meanwhile("zone")),
         Err(error) if error.violates("zones_name_key") => Err(ApiError::taken("zone")),
         Err(error) => Err(error.into()),
     }

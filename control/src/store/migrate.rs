@@ -29,6 +29,7 @@ migrations!(
     "V20261123020000__registry",
     "V20261123100000__quiet_heartbeat",
     "V20261123101000__people",
+    "V20261123101500__placement",
 );
 
 /// How long another node's migration is waited for.

@@ -5,11 +5,11 @@ use meridian_model::NodeRole;
 use meridian_settings::RetentionSettings;
 use meridian_wire::{EnrollRequest, Heartbeat, Update};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_postgres::types::Json;
 
 use super::{Store, StoreError};
-use crate::views::NodeView;
+use crate::views::{NodePatch, NodeView};
 
 const HEARTBEAT: &str = "SELECT heartbeat_v2($1, $2, $3, $4, $5, $6, $7)";
 const UPDATE: &str = "SELECT update_view_v1($1, $2)";
@@ -67,6 +67,27 @@ fn storable(report: &impl Serialize) -> Result<Json<Value>, StoreError> {
     let mut value = serde_json::to_value(report).map_err(StoreError::Shape)?;
     replace_nul(&mut value);
     Ok(Json(value))
+}
+
+/// The columns that a patch sets, in the database's units; null clears one.
+fn columns(patch: &NodePatch) -> Value {
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be small before it is used")]
+    let scaled = |value: f64, scale: f64| (value * scale).round() as i64;
+    let mut columns = serde_json::Map::new();
+    let mut set = |column: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            columns.insert(column.to_owned(), value);
+        }
+    };
+    set("labels", patch.labels.as_ref().map(|labels| json!(labels)));
+    set("is_static", patch.is_static.map(Value::from));
+    set("cpu_override", patch.cpu_override.map(|cores| json!(cores.map(|cores| scaled(cores, 1000.0)))));
+    set("memory_override", patch.memory_mb_override.map(|mb| json!(mb)));
+    set("gpu_override", patch.gpus_override.map(|gpus| json!(gpus)));
+    set("session_limit", patch.session_limit.map(|limit| json!(limit)));
+    set("cpu_overcommit", patch.cpu_overcommit.map(|factor| json!(scaled(factor, 100.0))));
+    set("memory_overcommit", patch.memory_overcommit.map(|factor| json!(scaled(factor, 100.0))));
+    Value::Object(columns)
 }
 
 fn replace_nul(value: &mut Value) {
@@ -210,22 +231,22 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn list_nodes(&self) -> Result<Vec<NodeView>, StoreError> {
-        let statement = "SELECT coalesce(jsonb_agg(jsonb_build_object(
-                'id', n.id, 'name', n.name, 'role', n.role, 'zone', z.name, 'address', n.address, 'version', n.version,
-                'state', CASE WHEN n.last_seen_at IS NULL THEN 'enrolled'
-                    WHEN NOT node_is_reachable_v1(n.last_seen_at) THEN 'unreachable'
-                    WHEN n.draining THEN 'draining' ELSE 'ready' END,
-                'last_seen_at', n.last_seen_at, 'sessions', n.sessions_used, 'streams', n.streams,
-                'cpu_total', n.cpu_total / 1000.0, 'cpu_used', n.cpu_used / 1000.0,
-                'memory_mb_total', n.memory_total, 'memory_mb_used', n.memory_used,
-                'images', (SELECT coalesce(jsonb_agg(jsonb_build_object('reference', i.reference, 'image_id', i.image_id)
-                    ORDER BY i.reference), '[]') FROM node_images i WHERE i.node_id = n.id),
-                'home_storage', n.report->>'home_storage',
-                'network_modes', coalesce(n.report->'network_modes', '[]'),
-                'quarantined', coalesce(n.report->'quarantined', '[]'),
-                'problems', n.problems) ORDER BY z.position NULLS FIRST, n.role, n.name), '[]')
+        let statement = "SELECT coalesce(jsonb_agg(node_view_v1(n) ORDER BY z.position NULLS FIRST, n.role, n.name), '[]')
             FROM nodes n LEFT JOIN zones z ON z.id = n.zone_id WHERE n.removed_at IS NULL";
         self.call(statement, &[]).await
+    }
+
+    /// Changes what an administrator sets about an agent; none when it is none.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn update_node(
+        &self,
+        node: NodeId,
+        patch: &NodePatch,
+        by: UserId,
+    ) -> Result<Option<NodeView>, StoreError> {
+        self.call("SELECT update_node_v1($1, $2, $3)", &[&node.0, &Json(columns(patch)), &by.0]).await
     }
 
     /// # Errors
@@ -270,7 +291,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn audit_counters(&self) -> Result<i32, StoreError> {
-        self.count("SELECT audit_counters_v1()").await
+        self.count("SELECT audit_counters_v1() + audit_gpus_v1()").await
     }
 
     /// Removes what nobody needs any more, at most `batch` rows of a kind, and says whether there may be more; not while another node

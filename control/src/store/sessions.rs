@@ -1,17 +1,20 @@
 //! Launch, look, connect, authorise, end.
 
+use std::collections::BTreeMap;
+
 use meridian_ids::{GrantId, NodeId, SessionId, TicketId, UserId, WorkspaceId, ZoneId};
 use meridian_model::ZoneSettings;
 use meridian_ticket::Ticket;
 use serde::Deserialize;
+use tokio_postgres::types::Json;
 
 use super::{
     Store, StoreError,
     logins::{Origin, TokenHash},
 };
-use crate::views::{CandidateView, ExplanationView, SessionView};
+use crate::views::{CandidateView, ExplanationView, SessionView, TriedZoneView};
 
-const LAUNCH: &str = "SELECT launch_v1($1, $2, $3, $4, $5, $6, $7)";
+const LAUNCH: &str = "SELECT launch_v2($1, $2, $3, $4, $5, $6, $7, $8)";
 const GET: &str = "SELECT get_session_v1($1, $2)";
 const LIST: &str = "SELECT list_sessions_v1($1, $2, $3, $4, $5)";
 const CONNECT: &str = "SELECT connect_v1($1, $2)";
@@ -47,9 +50,15 @@ pub enum Launch {
         setting: String,
         allowed: String,
     },
+    /// No zone that may be asked offers the workspace.
+    NotOffered {
+        zone: String,
+        zones: Vec<TriedZoneView>,
+    },
     Capacity {
         zone: String,
         isolated: bool,
+        counts: BTreeMap<String, i64>,
         explanation: Vec<CandidateView>,
     },
     Ok {
@@ -136,8 +145,17 @@ impl Store {
     ) -> Result<Launch, StoreError> {
         let session = SessionId::generate();
         let token = token.0.as_slice();
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
-            [&token, &session.0, &workspace.0, &zone, &idempotency_key, &origin.address, &origin.request_id];
+        let context = Json(serde_json::json!({}));
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 8] = [
+            &token,
+            &session.0,
+            &workspace.0,
+            &zone,
+            &idempotency_key,
+            &origin.address,
+            &origin.request_id,
+            &context,
+        ];
         self.call(LAUNCH, &parameters).await
     }
 

@@ -1,12 +1,42 @@
 //! The catalogue.
 
 use meridian_ids::{UserId, WorkspaceId};
+use serde::Deserialize;
+use serde_json::json;
+use tokio_postgres::types::Json;
 
 use super::{Store, StoreError, logins::TokenHash};
 use crate::views::{NewWorkspace, WorkspaceView};
 
 const LIST: &str = "SELECT list_workspaces_v1($1)";
 pub(super) const HOT: &[&str] = &[LIST];
+
+/// How a change of the catalogue ended.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum SavedWorkspace {
+    /// It names a zone that does not exist.
+    NoZone {
+        zone: String,
+    },
+    /// It names a group that does not exist.
+    NoGroup {
+        group: String,
+    },
+    /// Somebody else changed it meanwhile.
+    Changed,
+    Ok {
+        workspace: Box<WorkspaceView>,
+    },
+}
+
+/// An entry, and the number of its latest change.
+#[derive(Debug, Deserialize)]
+pub struct WorkspaceRow {
+    pub version: i64,
+    #[serde(flatten)]
+    pub entry: WorkspaceView,
+}
 
 impl Store {
     /// The catalogue as the token's user sees it; none when the token is nobody's.
@@ -17,6 +47,16 @@ impl Store {
         self.call(LIST, &[&token.0.as_slice()]).await
     }
 
+    /// By id or name.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn find_workspace(&self, id_or_name: &str) -> Result<Option<WorkspaceRow>, StoreError> {
+        let statement = "SELECT coalesce((SELECT workspace_view_v1(w) || jsonb_build_object('version', w.version) FROM workspaces w
+            WHERE (w.name = $1 OR w.id::text = $1) AND w.deleted_at IS NULL LIMIT 1), 'null')";
+        self.call(statement, &[&id_or_name]).await
+    }
+
     /// `by` is none for the shipped workspaces, which `meridian up` makes.
     ///
     /// # Errors
@@ -25,39 +65,69 @@ impl Store {
         &self,
         new: &NewWorkspace,
         by: Option<UserId>,
-    ) -> Result<WorkspaceView, StoreError> {
-        let (id, by) = (WorkspaceId::generate(), by.map(|by| by.0));
-        let cpu_milli = new.cpu_milli();
-        let statement = "WITH w AS (INSERT INTO workspaces (id, name, description, icon, image, cpu_milli, memory_mb, gpu, network, seccomp,
-                 shm_mb, home_mb, tmp_mb, pids_limit)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING *),
-             noted AS (INSERT INTO audit (user_id, action, target, outcome) SELECT $15, 'create_workspace', name, 'ok' FROM w)
-             SELECT workspace_view_v1(ROW(w.*)::workspaces) FROM w";
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 15] = [
-            &id.0,
-            &new.name,
-            &new.description,
-            &new.icon,
-            &new.image,
-            &cpu_milli,
-            &new.memory_mb,
-            &new.gpu,
-            &new.network.as_str(),
-            &new.seccomp.as_str(),
-            &new.shm_mb,
-            &new.home_mb,
-            &new.tmp_mb,
-            &new.pids_limit,
-            &by,
-        ];
-        self.call(statement, &parameters).await
+    ) -> Result<SavedWorkspace, StoreError> {
+        self.save_workspace(WorkspaceId::generate(), None, new, by).await
     }
 
-    /// Whether the catalogue has an entry of that name.
+    /// Replaces an entry that was read with this version.
+    ///
+    /// # Errors
+    /// As [`Self::create_workspace`].
+    pub async fn replace_workspace(
+        &self,
+        row: &WorkspaceRow,
+        entry: &NewWorkspace,
+        by: UserId,
+    ) -> Result<SavedWorkspace, StoreError> {
+        self.save_workspace(row.entry.id, Some(row.version), entry, Some(by)).await
+    }
+
+    async fn save_workspace(
+        &self,
+        id: WorkspaceId,
+        version: Option<i64>,
+        entry: &NewWorkspace,
+        by: Option<UserId>,
+    ) -> Result<SavedWorkspace, StoreError> {
+        let by = by.map(|by| by.0);
+        self.call(
+            "SELECT save_workspace_v1($1, $2, $3, $4)",
+            &[&id.0, &version, &Json(workspace_entry(entry)), &by],
+        )
+        .await
+    }
+
+    /// Takes an entry out of the catalogue. Its sessions go on.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn delete_workspace(&self, id: WorkspaceId, by: UserId) -> Result<bool, StoreError> {
+        let changed = self
+            .execute(
+                "WITH gone AS (UPDATE workspaces SET deleted_at = now() WHERE id = $1 AND deleted_at IS NULL RETURNING name)
+                 INSERT INTO audit (user_id, action, target, outcome) SELECT $2, 'delete_workspace', name, 'ok' FROM gone",
+                &[&id.0, &by.0],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
+    /// Whether the catalogue has, or had, an entry of that name: what an administrator deleted stays deleted.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn has_workspace(&self, name: &str) -> Result<bool, StoreError> {
         Ok(!self.rows("SELECT 1 FROM workspaces WHERE name = $1", &[&name]).await?.is_empty())
     }
+}
+
+/// Every field as `save_workspace_v1` takes it.
+pub(super) fn workspace_entry(entry: &NewWorkspace) -> serde_json::Value {
+    json!({
+        "name": entry.name, "description": entry.description, "icon": entry.icon, "image": entry.image,
+        "cpu_milli": entry.cpu_milli(), "memory_mb": entry.memory_mb, "gpu": entry.gpu,
+        "network": entry.network.as_str(), "seccomp": entry.seccomp.as_str(), "shm_mb": entry.shm_mb,
+        "home_mb": entry.home_mb, "tmp_mb": entry.tmp_mb, "pids_limit": entry.pids_limit,
+        "required_labels": entry.required_labels, "zones": entry.zones, "groups": entry.groups,
+    })
 }

@@ -318,13 +318,14 @@ pub async fn read(response: Response) -> Result<(StatusCode, Value)> {
 pub struct FakeAgent {
     pub node: NodeId,
     pub total: Resources,
+    pub gpus: u32,
     store: Store,
 }
 
 impl FakeAgent {
     pub fn of(node: NodeId, store: &Store, cores: i64) -> Self {
         let total = Resources { cpu_milli: cores * 1000, memory_mb: cores * 4096 };
-        Self { node, total, store: store.clone() }
+        Self { node, total, gpus: 0, store: store.clone() }
     }
 
     /// The same agent, whose heartbeats go to this node.
@@ -349,6 +350,7 @@ impl FakeAgent {
                 sessions,
                 home_storage: "tmpfs".into(),
                 network_modes: vec!["none".into(), "internet".into()],
+                gpus: self.gpus,
             }),
             problems: Vec::new(),
             streams: None,

@@ -76,6 +76,9 @@ pub struct AgentReport {
     /// How home volumes are bounded, in words: `quota`, `tmpfs`, `unbounded`.
     pub home_storage: String,
     pub network_modes: Vec<String>,
+    /// Graphics cards that workspaces can be given.
+    #[serde(default)]
+    pub gpus: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

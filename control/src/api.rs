@@ -1,17 +1,22 @@
 //! HTTP: the whole table of routes, and the OpenAPI document that is made from it.
 //!
 //! Handlers extract, make one call, and give a view. The hot interactions' extractors only parse: one SQL function decides. The rest take
-//! [`extract::Admin`] as an argument: permission is a type, not a line that somebody may forget.
+//! [`permit::Permit`] as an argument: permission is a type, not a line that somebody may forget.
 
 mod assets;
+mod audit;
 mod auth;
 mod connections;
 mod error;
 pub(crate) mod extract;
+mod groups;
 mod health;
+mod keys;
 mod layers;
+mod names;
 pub(crate) mod node_listener;
 mod nodes;
+mod permit;
 mod sessions;
 mod users;
 mod workspaces;
@@ -40,6 +45,9 @@ use crate::state::AppState;
         (name = "sessions", description = "Launched workspaces"),
         (name = "nodes", description = "The running roles"),
         (name = "users", description = "Accounts"),
+        (name = "groups", description = "Groups, and what they decide"),
+        (name = "api-keys", description = "Keys for programs"),
+        (name = "audit", description = "What happened"),
     )
 )]
 struct Document;
@@ -49,6 +57,7 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(auth::login))
         .routes(routes!(auth::logout))
         .routes(routes!(auth::me))
+        .routes(routes!(auth::change_password))
         .routes(routes!(workspaces::list_workspaces, workspaces::create_workspace))
         .routes(routes!(workspaces::update_workspace, workspaces::delete_workspace))
         .routes(routes!(zones::list_zones))
@@ -65,7 +74,16 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(nodes::remove_node))
         .routes(routes!(nodes::create_enrollment))
         .routes(routes!(users::list_users, users::create_user))
-        .routes(routes!(users::update_user))
+        .routes(routes!(users::get_user, users::update_user, users::delete_user))
+        .routes(routes!(users::get_user_policy))
+        .routes(routes!(groups::list_groups, groups::create_group))
+        .routes(routes!(groups::get_group, groups::update_group, groups::delete_group))
+        .routes(routes!(groups::list_members))
+        .routes(routes!(groups::add_member, groups::remove_member))
+        .routes(routes!(groups::list_settings))
+        .routes(routes!(keys::list_keys, keys::create_key))
+        .routes(routes!(keys::revoke_key))
+        .routes(routes!(audit::list_audit))
 }
 
 /// The OpenAPI 3.1 document, as served and as committed in openapi/.

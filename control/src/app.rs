@@ -1,7 +1,9 @@
 //! Use cases and the secrets they need; no axum, no SQL.
 
 pub mod bus;
+pub mod caller;
 pub mod identity;
+pub mod key_use;
 pub mod live;
 pub mod own_certificate;
 pub mod passwords;

@@ -240,7 +240,7 @@ async fn see_to_administrator(state: &AppState, settings: &FurnishSettings) -> R
     let password = fs::read_to_string(file).map_err(|source| file_error(file, source))?;
     let password = Secret::new(password.trim_end_matches('\n').to_owned());
     let hash = state.passwords.hash(password).await?;
-    match state.store.create_user(ADMINISTRATOR, &hash, Role::Admin, None).await {
+    match state.store.create_user(ADMINISTRATOR, &hash, Role::Admin, false, None).await {
         Ok(_) => match &settings.admin_made_file {
             Some(made) => write_private(made, ADMINISTRATOR),
             None => Ok(()),

@@ -23,6 +23,7 @@ use crate::{
     app::{
         bus::Bus,
         identity::{Deployment, FoundingError},
+        key_use::KeyUses,
         live::LiveStreams,
         own_certificate::OwnCertificate,
         passwords::{PasswordError, Passwords},
@@ -137,6 +138,7 @@ impl Web {
             leaving: AtomicBool::new(false),
             metrics: Metrics::default(),
             live: LiveStreams::default(),
+            key_uses: KeyUses::default(),
             pusher: Pusher::new(node_tls.clone(), tasks.clone()),
             nodes: tokio::sync::RwLock::default(),
             settings,

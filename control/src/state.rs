@@ -17,7 +17,10 @@ use meridian_settings::WebSettings;
 use tokio::sync::RwLock;
 
 use crate::{
-    app::{bus::Bus, identity::Deployment, live::LiveStreams, passwords::Passwords, push::Pusher},
+    app::{
+        bus::Bus, identity::Deployment, key_use::KeyUses, live::LiveStreams, passwords::Passwords,
+        push::Pusher,
+    },
     metrics::Metrics,
     store::{Store, StoreError, nodes::NodeCredentials},
 };
@@ -48,6 +51,7 @@ pub struct App {
     pub pusher: Pusher,
     /// Open streams of live updates.
     pub live: LiveStreams,
+    pub key_uses: KeyUses,
     pub nodes: RwLock<HashMap<NodeId, (NodeCredentials, Timestamp)>>,
 }
 

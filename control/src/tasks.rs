@@ -50,6 +50,7 @@ pub(crate) fn start(state: &AppState, web_node: NodeId) {
     );
     every("audit_counters", Duration::from_secs(60), job(audit_counters));
     every("clean_up", Duration::from_secs(60), job(clean_up));
+    every("touch_keys", Duration::from_secs(10), job(touch_keys));
 }
 
 /// Since when this node hears agents without a break. Their silence is only theirs when it could have heard them.
@@ -118,6 +119,15 @@ async fn clean_up(state: AppState) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Uses that cannot be written down are forgotten: they come again with the next call, or the key is used no more.
+async fn touch_keys(state: AppState) -> Result<(), StoreError> {
+    let uses = state.key_uses.take();
+    if uses.is_empty() {
+        return Ok(());
+    }
+    state.store.touch_keys(&uses).await
 }
 
 type Work =

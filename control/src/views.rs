@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC. A zone is named by its name wherever the API takes or gives one.
 
 mod nodes;
+mod people;
 mod schemas;
 mod workspaces;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 pub use nodes::*;
+pub use people::*;
 pub use workspaces::*;
 
 /// A field that may be left out, or be null to be cleared.
@@ -66,6 +68,12 @@ pub struct UserView {
     pub id: UserId,
     pub name: String,
     pub role: Role,
+    /// What the user may administer.
+    #[serde(default)]
+    pub permissions: Vec<String>,
+    /// Until a new password is chosen (`POST /api/v1/auth/password`), everything else is refused.
+    #[serde(default)]
+    pub must_change_password: bool,
 }
 
 /// A login. The token is for API clients, as `Authorization: Bearer`; browsers have the cookie.
@@ -73,43 +81,6 @@ pub struct UserView {
 pub struct LoginView {
     pub token: String,
     pub user: UserView,
-}
-
-/// An account, as administrators see it.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct UserRowView {
-    #[schema(value_type = String, format = Uuid)]
-    pub id: UserId,
-    pub name: String,
-    pub role: Role,
-    pub disabled: bool,
-    /// Sessions the user may hold at once.
-    pub session_limit: i64,
-    /// Sessions the user holds.
-    pub sessions: i64,
-}
-
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewUser {
-    pub username: String,
-    #[schema(format = Password)]
-    pub password: String,
-    #[serde(default = "role_user")]
-    pub role: Role,
-}
-
-fn role_user() -> Role {
-    Role::User
-}
-
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UserPatch {
-    #[serde(default)]
-    pub disabled: Option<bool>,
-    #[serde(default)]
-    pub session_limit: Option<i32>,
 }
 
 /// A zone. Its settings are shown to administrators only.

@@ -3,18 +3,17 @@
 mod support;
 
 use anyhow::Result;
+use meridian_model::{Permission, UserPolicy, policy::SETTINGS};
 use serde_json::{Value, json};
 use support::Site;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 /// SQL of the test's own, beside the Web App.
 struct Sql(Client);
 
 impl Sql {
     async fn open(site: &Site) -> Result<Self> {
-        let (client, connection) = site.database.superuser_config().connect(NoTls).await?;
-        site.tasks.spawn("test connection", async move { drop(connection.await) });
-        Ok(Self(client))
+        Ok(Self(site.sql().await?))
     }
 
     async fn group(&self, name: &str, priority: i32, settings: Value) -> Result<()> {
@@ -138,5 +137,26 @@ async fn administrators_are_who_has_the_role_and_who_has_the_role_is_one() -> Re
         .await?;
     let role: String = sql.0.query_one("SELECT role FROM users WHERE name = 'ada'", &[]).await?.get(0);
     assert_eq!(role, "user");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_database_and_the_model_have_the_same_words() -> Result<()> {
+    let site = Site::start().await?;
+    let sql = site.sql().await?;
+    let defaults: Value = sql.query_one("SELECT policy_defaults_v1()", &[]).await?.get(0);
+    let defaults: UserPolicy = serde_json::from_value(defaults)?;
+    assert_eq!(defaults, UserPolicy::default());
+    let names: Vec<String> = sql
+        .query("SELECT key FROM jsonb_each(policy_defaults_v1()) ORDER BY key", &[])
+        .await?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let mut settings = SETTINGS.map(|setting| setting.name);
+    settings.sort_unstable();
+    assert_eq!(names, settings);
+    let permissions: Vec<String> = sql.query_one("SELECT all_permissions_v1()", &[]).await?.get(0);
+    assert_eq!(permissions, Permission::ALL.map(Permission::as_str));
     Ok(())
 }

@@ -430,7 +430,7 @@ async fn only_an_agent_has_workspaces_to_report() -> Result<()> {
         streams: None,
     };
     site.store().heartbeat(proxy, &beat).await?;
-    let nodes = site.store().list_nodes().await?;
+    let nodes = site.store().list_nodes(None).await?;
     let node = nodes.iter().find(|node| node.id == proxy).map(|node| (node.cpu_total, node.images.len()));
     assert_eq!(node, Some((0.0, 0)));
     Ok(())

@@ -4,6 +4,58 @@
  */
 
 export interface paths {
+    "/api/v1/api-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The caller's keys, newest first; somebody else's, or all, for whoever may view users. */
+        get: operations["list_keys"];
+        put?: never;
+        /** Makes a key for the caller, who must have signed in: a key makes no keys. Its token is shown once. */
+        post: operations["create_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/api-keys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revokes a key at once: one's own, or anybody's for whoever may modify users. Somebody else's looks like none to others. */
+        delete: operations["revoke_key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What happened, newest first. `user` is who did it, by id or name; `since` and `until` are times (RFC 3339), the latter left out. */
+        get: operations["list_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/login": {
         parameters: {
             query?: never;
@@ -45,11 +97,100 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The signed-in user. */
+        /** The signed-in user, what they may administer, and whether they must choose a new password first. */
         get: operations["me"];
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Chooses a new password of one's own; every other login ends. Somebody who must do this first may do nothing else. */
+        post: operations["change_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Groups by priority; Everyone is the last. */
+        get: operations["list_groups"];
+        put?: never;
+        /** Makes a group. */
+        post: operations["create_group"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One group, by id or name. */
+        get: operations["get_group"];
+        put?: never;
+        post?: never;
+        /** Deletes a group. What it decided, others decide from now on. */
+        delete: operations["delete_group"];
+        options?: never;
+        head?: never;
+        /** Changes a group. Live streams to which something else applies from now on are cut, and come back with it. */
+        patch: operations["update_group"];
+        trace?: never;
+    };
+    "/api/v1/groups/{id}/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who belongs to a group, by name. */
+        get: operations["list_members"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups/{id}/members/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Puts somebody into a group; who belongs to it already stays. */
+        put: operations["add_member"];
+        post?: never;
+        /** Takes somebody out of a group. */
+        delete: operations["remove_member"];
         options?: never;
         head?: never;
         patch?: never;
@@ -157,6 +298,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/policy/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Every setting that a group can decide: what it means, what its value must be, and what holds where no group says anything. */
+        get: operations["list_settings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sessions": {
         parameters: {
             query?: never;
@@ -164,7 +322,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The caller's sessions, newest first; everybody's for administrators who ask. */
+        /** The caller's sessions, newest first; with `all`, everybody's for whoever may view sessions. */
         get: operations["list_sessions"];
         put?: never;
         /** Launches a workspace. With an `Idempotency-Key` header, a repeated request gets the session that the first one made. */
@@ -251,7 +409,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Every account. */
+        /** Accounts by name; `search` is a part of it. */
         get: operations["list_users"];
         put?: never;
         /** Makes an account. */
@@ -269,14 +427,33 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** One account, by id or name. */
+        get: operations["get_user"];
+        put?: never;
+        post?: never;
+        /** Deletes an account; its name is free again. Where sessions would end by it, `end_sessions=true` confirms that they may. */
+        delete: operations["delete_user"];
+        options?: never;
+        head?: never;
+        /** Renames, locks, unlocks, disables or enables an account, gives it a password, or a limit of its own. */
+        patch: operations["update_user"];
+        trace?: never;
+    };
+    "/api/v1/users/{id}/policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The policy that holds for a user, and which group each setting comes from: for the user, and whoever may view users. */
+        get: operations["get_user_policy"];
         put?: never;
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
-        /** Disables an account (its logins end and its streams are cut at once; its sessions stay), enables it, or changes its limit. */
-        patch: operations["update_user"];
+        patch?: never;
         trace?: never;
     };
     "/api/v1/workspaces": {
@@ -353,6 +530,45 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description A key, without its secret. */
+        ApiKeyView: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at: string;
+            /** @description How the key begins. */
+            hint: string;
+            /** Format: uuid */
+            id: string;
+            last_address: string;
+            /**
+             * Format: date-time
+             * @description To within some seconds.
+             */
+            last_used_at?: string | null;
+            name: string;
+            permissions: string[];
+            /** @description `active`, `expired`, `revoked`. */
+            state: string;
+            user: components["schemas"]["NamedView"];
+            /** @description The zones that it administers; none: all. */
+            zones?: string[] | null;
+        };
+        /** @description Something that happened. */
+        AuditView: {
+            action: string;
+            address: string;
+            /** Format: date-time */
+            at: string;
+            detail: Record<string, never>;
+            /** Format: int64 */
+            id: number;
+            node?: components["schemas"]["NamedView"] | null;
+            outcome: string;
+            request_id: string;
+            target: string;
+            user?: components["schemas"]["NamedView"] | null;
+        };
         CandidateView: {
             agent: string;
             /** @description In words: `chosen`, `fits`, `no image yet`, `0.5 core short`, `draining`. */
@@ -472,6 +688,49 @@ export interface components {
             field: string;
             message: string;
         };
+        /** @description What changes; what is left out stays. */
+        GroupPatch: {
+            /** @default null */
+            description?: string | null;
+            /** @default null */
+            name?: string | null;
+            /**
+             * @description All of the group's permissions.
+             * @default null
+             */
+            permissions?: string[] | null;
+            /**
+             * Format: int32
+             * @default null
+             */
+            priority?: number | null;
+            /** @description Single settings: a value sets one, null leaves it to other groups again. */
+            settings?: Record<string, never> | null;
+        };
+        /** @description A group of people: what it decides about them, and what they may administer. */
+        GroupView: {
+            description: string;
+            /** Format: uuid */
+            id: string;
+            /** Format: int64 */
+            members: number;
+            name: string;
+            permissions: string[];
+            /**
+             * Format: int32
+             * @description The smaller number wins, setting by setting.
+             */
+            priority: number;
+            /** @description The settings that the group decides; `GET /api/v1/policy/settings` says what each means. */
+            settings: Record<string, never>;
+            /** @description `everyone` (all users, implicitly) or `administrators`; none for all others. */
+            system?: string | null;
+            /**
+             * Format: int64
+             * @description Rises with each change.
+             */
+            version: number;
+        };
         ImageView: {
             image_id: string;
             reference: string;
@@ -483,12 +742,46 @@ export interface components {
             token: string;
             user: components["schemas"]["UserView"];
         };
+        /** @description A thing by id and name. */
+        NamedView: {
+            /** Format: uuid */
+            id: string;
+            name: string;
+        };
         /** @enum {string} */
         Network: "none" | "internet" | "full";
+        NewApiKey: {
+            /**
+             * Format: int32
+             * @description From 1 to 3650.
+             */
+            expires_in_days?: number;
+            name: string;
+            /** @description Some of the user's own permissions, and `sessions:own` for what everybody may do with their own sessions. */
+            permissions: string[];
+            /** @description Names of the zones that the key is for; left out: all. */
+            zones?: string[] | null;
+        };
+        /** @description A new key. Its token is shown once. */
+        NewApiKeyView: components["schemas"]["ApiKeyView"] & {
+            /** @description `Authorization: Bearer …` */
+            token: string;
+        };
         NewEnrollment: {
             role: components["schemas"]["NodeRole"];
             /** @description A zone's name. */
             zone: string;
+        };
+        NewGroup: {
+            description?: string;
+            name: string;
+            permissions?: string[];
+            /**
+             * Format: int32
+             * @description From 1 to 999999; the smaller number wins.
+             */
+            priority?: number;
+            settings?: Record<string, never>;
         };
         NewSession: {
             /** Format: uuid */
@@ -497,8 +790,11 @@ export interface components {
             zone?: string | null;
         };
         NewUser: {
+            /** @description The user chooses a password of their own at the first sign-in. */
+            must_change_password?: boolean;
             /** Format: password */
             password: string;
+            /** @description `admin` is a member of Administrators. */
             role?: components["schemas"]["Role"];
             username: string;
         };
@@ -632,6 +928,87 @@ export interface components {
             zone?: string | null;
         };
         /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_ApiKeyView: {
+            items: {
+                /** Format: date-time */
+                created_at: string;
+                /** Format: date-time */
+                expires_at: string;
+                /** @description How the key begins. */
+                hint: string;
+                /** Format: uuid */
+                id: string;
+                last_address: string;
+                /**
+                 * Format: date-time
+                 * @description To within some seconds.
+                 */
+                last_used_at?: string | null;
+                name: string;
+                permissions: string[];
+                /** @description `active`, `expired`, `revoked`. */
+                state: string;
+                user: components["schemas"]["NamedView"];
+                /** @description The zones that it administers; none: all. */
+                zones?: string[] | null;
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_AuditView: {
+            items: {
+                action: string;
+                address: string;
+                /** Format: date-time */
+                at: string;
+                detail: Record<string, never>;
+                /** Format: int64 */
+                id: number;
+                node?: components["schemas"]["NamedView"] | null;
+                outcome: string;
+                request_id: string;
+                target: string;
+                user?: components["schemas"]["NamedView"] | null;
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_GroupView: {
+            items: {
+                description: string;
+                /** Format: uuid */
+                id: string;
+                /** Format: int64 */
+                members: number;
+                name: string;
+                permissions: string[];
+                /**
+                 * Format: int32
+                 * @description The smaller number wins, setting by setting.
+                 */
+                priority: number;
+                /** @description The settings that the group decides; `GET /api/v1/policy/settings` says what each means. */
+                settings: Record<string, never>;
+                /** @description `everyone` (all users, implicitly) or `administrators`; none for all others. */
+                system?: string | null;
+                /**
+                 * Format: int64
+                 * @description Rises with each change.
+                 */
+                version: number;
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_NamedView: {
+            items: {
+                /** Format: uuid */
+                id: string;
+                name: string;
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
         Page_NodeView: {
             items: {
                 address: string;
@@ -707,11 +1084,35 @@ export interface components {
             next?: string | null;
         };
         /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_SettingView: {
+            items: {
+                /** @description What holds where no group says anything. */
+                default: unknown;
+                /** @description `switch`, `number`, `cores`, `words`, `zone`, `zones`. */
+                kind: string;
+                meaning: string;
+                name: string;
+                /** @description What its value must be, in words. */
+                wanted: string;
+                /** @description The words, where it is one of them. */
+                words: string[];
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
         Page_UserRowView: {
             items: {
+                /** Format: date-time */
+                created_at: string;
+                /** @description Cannot sign in, and has no live streams. */
                 disabled: boolean;
+                /** @description Besides Everyone, in the order of their priority. */
+                groups: components["schemas"]["NamedView"][];
                 /** Format: uuid */
                 id: string;
+                /** @description Cannot sign in; what runs goes on. */
+                locked: boolean;
+                must_change_password: boolean;
                 name: string;
                 role: components["schemas"]["Role"];
                 /**
@@ -719,6 +1120,8 @@ export interface components {
                  * @description Sessions the user may hold at once.
                  */
                 session_limit: number;
+                /** @description Whether that is the account's own limit; if not, groups decide. */
+                session_limit_own: boolean;
                 /**
                  * Format: int64
                  * @description Sessions the user holds.
@@ -779,9 +1182,30 @@ export interface components {
             })[];
             next?: string | null;
         };
+        /** @description A new password of one's own. */
+        PasswordChange: {
+            /** Format: password */
+            current_password: string;
+            /** Format: password */
+            new_password: string;
+        };
         PlaceView: {
             agent: string;
             zone: string;
+        };
+        PolicyGroupView: {
+            /** Format: uuid */
+            id: string;
+            name: string;
+            /** Format: int32 */
+            priority: number;
+        };
+        PolicyItemView: {
+            group?: components["schemas"]["PolicyGroupView"] | null;
+            setting: string;
+            /** @description `account` (the user's own limit), `group`, or `default` where no group says anything. */
+            source: string;
+            value: unknown;
         };
         ProblemView: {
             code: string;
@@ -833,6 +1257,19 @@ export interface components {
             id: string;
             name: string;
         };
+        /** @description A setting that groups can decide. */
+        SettingView: {
+            /** @description What holds where no group says anything. */
+            default: unknown;
+            /** @description `switch`, `number`, `cores`, `words`, `zone`, `zones`. */
+            kind: string;
+            meaning: string;
+            name: string;
+            /** @description What its value must be, in words. */
+            wanted: string;
+            /** @description The words, where it is one of them. */
+            words: string[];
+        };
         /** @enum {string} */
         Transport: "meridian.v1" | "binary";
         /** @description A zone that was asked for a place, or that a rule kept out. */
@@ -841,16 +1278,53 @@ export interface components {
             verdict: string;
             zone: string;
         };
+        /** @description What changes; what is left out stays. */
         UserPatch: {
+            /**
+             * @description Ends the user's logins and cuts their streams; their sessions stay.
+             * @default null
+             */
             disabled?: boolean | null;
-            /** Format: int32 */
+            /**
+             * @description Ends the user's logins; live streams go on.
+             * @default null
+             */
+            locked?: boolean | null;
+            /** @default null */
+            must_change_password?: boolean | null;
+            /** @default null */
+            name?: string | null;
+            /**
+             * Format: password
+             * @description Ends the user's logins.
+             * @default null
+             */
+            password?: string | null;
+            /**
+             * Format: int32
+             * @description The account's own limit; null: groups decide.
+             * @default null
+             */
             session_limit?: number | null;
+        };
+        /** @description The policy that holds for a user, and why. */
+        UserPolicyView: {
+            items: components["schemas"]["PolicyItemView"][];
+            user: components["schemas"]["NamedView"];
         };
         /** @description An account, as administrators see it. */
         UserRowView: {
+            /** Format: date-time */
+            created_at: string;
+            /** @description Cannot sign in, and has no live streams. */
             disabled: boolean;
+            /** @description Besides Everyone, in the order of their priority. */
+            groups: components["schemas"]["NamedView"][];
             /** Format: uuid */
             id: string;
+            /** @description Cannot sign in; what runs goes on. */
+            locked: boolean;
+            must_change_password: boolean;
             name: string;
             role: components["schemas"]["Role"];
             /**
@@ -858,6 +1332,8 @@ export interface components {
              * @description Sessions the user may hold at once.
              */
             session_limit: number;
+            /** @description Whether that is the account's own limit; if not, groups decide. */
+            session_limit_own: boolean;
             /**
              * Format: int64
              * @description Sessions the user holds.
@@ -867,7 +1343,11 @@ export interface components {
         UserView: {
             /** Format: uuid */
             id: string;
+            /** @description Until a new password is chosen (`POST /api/v1/auth/password`), everything else is refused. */
+            must_change_password?: boolean;
             name: string;
+            /** @description What the user may administer. */
+            permissions?: string[];
             role: components["schemas"]["Role"];
         };
         /** @description Any of an entry's fields; those left out stay. */
@@ -1056,6 +1536,204 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    list_keys: {
+        parameters: {
+            query?: {
+                user?: string;
+                all?: boolean;
+                cursor?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ApiKeyView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    create_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewApiKey"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewApiKeyView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    revoke_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_audit: {
+        parameters: {
+            query?: {
+                user?: string;
+                action?: string;
+                target?: string;
+                outcome?: string;
+                since?: string;
+                until?: string;
+                cursor?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AuditView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
     login: {
         parameters: {
             query?: never;
@@ -1078,6 +1756,14 @@ export interface operations {
                 };
             };
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1138,6 +1824,473 @@ export interface operations {
                 };
             };
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    change_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChange"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_groups: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_GroupView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    create_group: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewGroup"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    get_group: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    delete_group: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    update_group: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GroupPatch"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_members: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_NamedView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    add_member: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    remove_member: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1383,6 +2536,33 @@ export interface operations {
             };
         };
     };
+    list_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_SettingView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
     list_sessions: {
         parameters: {
             query?: {
@@ -1551,6 +2731,14 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorView"];
                 };
             };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1694,7 +2882,11 @@ export interface operations {
     };
     list_users: {
         parameters: {
-            query?: never;
+            query?: {
+                search?: string;
+                cursor?: string;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -1707,6 +2899,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_UserRowView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
                 };
             };
             403: {
@@ -1740,7 +2940,121 @@ export interface operations {
                     "application/json": components["schemas"]["UserRowView"];
                 };
             };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    get_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserRowView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    delete_user: {
+        parameters: {
+            query?: {
+                end_sessions?: boolean;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1789,6 +3103,14 @@ export interface operations {
                     "application/json": components["schemas"]["UserRowView"];
                 };
             };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1805,7 +3127,60 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorView"];
                 };
             };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    get_user_policy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserPolicyView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

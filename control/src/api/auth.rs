@@ -13,12 +13,13 @@ use meridian_runtime::{Secret, random_token};
 use super::{
     error::ApiError,
     extract::{Body, COOKIE_NAME, From, Page, Token, hash_token},
+    users::check_password,
 };
 use crate::{
     app::passwords::MAX_PASSWORD_BYTES,
     state::AppState,
-    store::logins::{LoginBegin, LoginFinish, Logout, Whoami},
-    views::{Credentials, ErrorView, LoginView, UserView},
+    store::logins::{LoginBegin, LoginFinish, Logout, PasswordBegin, PasswordFinish, Whoami},
+    views::{Credentials, ErrorView, LoginView, PasswordChange, UserView},
 };
 
 /// How long a login lasts.
@@ -27,7 +28,8 @@ const MAX_NAME_BYTES: usize = 512;
 
 /// Signs in. Two database round trips: the stored hash and the throttles; then, argon2 done, the outcome.
 #[utoipa::path(post, path = "/api/v1/auth/login", tag = "auth", request_body = Credentials,
-    responses((status = 200, body = LoginView), (status = 401, body = ErrorView), (status = 429, body = ErrorView)))]
+    responses((status = 200, body = LoginView), (status = 401, body = ErrorView), (status = 403, body = ErrorView),
+        (status = 429, body = ErrorView)))]
 pub(super) async fn login(
     State(state): State<AppState>,
     From(origin): From,
@@ -44,20 +46,18 @@ pub(super) async fn login(
             (user_id, password_hash)
         }
         LoginBegin::Throttled { wait_s } => {
-            return Err(ApiError::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "throttled",
-                "There were too many wrong sign-ins from this address",
-            )
-            .hint(format!("Try again in {wait_s} seconds"))
-            .retry_after(wait_s));
+            return Err(throttled(wait_s));
         }
     };
     let verified = state.passwords.verify(Secret::new(credentials.password), stored).await?;
     let token = random_token();
     let finish =
         state.store.finish_login(user, verified, &name, hash_token(&token), LIFETIME_S, &origin).await?;
-    let LoginFinish::Ok { user } = finish else { return Err(bad_credentials()) };
+    let user = match finish {
+        LoginFinish::Ok { user } => user,
+        LoginFinish::Refused => return Err(bad_credentials()),
+        LoginFinish::Locked => return Err(locked()),
+    };
     let cookie = cookie(&token, LIFETIME_S, page.secure);
     Ok(([(SET_COOKIE, cookie)], Json(LoginView { token, user })).into_response())
 }
@@ -79,7 +79,7 @@ pub(super) async fn logout(
     }
 }
 
-/// The signed-in user.
+/// The signed-in user, what they may administer, and whether they must choose a new password first.
 #[utoipa::path(get, path = "/api/v1/auth/me", tag = "auth",
     responses((status = 200, body = UserView), (status = 401, body = ErrorView)))]
 pub(super) async fn me(
@@ -87,9 +87,65 @@ pub(super) async fn me(
     Token(token): Token,
 ) -> Result<Json<UserView>, ApiError> {
     match state.store.whoami(token).await? {
-        Whoami::Ok { user } => Ok(Json(user)),
+        Whoami::Ok(caller) => Ok(Json(caller.user)),
         Whoami::Unauthenticated => Err(ApiError::unauthenticated()),
     }
+}
+
+/// Chooses a new password of one's own; every other login ends. Somebody who must do this first may do nothing else.
+#[utoipa::path(post, path = "/api/v1/auth/password", tag = "auth", request_body = PasswordChange,
+    responses((status = 204), (status = 401, body = ErrorView), (status = 403, body = ErrorView), (status = 422, body = ErrorView),
+        (status = 429, body = ErrorView)))]
+pub(super) async fn change_password(
+    State(state): State<AppState>,
+    From(origin): From,
+    Token(token): Token,
+    Body(change): Body<PasswordChange>,
+) -> Result<StatusCode, ApiError> {
+    // Who asks comes first: rubbish is not told what a password must be.
+    let stored = match state.store.begin_password(token, &origin).await? {
+        PasswordBegin::Ok { password_hash } => password_hash,
+        PasswordBegin::Throttled { wait_s } => return Err(throttled(wait_s)),
+        PasswordBegin::Unauthenticated => return Err(ApiError::unauthenticated()),
+    };
+    check_password("new_password", &change.new_password)?;
+    if change.new_password == change.current_password {
+        return Err(ApiError::invalid("the new password must be another one").at("new_password"));
+    }
+    if change.current_password.len() > MAX_PASSWORD_BYTES {
+        return Err(wrong_password());
+    }
+    let fits = state.passwords.verify(Secret::new(change.current_password), Some(stored.clone())).await?;
+    let hash = match fits {
+        true => Some(state.passwords.hash(Secret::new(change.new_password)).await?),
+        false => None,
+    };
+    match state.store.finish_password(token, &stored, hash.as_deref(), &origin).await? {
+        PasswordFinish::Ok => Ok(StatusCode::NO_CONTENT),
+        PasswordFinish::Refused => Err(wrong_password()),
+        PasswordFinish::Unauthenticated => Err(ApiError::unauthenticated()),
+    }
+}
+
+fn wrong_password() -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, "wrong_password", "The current password is wrong")
+        .at("current_password")
+        .hint("Try again; an administrator can set a new one")
+}
+
+fn throttled(wait_s: u64) -> ApiError {
+    ApiError::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "throttled",
+        "There were too many wrong sign-ins from this address",
+    )
+    .hint(format!("Try again in {wait_s} seconds"))
+    .retry_after(wait_s)
+}
+
+fn locked() -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, "account_locked", "This account is locked")
+        .hint("An administrator locked it and can unlock it; your sessions go on meanwhile")
 }
 
 fn bad_credentials() -> ApiError {

@@ -52,8 +52,8 @@ pub(super) async fn authorize(
     }
     origin.address = request.client_address.chars().take(64).collect();
     match state.store.authorize(call.node, zone, &ticket, nonce, &origin).await? {
-        Authorize::Ok { grant_id, granted_at_s } => {
-            let grant = tickets::grant(&ticket, call.node, grant_id, granted_at_s);
+        Authorize::Ok { grant_id, granted_at_s, policy } => {
+            let grant = tickets::grant(&ticket, call.node, grant_id, granted_at_s, policy.stream());
             let grant = state.deployment.signing_key.sign_grant(&grant);
             Ok(Json(AuthorizeResponse { grant, agent_id: ticket.agent }))
         }

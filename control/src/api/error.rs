@@ -76,6 +76,13 @@ impl ApiError {
         self
     }
 
+    /// It is this field of the body, or parameter, that is wrong.
+    #[must_use]
+    pub fn at(mut self, field: impl Into<String>) -> Self {
+        self.0.fields.push(FieldView { field: field.into(), message: self.0.message.clone() });
+        self
+    }
+
     #[must_use]
     pub fn explanation(mut self, explanation: Vec<CandidateView>) -> Self {
         self.0.explanation = Some(explanation);
@@ -103,9 +110,33 @@ impl ApiError {
         .hint("Sign in again; your sessions go on meanwhile")
     }
 
-    pub fn forbidden() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", "This is for administrators")
-            .hint("Ask an administrator, or sign in as one")
+    /// Somebody who is known lacks a permission.
+    pub fn lacks(permission: &str) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            format!("You need the permission {permission} for this"),
+        )
+        .hint("Ask an administrator: groups grant permissions; an API key has those that it was made with")
+    }
+
+    /// What is asked would give or take more than the caller has.
+    pub fn beyond() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "beyond_you",
+            "This concerns permissions that you do not have yourself",
+        )
+        .hint("Somebody who has them must do it: nobody can give away, or take away, what they lack")
+    }
+
+    pub fn last_administrator() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "last_administrator",
+            "This is the last administrator, and there must be one",
+        )
+        .hint("Make somebody else an administrator first")
     }
 
     pub fn not_found(what: &str) -> Self {

@@ -1,4 +1,4 @@
-//! What handlers take from a request. These only parse; nothing here asks the database but [`Admin`].
+//! What handlers take from a request. These only parse; who may do what, [`super::permit`] asks.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,12 +17,14 @@ use super::error::ApiError;
 use crate::{
     app::tickets::RequestPage,
     state::AppState,
-    store::logins::{Origin, TokenHash, Whoami},
-    views::{Role, UserView},
+    store::logins::{Origin, TokenHash},
 };
 
 /// The cookie's name. Host-only, HttpOnly, `Path=/api`.
 pub(crate) const COOKIE_NAME: &str = "meridian_session";
+
+/// How the token of an API key begins: people and scanners of leaked secrets know it by that.
+pub(crate) const KEY_PREFIX: &str = "mk_";
 
 /// The request's id, for people to quote.
 #[derive(Clone, Debug)]
@@ -31,9 +33,6 @@ pub(crate) struct RequestId(pub String);
 /// Whoever the bearer of this token is; the database says who.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Token(pub TokenHash);
-
-/// An administrator, asked of the database: for interactions that are not hot.
-pub(crate) struct Admin(pub UserView);
 
 /// Where the request came from.
 pub(crate) struct From(pub Origin);
@@ -49,6 +48,9 @@ pub(crate) struct Query<T>(pub T);
 
 /// The one variable part of the path.
 pub(crate) struct Path(pub String);
+
+/// The two variable parts of the path.
+pub(crate) struct PathOfTwo(pub String, pub String);
 
 /// A body as it came, bounded.
 pub(crate) struct Raw(pub axum::body::Bytes);
@@ -82,22 +84,14 @@ fn token_of(headers: &HeaderMap) -> Option<&str> {
 impl FromRequestParts<AppState> for Token {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, ApiError> {
-        let token = token_of(&parts.headers).filter(|token| token.len() <= 128);
-        token.map(|token| Self(hash_token(token))).ok_or_else(ApiError::unauthenticated)
-    }
-}
-
-impl FromRequestParts<AppState> for Admin {
-    type Rejection = ApiError;
-
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let Token(token) = Token::from_request_parts(parts, state).await?;
-        match state.store.whoami(token).await? {
-            Whoami::Unauthenticated => Err(ApiError::unauthenticated()),
-            Whoami::Ok { user } if user.role == Role::Admin => Ok(Self(user)),
-            Whoami::Ok { .. } => Err(ApiError::forbidden()),
+        let token = token_of(&parts.headers).filter(|token| token.len() <= 128);
+        let token = token.ok_or_else(ApiError::unauthenticated)?;
+        let hash = hash_token(token);
+        if token.starts_with(KEY_PREFIX) {
+            state.key_uses.note(hash, client_address_of(parts, state));
         }
+        Ok(Self(hash))
     }
 }
 
@@ -105,12 +99,16 @@ impl FromRequestParts<AppState> for From {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Self::Rejection> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        let address = peer.map(|peer| client_address(peer, &parts.headers, |address| state.trusts(address)));
-        let address = address.map(|address| address.to_string()).unwrap_or_default();
+        let address = client_address_of(parts, state);
         let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
         Ok(Self(Origin { address, request_id }))
     }
+}
+
+fn client_address_of(parts: &Parts, state: &AppState) -> String {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let address = peer.map(|peer| client_address(peer, &parts.headers, |address| state.trusts(address)));
+    address.map(|address| address.to_string()).unwrap_or_default()
 }
 
 /// The last address on the way that is not trusted. A proxy adds itself at the end of a line, or a line of its own at the end; whatever is
@@ -209,6 +207,18 @@ impl FromRequestParts<AppState> for Path {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let path = axum::extract::Path::<String>::from_request_parts(parts, state).await;
         path.map(|axum::extract::Path(part)| Self(part)).map_err(|rejection| {
+            ApiError::new(StatusCode::BAD_REQUEST, "bad_path", rejection.body_text())
+                .hint("A path is UTF-8, percent-encoded where need be")
+        })
+    }
+}
+
+impl FromRequestParts<AppState> for PathOfTwo {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let path = axum::extract::Path::<(String, String)>::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path((first, second))| Self(first, second)).map_err(|rejection| {
             ApiError::new(StatusCode::BAD_REQUEST, "bad_path", rejection.body_text())
                 .hint("A path is UTF-8, percent-encoded where need be")
         })

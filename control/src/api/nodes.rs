@@ -1,13 +1,14 @@
 //! Nodes, for administrators.
 
 use axum::{Json, extract::State, http::StatusCode};
-use meridian_ids::NodeId;
+use meridian_ids::{NodeId, ZoneId};
 use meridian_model::NodeRole;
 use meridian_runtime::random_token;
 
 use super::{
     error::ApiError,
-    extract::{Admin, Body, Path, hash_token},
+    extract::{Body, Path, hash_token},
+    permit::{Needs, NodesCreate, NodesDelete, NodesModify, NodesView, ZonePermit},
 };
 use crate::{
     app::rules::check_node,
@@ -24,9 +25,9 @@ const ENROLLMENT_S: u64 = 60 * 60;
     responses((status = 200, body = Page<NodeView>), (status = 403, body = ErrorView)))]
 pub(super) async fn list_nodes(
     State(state): State<AppState>,
-    _: Admin,
+    permit: ZonePermit<NodesView>,
 ) -> Result<Json<Page<NodeView>>, ApiError> {
-    Ok(Json(Page::whole(state.store.list_nodes().await?)))
+    Ok(Json(Page::whole(state.store.list_nodes(permit.zones()).await?)))
 }
 
 /// Sets an agent's labels, overrides, overcommit and limits. What is promised already stays promised, also beyond a lower limit.
@@ -35,13 +36,15 @@ pub(super) async fn list_nodes(
         (status = 422, body = ErrorView)))]
 pub(super) async fn update_node(
     State(state): State<AppState>,
-    Admin(admin): Admin,
+    permit: ZonePermit<NodesModify>,
     Path(id): Path,
     Body(patch): Body<NodePatch>,
 ) -> Result<Json<NodeView>, ApiError> {
     let id: NodeId = id.parse().map_err(|_| ApiError::not_found("node"))?;
+    let zone = zone_of(&state, &permit, id).await?;
+    let caller = permit.within(zone)?;
     ApiError::refuse(check_node(&patch))?;
-    let changed = state.store.update_node(id, &patch, admin.id).await?;
+    let changed = state.store.update_node(id, &patch, caller.id()).await?;
     changed.map(Json).ok_or_else(|| ApiError::not_found("agent"))
 }
 
@@ -50,10 +53,10 @@ pub(super) async fn update_node(
     responses((status = 204), (status = 403, body = ErrorView), (status = 404, body = ErrorView)))]
 pub(super) async fn drain_node(
     state: State<AppState>,
-    admin: Admin,
+    permit: ZonePermit<NodesModify>,
     id: Path,
 ) -> Result<StatusCode, ApiError> {
-    set_draining(state, admin, id, true).await
+    set_draining(state, permit, id, true).await
 }
 
 /// The node takes new work again.
@@ -61,23 +64,37 @@ pub(super) async fn drain_node(
     responses((status = 204), (status = 403, body = ErrorView), (status = 404, body = ErrorView)))]
 pub(super) async fn undrain_node(
     state: State<AppState>,
-    admin: Admin,
+    permit: ZonePermit<NodesModify>,
     id: Path,
 ) -> Result<StatusCode, ApiError> {
-    set_draining(state, admin, id, false).await
+    set_draining(state, permit, id, false).await
 }
 
 async fn set_draining(
     State(state): State<AppState>,
-    Admin(admin): Admin,
+    permit: ZonePermit<NodesModify>,
     Path(id): Path,
     draining: bool,
 ) -> Result<StatusCode, ApiError> {
     let id: NodeId = id.parse().map_err(|_| ApiError::not_found("node"))?;
-    if state.store.set_draining(id, draining, admin.id).await? {
+    let zone = zone_of(&state, &permit, id).await?;
+    let caller = permit.within(zone)?;
+    if state.store.set_draining(id, draining, caller.id()).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(ApiError::not_found("node"))
+    }
+}
+
+/// The node's zone, asked only of whom it concerns: a key that is bound to zones.
+async fn zone_of<P: Needs>(
+    state: &AppState,
+    permit: &ZonePermit<P>,
+    node: NodeId,
+) -> Result<Option<ZoneId>, ApiError> {
+    match permit.zones() {
+        None => Ok(None),
+        Some(_) => Ok(state.node_credentials(node).await?.and_then(|node| node.zone)),
     }
 }
 
@@ -86,11 +103,13 @@ async fn set_draining(
     responses((status = 204), (status = 403, body = ErrorView), (status = 404, body = ErrorView), (status = 409, body = ErrorView)))]
 pub(super) async fn remove_node(
     State(state): State<AppState>,
-    Admin(admin): Admin,
+    permit: ZonePermit<NodesDelete>,
     Path(id): Path,
 ) -> Result<StatusCode, ApiError> {
     let id: NodeId = id.parse().map_err(|_| ApiError::not_found("node"))?;
-    match state.store.remove_node(id, admin.id).await? {
+    let zone = zone_of(&state, &permit, id).await?;
+    let caller = permit.within(zone)?;
+    match state.store.remove_node(id, caller.id()).await? {
         NodeRemoval::Done => {
             state.forget_node_credentials(id);
             Ok(StatusCode::NO_CONTENT)
@@ -111,7 +130,7 @@ pub(super) async fn remove_node(
         (status = 422, body = ErrorView)))]
 pub(super) async fn create_enrollment(
     State(state): State<AppState>,
-    Admin(admin): Admin,
+    permit: ZonePermit<NodesCreate>,
     Body(new): Body<NewEnrollment>,
 ) -> Result<(StatusCode, Json<EnrollmentView>), ApiError> {
     if new.role == NodeRole::Web {
@@ -120,11 +139,12 @@ pub(super) async fn create_enrollment(
         ));
     }
     let zone = state.store.find_zone(&new.zone).await?.ok_or_else(|| ApiError::not_found("zone"))?;
+    let caller = permit.within(Some(zone.id))?;
     let token = random_token();
     #[expect(clippy::cast_precision_loss, reason = "a small constant")]
     let lifetime = ENROLLMENT_S as f64;
     let hash = hash_token(&token);
-    state.store.create_enrollment(&hash.0, new.role, Some(zone.id), Some(admin.id), lifetime).await?;
+    state.store.create_enrollment(&hash.0, new.role, Some(zone.id), Some(caller.id()), lifetime).await?;
     let view = EnrollmentView { token, role: new.role, zone: zone.name, expires_in_s: ENROLLMENT_S };
     Ok((StatusCode::CREATED, Json(view)))
 }

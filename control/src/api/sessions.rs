@@ -13,13 +13,14 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use meridian_ids::{SessionId, UserId};
-use meridian_model::Transport;
+use meridian_model::{OWN_SESSIONS, Permission, Transport};
 use serde::Deserialize;
 use tokio::sync::broadcast;
 
 use super::{
     error::{ApiError, Hop},
     extract::{Body, From, OptionalBody, Page as PageOf, Path, Query, Token},
+    permit::nobody,
 };
 use crate::{
     app::{
@@ -68,7 +69,7 @@ pub(super) async fn launch_session(
             tracing::info!(session.id = %session.id, session.zone = session.zone, agent = session.agent, replayed, "session launched");
             Ok((StatusCode::CREATED, Json(*session)))
         }
-        Launch::Unauthenticated => Err(ApiError::unauthenticated()),
+        Launch::Unauthenticated => Err(nobody(&state, token).await),
         Launch::NoWorkspace => Err(ApiError::not_found("workspace")),
         Launch::NoZone => Err(ApiError::not_found("zone")),
         Launch::KeyReused => Err(ApiError::new(
@@ -152,7 +153,7 @@ pub(super) struct ListQuery {
     cursor: Option<SessionId>,
 }
 
-/// The caller's sessions, newest first; everybody's for administrators who ask.
+/// The caller's sessions, newest first; with `all`, everybody's for whoever may view sessions.
 #[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions",
     params(("all" = Option<bool>, Query), ("ended" = Option<bool>, Query), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = Page<SessionView>), (status = 400, body = ErrorView), (status = 401, body = ErrorView), (status = 403, body = ErrorView)))]
@@ -168,8 +169,10 @@ pub(super) async fn list_sessions(
             let next = items.last().filter(|_| full).map(|last| last.id.to_string());
             Ok(Json(Page { items, next }))
         }
-        ListSessions::Unauthenticated => Err(ApiError::unauthenticated()),
-        ListSessions::Forbidden => Err(ApiError::forbidden()),
+        ListSessions::Unauthenticated => Err(nobody(&state, token).await),
+        ListSessions::Forbidden => {
+            Err(ApiError::lacks(if query.all { Permission::SessionsView.as_str() } else { OWN_SESSIONS }))
+        }
     }
 }
 
@@ -282,7 +285,8 @@ fn is_of(changed: &Changed, id: SessionId) -> bool {
 
 /// Ends a session: its workspace is stopped and everything in it is removed.
 #[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "sessions", params(("id" = String, Path)),
-    responses((status = 202, body = SessionView), (status = 401, body = ErrorView), (status = 404, body = ErrorView)))]
+    responses((status = 202, body = SessionView), (status = 401, body = ErrorView), (status = 403, body = ErrorView),
+        (status = 404, body = ErrorView)))]
 pub(super) async fn end_session(
     State(state): State<AppState>,
     From(origin): From,
@@ -295,7 +299,8 @@ pub(super) async fn end_session(
             tracing::info!(session.id = %session.id, session.zone = session.zone, "session is ending");
             Ok((StatusCode::ACCEPTED, Json(*session)))
         }
-        EndSession::Unauthenticated => Err(ApiError::unauthenticated()),
+        EndSession::Unauthenticated => Err(nobody(&state, token).await),
+        EndSession::Forbidden => Err(ApiError::lacks(Permission::SessionsDelete.as_str())),
         EndSession::NotFound => Err(ApiError::not_found("session")),
     }
 }
@@ -318,7 +323,7 @@ pub(super) async fn connect_session(
         return Err(ApiError::invalid("jkt must be a base64url SHA-256 thumbprint of 43 characters"));
     }
     let (target, settings) = match state.store.connect(token, id).await? {
-        Connect::Ok { user_id, zone_id, agent_id, epoch, generation, settings } => {
+        Connect::Ok { user_id, zone_id, agent_id, epoch, generation, settings, policy } => {
             let target = ConnectTarget {
                 session: id,
                 user: user_id,
@@ -326,10 +331,11 @@ pub(super) async fn connect_session(
                 agent: agent_id,
                 epoch,
                 generation,
+                policy: policy.stream(),
             };
             (target, settings)
         }
-        Connect::Unauthenticated => return Err(ApiError::unauthenticated()),
+        Connect::Unauthenticated => return Err(nobody(&state, token).await),
         Connect::NotFound => return Err(ApiError::not_found("session")),
         Connect::NotLive { state, reason } => {
             let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -344,7 +350,7 @@ pub(super) async fn connect_session(
     let ticket =
         tickets::ticket(state.deployment.id, &target, transport, request.jkt, state.clock.control_now());
     let key = &state.deployment.signing_key;
-    let pass = tickets::pass(&ticket, target.zone).map(|pass| key.sign_pass(&pass));
+    let pass = tickets::pass(&ticket, target.zone, target.policy).map(|pass| key.sign_pass(&pass));
     let token = key.sign_ticket(&ticket);
     Ok(Json(tickets::connect_view(&settings, &page, id, transport, &token, pass.as_deref())))
 }
@@ -361,7 +367,7 @@ async fn look(state: &AppState, token: TokenHash, id: SessionId) -> Result<Seen,
         GetSession::Ok { caller, session, explanation } => {
             Ok(Seen { caller, session: *session, explanation: *explanation })
         }
-        GetSession::Unauthenticated => Err(ApiError::unauthenticated()),
+        GetSession::Unauthenticated => Err(nobody(state, token).await),
         GetSession::NotFound => Err(ApiError::not_found("session")),
     }
 }

@@ -4,7 +4,8 @@ use axum::{Json, extract::State, http::StatusCode};
 
 use super::{
     error::ApiError,
-    extract::{Admin, Body, Path, Token},
+    extract::{Body, Path, Token},
+    permit::{Permit, WorkspacesCreate, WorkspacesDelete, WorkspacesModify, nobody},
 };
 use crate::{
     app::rules::check_workspace,
@@ -20,8 +21,10 @@ pub(super) async fn list_workspaces(
     State(state): State<AppState>,
     Token(token): Token,
 ) -> Result<Json<Page<WorkspaceView>>, ApiError> {
-    let items = state.store.list_workspaces(token).await?.ok_or_else(ApiError::unauthenticated)?;
-    Ok(Json(Page::whole(items)))
+    match state.store.list_workspaces(token).await? {
+        Some(items) => Ok(Json(Page::whole(items))),
+        None => Err(nobody(&state, token).await),
+    }
 }
 
 /// Adds an entry to the catalogue.
@@ -30,11 +33,11 @@ pub(super) async fn list_workspaces(
         (status = 422, body = ErrorView)))]
 pub(super) async fn create_workspace(
     State(state): State<AppState>,
-    Admin(admin): Admin,
+    permit: Permit<WorkspacesCreate>,
     Body(new): Body<NewWorkspace>,
 ) -> Result<(StatusCode, Json<WorkspaceView>), ApiError> {
     ApiError::refuse(check_workspace(&new))?;
-    let saved = state.store.create_workspace(&new, Some(admin.id)).await.map_err(taken)?;
+    let saved = state.store.create_workspace(&new, Some(permit.caller.id())).await.map_err(taken)?;
     saved_view(saved).map(|view| (StatusCode::CREATED, Json(view)))
 }
 
@@ -44,14 +47,14 @@ pub(super) async fn create_workspace(
         (status = 409, body = ErrorView), (status = 422, body = ErrorView)))]
 pub(super) async fn update_workspace(
     State(state): State<AppState>,
-    Admin(admin): Admin,
+    permit: Permit<WorkspacesModify>,
     Path(id): Path,
     Body(patch): Body<WorkspacePatch>,
 ) -> Result<Json<WorkspaceView>, ApiError> {
     let row = state.store.find_workspace(&id).await?.ok_or_else(|| ApiError::not_found("workspace"))?;
     let entry = patch.apply(row.entry.clone());
     ApiError::refuse(check_workspace(&entry))?;
-    let saved = state.store.replace_workspace(&row, &entry, admin.id).await.map_err(taken)?;
+    let saved = state.store.replace_workspace(&row, &entry, permit.caller.id()).await.map_err(taken)?;
     saved_view(saved).map(Json)
 }
 
@@ -60,11 +63,11 @@ pub(super) async fn update_workspace(
     responses((status = 204), (status = 403, body = ErrorView), (status = 404, body = ErrorView)))]
 pub(super) async fn delete_workspace(
     State(state): State<AppState>,
-    Admin(admin): Admin,
+    permit: Permit<WorkspacesDelete>,
     Path(id): Path,
 ) -> Result<StatusCode, ApiError> {
     let row = state.store.find_workspace(&id).await?.ok_or_else(|| ApiError::not_found("workspace"))?;
-    if state.store.delete_workspace(row.entry.id, admin.id).await? {
+    if state.store.delete_workspace(row.entry.id, permit.caller.id()).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(ApiError::not_found("workspace"))

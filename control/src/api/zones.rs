@@ -1,17 +1,19 @@
-//! Zones: names for everybody, settings for administrators.
+//! Zones: names for everybody, settings for whoever may view zones.
 
 use axum::{Json, extract::State};
 
 use meridian_ids::ZoneId;
+use meridian_model::Permission;
 
 use super::{
     error::ApiError,
-    extract::{Admin, Body, Path, Token},
+    extract::{Body, Path, Token},
+    permit::{ZonePermit, ZonesModify, nobody},
 };
 use crate::{
     state::AppState,
     store::zones::ZoneRow,
-    views::{ErrorView, Page, Role, ZonePatch, ZoneSettingsView, ZoneView},
+    views::{ErrorView, Page, ZonePatch, ZoneSettingsView, ZoneView},
 };
 
 /// Where workspaces can run.
@@ -22,8 +24,17 @@ pub(super) async fn list_zones(
     Token(token): Token,
 ) -> Result<Json<Page<ZoneView>>, ApiError> {
     let list = state.store.list_zones(token).await?;
-    let role = list.role.ok_or_else(ApiError::unauthenticated)?;
-    Ok(Json(Page::whole(list.items.into_iter().map(|zone| view(zone, role)).collect())))
+    let Some(caller) = list.caller else { return Err(nobody(&state, token).await) };
+    if !caller.own && !caller.view {
+        return Err(ApiError::lacks(Permission::ZonesView.as_str()));
+    }
+    let shown =
+        |zone: &ZoneRow| caller.view && caller.zones.as_ref().is_none_or(|zones| zones.contains(&zone.id));
+    let view = |zone: ZoneRow| {
+        let shown = shown(&zone);
+        view(zone, shown)
+    };
+    Ok(Json(Page::whole(list.items.into_iter().map(view).collect())))
 }
 
 /// Changes any of a zone's settings; `id` is its id or its name.
@@ -32,11 +43,12 @@ pub(super) async fn list_zones(
         (status = 409, body = ErrorView), (status = 422, body = ErrorView)))]
 pub(super) async fn update_zone(
     State(state): State<AppState>,
-    Admin(admin): Admin,
+    permit: ZonePermit<ZonesModify>,
     Path(id): Path,
     Body(patch): Body<ZonePatch>,
 ) -> Result<Json<ZoneView>, ApiError> {
     let zone = state.store.find_zone(&id).await?.ok_or_else(|| ApiError::not_found("zone"))?;
+    let caller = permit.within(Some(zone.id))?;
     let name = patch.zone_name.clone().unwrap_or_else(|| zone.name.clone());
     check_name(&name)?;
     let mut alternates = zone.alternates.clone();
@@ -47,8 +59,8 @@ pub(super) async fn update_zone(
     if settings.isolated && settings.search_alternate_zones {
         return Err(ApiError::invalid("an isolated zone does not borrow: turn search_alternate_zones off"));
     }
-    match state.store.replace_zone(&zone, &name, &settings, &alternates, Some(admin.id)).await {
-        Ok(true) => Ok(Json(view(ZoneRow { name, settings, alternates, ..zone }, Role::Admin))),
+    match state.store.replace_zone(&zone, &name, &settings, &alternates, Some(caller.id())).await {
+        Ok(true) => Ok(Json(view(ZoneRow { name, settings, alternates, ..zone }, true))),
         Ok(false) => Err(ApiError::changed_meanwhile("zone")),
         Err(error) if error.violates("zones_name_key") => Err(ApiError::taken("zone")),
         Err(error) => Err(error.into()),
@@ -90,7 +102,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), ApiError> {
     }
 }
 
-fn view(zone: ZoneRow, role: Role) -> ZoneView {
-    let settings = (role == Role::Admin).then(|| ZoneSettingsView::new(zone.settings, zone.nodes_ready));
+fn view(zone: ZoneRow, shown: bool) -> ZoneView {
+    let settings = shown.then(|| ZoneSettingsView::new(zone.settings, zone.nodes_ready));
     ZoneView { id: zone.id, zone_name: zone.name.clone(), name: zone.name, default: zone.default, settings }
 }

@@ -30,6 +30,8 @@ pub struct ConnectTarget {
     pub agent: NodeId,
     pub epoch: i64,
     pub generation: i64,
+    /// What the user may do on a stream now.
+    pub policy: Policy,
 }
 
 /// A fresh ticket's claims.
@@ -59,7 +61,7 @@ pub fn ticket(
 
 /// The grant for a used ticket. The same `grant` and time give the same token: a retried authorisation gets its first answer.
 #[must_use]
-pub fn grant(ticket: &Ticket, proxy: NodeId, grant: GrantId, granted_at_s: i64) -> Grant {
+pub fn grant(ticket: &Ticket, proxy: NodeId, grant: GrantId, granted_at_s: i64, policy: Policy) -> Grant {
     Grant {
         iss: ticket.iss,
         aud: agent_audience(ticket.agent),
@@ -74,7 +76,7 @@ pub fn grant(ticket: &Ticket, proxy: NodeId, grant: GrantId, granted_at_s: i64) 
         proxy,
         transport: ticket.transport,
         jkt: ticket.jkt.clone(),
-        policy: Policy::OWNER,
+        policy,
     }
 }
 
@@ -94,7 +96,7 @@ fn stream_of_key(session: SessionId, jkt: &str) -> StreamId {
 
 /// The pass that goes with a ticket: none without a key to prove that a later viewer is the same.
 #[must_use]
-pub fn pass(ticket: &Ticket, zone: ZoneId) -> Option<Pass> {
+pub fn pass(ticket: &Ticket, zone: ZoneId, policy: Policy) -> Option<Pass> {
     let jkt = ticket.jkt.clone().filter(|_| ticket.transport == Transport::MeridianV1)?;
     Some(Pass {
         iss: ticket.iss,
@@ -108,7 +110,7 @@ pub fn pass(ticket: &Ticket, zone: ZoneId) -> Option<Pass> {
         agent: ticket.agent,
         user: ticket.user,
         jkt,
-        policy: Policy::OWNER,
+        policy,
     })
 }
 

@@ -4,12 +4,14 @@ use meridian_ids::UserId;
 use serde::Deserialize;
 
 use super::{Store, StoreError};
-use crate::views::UserView;
+use crate::{app::caller::Caller, views::UserView};
 
 const BEGIN: &str = "SELECT login_begin_v1($1, $2)";
-const FINISH: &str = "SELECT login_finish_v1($1, $2, $3, $4, $5, $6, $7)";
+const FINISH: &str = "SELECT login_finish_v2($1, $2, $3, $4, $5, $6, $7)";
+const PASSWORD_BEGIN: &str = "SELECT password_begin_v1($1, $2)";
+const PASSWORD_FINISH: &str = "SELECT password_finish_v1($1, $2, $3, $4, $5)";
 const LOGOUT: &str = "SELECT logout_v1($1, $2, $3)";
-const WHOAMI: &str = "SELECT whoami_v1($1)";
+const WHOAMI: &str = "SELECT whoami_v2($1)";
 pub(super) const HOT: &[&str] = &[BEGIN, FINISH, WHOAMI];
 
 /// The hash of a bearer token: all that is ever stored or compared.
@@ -41,14 +43,36 @@ pub enum LoginBegin {
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum LoginFinish {
     Refused,
-    Ok { user: UserView },
+    /// The password was right, and an administrator locked the account.
+    Locked,
+    Ok {
+        user: UserView,
+    },
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Whoami {
     Unauthenticated,
-    Ok { user: UserView },
+    Ok(Caller),
+}
+
+/// The stored hash of whoever wants a new password.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum PasswordBegin {
+    Unauthenticated,
+    Throttled { wait_s: u64 },
+    Ok { password_hash: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum PasswordFinish {
+    Unauthenticated,
+    /// The current password was wrong.
+    Refused,
+    Ok,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,5 +117,30 @@ impl Store {
     /// When the database does not answer.
     pub async fn whoami(&self, token: TokenHash) -> Result<Whoami, StoreError> {
         self.call(WHOAMI, &[&token.0.as_slice()]).await
+    }
+
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn begin_password(
+        &self,
+        token: TokenHash,
+        origin: &Origin,
+    ) -> Result<PasswordBegin, StoreError> {
+        self.call(PASSWORD_BEGIN, &[&token.0.as_slice(), &origin.address]).await
+    }
+
+    /// Stores the new hash if the old one still holds; none: the current password was wrong.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn finish_password(
+        &self,
+        token: TokenHash,
+        old_hash: &str,
+        hash: Option<&str>,
+        origin: &Origin,
+    ) -> Result<PasswordFinish, StoreError> {
+        let token = token.0.as_slice();
+        self.call(PASSWORD_FINISH, &[&token, &old_hash, &hash, &origin.address, &origin.request_id]).await
     }
 }

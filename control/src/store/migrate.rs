@@ -30,6 +30,8 @@ migrations!(
     "V20261123100000__quiet_heartbeat",
     "V20261123101000__people",
     "V20261123101500__placement",
+    "V20261123101600__permissions",
+    "V20261123101700__people_admin",
 );
 
 /// How long another node's migration is waited for.

@@ -1,6 +1,6 @@
 //! Nodes: enrolment, heartbeats, and what reconcilers do about silence.
 
-use meridian_ids::{NodeId, UserId, ZoneId};
+use meridian_ids::{NodeId, UserId, Uuid, ZoneId};
 use meridian_model::NodeRole;
 use meridian_settings::RetentionSettings;
 use meridian_wire::{EnrollRequest, Heartbeat, Update};
@@ -230,10 +230,11 @@ impl Store {
 
     /// # Errors
     /// When the database does not answer.
-    pub async fn list_nodes(&self) -> Result<Vec<NodeView>, StoreError> {
+    pub async fn list_nodes(&self, zones: Option<&[ZoneId]>) -> Result<Vec<NodeView>, StoreError> {
+        let zones: Option<Vec<Uuid>> = zones.map(|zones| zones.iter().map(|zone| zone.0).collect());
         let statement = "SELECT coalesce(jsonb_agg(node_view_v1(n) ORDER BY z.position NULLS FIRST, n.role, n.name), '[]')
-            FROM nodes n LEFT JOIN zones z ON z.id = n.zone_id WHERE n.removed_at IS NULL";
-        self.call(statement, &[]).await
+            FROM nodes n LEFT JOIN zones z ON z.id = n.zone_id WHERE n.removed_at IS NULL AND ($1::uuid[] IS NULL OR n.zone_id = ANY ($1))";
+        self.call(statement, &[&zones]).await
     }
 
     /// Changes what an administrator sets about an agent; none when it is none.

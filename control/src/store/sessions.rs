@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use meridian_ids::{GrantId, NodeId, SessionId, TicketId, UserId, WorkspaceId, ZoneId};
-use meridian_model::ZoneSettings;
+use meridian_model::{UserPolicy, ZoneSettings};
 use meridian_ticket::Ticket;
 use serde::Deserialize;
 use tokio_postgres::types::Json;
@@ -15,11 +15,11 @@ use super::{
 use crate::views::{CandidateView, ExplanationView, SessionView, TriedZoneView};
 
 const LAUNCH: &str = "SELECT launch_v2($1, $2, $3, $4, $5, $6, $7, $8)";
-const GET: &str = "SELECT get_session_v1($1, $2)";
-const LIST: &str = "SELECT list_sessions_v1($1, $2, $3, $4, $5)";
-const CONNECT: &str = "SELECT connect_v1($1, $2)";
-const AUTHORIZE: &str = "SELECT authorize_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-const END: &str = "SELECT end_session_v1($1, $2, $3, $4)";
+const GET: &str = "SELECT get_session_v2($1, $2)";
+const LIST: &str = "SELECT list_sessions_v2($1, $2, $3, $4, $5)";
+const CONNECT: &str = "SELECT connect_v2($1, $2)";
+const AUTHORIZE: &str = "SELECT authorize_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+const END: &str = "SELECT end_session_v2($1, $2, $3, $4)";
 pub(super) const HOT: &[&str] = &[LAUNCH, GET, LIST, CONNECT, AUTHORIZE, END];
 
 /// What to push, and to which agent by which address.
@@ -100,6 +100,7 @@ pub enum Connect {
         epoch: i64,
         generation: i64,
         settings: Box<ZoneSettings>,
+        policy: Box<UserPolicy>,
     },
 }
 
@@ -109,7 +110,7 @@ pub enum Authorize {
     UnknownProxy,
     NotLive,
     Reused,
-    Ok { grant_id: GrantId, granted_at_s: i64 },
+    Ok { grant_id: GrantId, granted_at_s: i64, policy: Box<UserPolicy> },
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,7 +118,12 @@ pub enum Authorize {
 pub enum EndSession {
     Unauthenticated,
     NotFound,
-    Ok { push: Push, session: Box<SessionView> },
+    /// The caller may see it, and no more.
+    Forbidden,
+    Ok {
+        push: Push,
+        session: Box<SessionView>,
+    },
 }
 
 /// Which sessions a list shall have.

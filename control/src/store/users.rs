@@ -1,9 +1,48 @@
 //! Accounts.
 
 use meridian_ids::UserId;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio_postgres::types::Json;
 
-use super::{Store, StoreError};
-use crate::views::{Role, UserRowView};
+use super::{Store, StoreError, logins::Origin};
+use crate::{
+    app::caller::Caller,
+    views::{Role, UserPolicyView, UserRowView},
+};
+
+/// How a change of an account ended.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum UserChange {
+    NotFound,
+    /// It concerns permissions that the caller lacks.
+    Beyond,
+    /// Nobody locks, disables or deletes themselves.
+    Yourself,
+    LastAdministrator,
+    Ok {
+        user: Box<UserRowView>,
+    },
+}
+
+/// How the deletion of an account ended.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum UserDeletion {
+    NotFound,
+    Beyond,
+    Yourself,
+    LastAdministrator,
+    /// Sessions would end, and nobody said that they may.
+    HasSessions {
+        sessions: i64,
+    },
+    Ok {
+        /// How many end now.
+        sessions: i64,
+    },
+}
 
 impl Store {
     /// Whether anybody has an account yet.
@@ -23,59 +62,95 @@ impl Store {
         name: &str,
         password_hash: &str,
         role: Role,
-        by: Option<UserId>,
-    ) -> Result<UserRowView, StoreError> {
-        let (id, by) = (UserId::generate(), by.map(|by| by.0));
+        must_change_password: bool,
+        by: Option<(&Caller, &Origin)>,
+    ) -> Result<UserChange, StoreError> {
+        let id = UserId::generate();
+        let (caller, origin) = by.unzip();
+        let by = caller.map(|caller| caller.id().0);
+        let may = caller.map(Caller::permissions).unwrap_or_default();
+        let address = origin.map(|origin| origin.address.as_str()).unwrap_or_default();
+        let request_id = origin.map(|origin| origin.request_id.as_str()).unwrap_or_default();
         self.call(
-            "WITH made AS (INSERT INTO users (id, name, password_hash, role) VALUES ($1, $2, $3, $4) RETURNING *),
-             noted AS (INSERT INTO audit (user_id, action, target, outcome) SELECT $5, 'create_user', name, 'ok' FROM made)
-             SELECT jsonb_build_object('id', id, 'name', name, 'role', role, 'disabled', false, 'session_limit', session_limit,
-                 'sessions', 0) FROM made",
-            &[&id.0, &name, &password_hash, &role.as_str(), &by],
+            "SELECT create_user_v1($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            &[
+                &id.0,
+                &name,
+                &password_hash,
+                &role.as_str(),
+                &must_change_password,
+                &by,
+                &may,
+                &address,
+                &request_id,
+            ],
         )
         .await
     }
 
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn list_users(&self) -> Result<Vec<UserRowView>, StoreError> {
-        self.call(
-            "SELECT coalesce(jsonb_agg(jsonb_build_object('id', id, 'name', name, 'role', role,
-                 'disabled', disabled_at IS NOT NULL, 'session_limit', session_limit, 'sessions', sessions_used)
-                 ORDER BY lower(name)), '[]') FROM users",
-            &[],
-        )
-        .await
-    }
-
-    /// Changes whether a user may sign in, and how many sessions they may hold. Disabling takes every login away and cuts the user's
-    /// streams; the sessions themselves stay, with what is in them.
+    /// By id or name.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn update_user(
+    pub async fn find_user(&self, id_or_name: &str) -> Result<Option<UserRowView>, StoreError> {
+        self.call("SELECT get_user_v1($1)", &[&id_or_name]).await
+    }
+
+    /// By name, after the account `after`; those whose name has `search` in it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn list_users(
+        &self,
+        search: &str,
+        after: Option<UserId>,
+        limit: i32,
+    ) -> Result<Vec<UserRowView>, StoreError> {
+        let after = after.map(|after| after.0);
+        self.call("SELECT list_users_v1($1, $2, $3)", &[&search, &after, &limit]).await
+    }
+
+    /// Changes what `patch` names of an account: see `change_user_v1`.
+    ///
+    /// # Errors
+    /// When the database does not answer; `violates("users_name")` when the new name is taken.
+    pub async fn change_user(
         &self,
         user: UserId,
-        disabled: Option<bool>,
-        session_limit: Option<i32>,
-        by: UserId,
-    ) -> Result<Option<UserRowView>, StoreError> {
-        let found: Option<UserRowView> = self
-            .call(
-                "WITH changed AS (UPDATE users SET
-                     disabled_at = CASE WHEN $2::boolean THEN coalesce(disabled_at, now()) WHEN NOT $2 THEN NULL ELSE disabled_at END,
-                     session_limit = coalesce($3, session_limit) WHERE id = $1 RETURNING *),
-                 gone AS (DELETE FROM logins WHERE user_id = $1 AND $2),
-                 cut AS (UPDATE sessions SET cut_before = now() WHERE user_id = $1 AND $2
-                     AND state NOT IN ('ended', 'failed', 'lost') RETURNING announce_v1(node_id, id)),
-                 noted AS (INSERT INTO audit (user_id, action, target, outcome, detail)
-                     SELECT $4, 'update_user', name, 'ok', jsonb_build_object('disabled', $2::boolean, 'session_limit', $3::integer)
-                     FROM changed)
-                 SELECT coalesce((SELECT jsonb_build_object('id', id, 'name', name, 'role', role, 'disabled', disabled_at IS NOT NULL,
-                     'session_limit', session_limit, 'sessions', sessions_used) FROM changed), 'null')",
-                &[&user.0, &disabled, &session_limit, &by.0],
-            )
-            .await?;
-        Ok(found)
+        patch: &Value,
+        by: &Caller,
+        origin: &Origin,
+    ) -> Result<UserChange, StoreError> {
+        self.call(
+            "SELECT change_user_v1($1, $2, $3, $4, $5, $6)",
+            &[&user.0, &Json(patch), &by.id().0, &by.permissions(), &origin.address, &origin.request_id],
+        )
+        .await
+    }
+
+    /// Deletes an account; its sessions end, if `end_sessions` allows it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn delete_user(
+        &self,
+        user: UserId,
+        end_sessions: bool,
+        by: &Caller,
+        origin: &Origin,
+    ) -> Result<UserDeletion, StoreError> {
+        self.call(
+            "SELECT delete_user_v1($1, $2, $3, $4, $5, $6)",
+            &[&user.0, &end_sessions, &by.id().0, &by.permissions(), &origin.address, &origin.request_id],
+        )
+        .await
+    }
+
+    /// The policy that holds for a user, and where each setting comes from.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn user_policy(&self, user: UserId) -> Result<Option<UserPolicyView>, StoreError> {
+        self.call("SELECT user_policy_v1($1)", &[&user.0]).await
     }
 }

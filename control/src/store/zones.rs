@@ -6,7 +6,6 @@ use serde::Deserialize;
 use tokio_postgres::types::Json;
 
 use super::{Store, StoreError, logins::TokenHash};
-use crate::views::Role;
 
 /// A zone as stored.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,14 +22,26 @@ pub struct ZoneRow {
     pub alternates: Vec<ZoneId>,
 }
 
+/// What whoever asks may see of zones.
+#[derive(Debug, Deserialize)]
+pub struct ZoneViewer {
+    /// Whether they may use their own sessions.
+    pub own: bool,
+    /// Whether they may see settings.
+    pub view: bool,
+    /// The zones that a key is bound to.
+    pub zones: Option<Vec<ZoneId>>,
+}
+
 /// The zones, and who asks.
 #[derive(Debug, Deserialize)]
 pub struct ZoneList {
-    pub role: Option<Role>,
+    /// None when the token is nobody's.
+    pub caller: Option<ZoneViewer>,
     pub items: Vec<ZoneRow>,
 }
 
-const LIST: &str = "SELECT list_zones_v1($1)";
+const LIST: &str = "SELECT list_zones_v2($1)";
 pub(super) const HOT: &[&str] = &[LIST];
 
 impl Store {

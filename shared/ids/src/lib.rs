@@ -49,6 +49,10 @@ ids! {
     NodeId,
     /// A person with an account.
     UserId,
+    /// A group of people.
+    GroupId,
+    /// A person's key for programs.
+    ApiKeyId,
     /// An entry of the catalogue.
     WorkspaceId,
     /// One launched workspace of one user.

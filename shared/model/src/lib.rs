@@ -2,12 +2,16 @@
 //!
 //! Pure data and pure functions. No clock, no I/O, no async; what is stored, sent and shown is defined here once.
 
+mod permission;
 pub mod placement;
+pub mod policy;
 mod session;
 mod zone;
 
 use serde::{Deserialize, Serialize};
 
+pub use permission::{OWN_SESSIONS, Permission};
+pub use policy::{GroupSettings, IdleAction, UserPolicy};
 pub use session::{Network, Policy, ProgressStep, Seccomp, SessionState, Transport, WorkspaceSpec};
 pub use zone::{LoadStrategy, ZoneSettings};
 

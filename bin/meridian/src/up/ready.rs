@@ -21,7 +21,7 @@ impl Before {
     /// To be called while no node runs. A database that is new knows none.
     pub async fn look(database: &Database) -> Self {
         let nodes = match Store::new(database.clone(), 1, ANSWER_LIMIT) {
-            Ok(store) => store.list_nodes().await.unwrap_or_default(),
+            Ok(store) => store.list_nodes(None).await.unwrap_or_default(),
             Err(_) => Vec::new(),
         };
         Self(nodes.into_iter().map(|node| (node.id.to_string(), node.last_seen_at)).collect())
@@ -40,7 +40,7 @@ pub async fn wait(
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         look.tick().await;
-        let nodes = store.list_nodes().await?;
+        let nodes = store.list_nodes(None).await?;
         let ready = nodes
             .iter()
             .filter(|node| node.role != NodeRole::Web && ["ready", "draining"].contains(&node.state.as_str()))

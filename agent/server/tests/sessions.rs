@@ -10,7 +10,7 @@ use bench::{Bench, LIMIT, viewer::Plain, wait_for};
 use meridian_engine::{Faults, Owner};
 use meridian_ids::{DeploymentId, NodeId, SessionId};
 use meridian_model::Transport;
-use meridian_wire::Observation;
+use meridian_wire::{Observation, Revocation};
 
 #[tokio::test]
 async fn a_restarted_agent_finds_its_workspaces_running_and_takes_no_old_grant() {
@@ -203,8 +203,17 @@ async fn an_order_that_the_disk_refuses_is_not_carried_out_until_it_can_be_writt
         .observed(session, |seen| matches!(seen, Observation::Starting { message, .. } if message.contains("data directory")))
         .await;
     assert!(bench.daemon.names().is_empty());
+    // An update without orders needs no disk: it must not count as if what came before it had been written.
+    let issued_before = bench.control.clock.now();
+    bench.control.revoke(Revocation { session_id: SessionId::generate(), issued_before });
+    let heard = bench.control.heartbeats();
+    wait_for("its answer", || (bench.control.heartbeats() > heard + 1).then_some(())).await;
     std::fs::rename(&away, &ledger).unwrap();
     bench.observed(session, |seen| *seen == Observation::Running).await;
+    wait_for("the order to be acknowledged", || {
+        (bench.control.last_heartbeat()?.since >= bench.control.update(0).version).then_some(())
+    })
+    .await;
     bench.end().await;
 }
 

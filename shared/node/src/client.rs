@@ -65,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) files: meridian_identity::NodeFiles,
     pub(crate) clock: Clock,
     memory: Memory,
+    unsaved: Mutex<Unsaved>,
     remembered: Mutex<Known>,
     settings: watch::Sender<Option<Arc<NodeSettings>>>,
     pub(crate) wake: Notify,
@@ -76,6 +77,13 @@ struct Known {
     /// The settings as text, to see whether they changed.
     settings_text: String,
     contact_saved_at: Option<Timestamp>,
+}
+
+/// What heartbeats and the watch brought and the disk does not have yet.
+#[derive(Default)]
+struct Unsaved {
+    next: Option<Remembered>,
+    saving: bool,
 }
 
 impl NodeClient {
@@ -102,6 +110,7 @@ impl NodeClient {
                 files,
                 clock,
                 memory,
+                unsaved: Mutex::default(),
                 remembered: Mutex::new(known),
                 settings,
                 wake: Notify::new(),
@@ -202,16 +211,54 @@ impl NodeClient {
     /// # Errors
     /// When the update is another deployment's or an older epoch's; nothing of it is taken then.
     pub async fn admit(&self, update: &Update) -> Result<(), UpdateRefused> {
+        let Some(changed) = self.judge(update)? else { return Ok(()) };
+        let client = self.clone();
+        // A role that is stopping waits for no disk.
+        let _ = tokio::task::spawn_blocking(move || client.save(&changed)).await;
+        Ok(())
+    }
+
+    /// Judges an update and takes it into memory; what is to be saved, if anything.
+    fn judge(&self, update: &Update) -> Result<Option<Remembered>, UpdateRefused> {
         if update.deployment_id != self.deployment_id() {
             return Err(UpdateRefused::Deployment);
         }
-        let Some(changed) = self.take(update)? else { return Ok(()) };
-        let memory = self.inner.memory.clone();
-        let saved = tokio::task::spawn_blocking(move || memory.save(&changed)).await;
-        if let Ok(Err(error)) = saved {
+        self.take(update)
+    }
+
+    fn save(&self, changed: &Remembered) {
+        if let Err(error) = self.inner.memory.save(changed) {
             tracing::error!(%error, "the control plane's settings could not be written to this node's disk");
         }
-        Ok(())
+    }
+
+    /// Saves beside everything else, of many changes the latest: a disk that takes seconds holds up no heartbeat, and so does not make the node
+    /// look as if it were gone.
+    fn save_beside(&self, changed: Remembered) {
+        {
+            let mut unsaved = self.unsaved();
+            unsaved.next = Some(changed);
+            if std::mem::replace(&mut unsaved.saving, true) {
+                return;
+            }
+        }
+        let client = self.clone();
+        tokio::task::spawn_blocking(move || {
+            while let Some(next) = client.next_unsaved() {
+                client.save(&next);
+            }
+        });
+    }
+
+    fn next_unsaved(&self) -> Option<Remembered> {
+        let mut unsaved = self.unsaved();
+        let next = unsaved.next.take();
+        unsaved.saving = next.is_some();
+        next
+    }
+
+    fn unsaved(&self) -> std::sync::MutexGuard<'_, Unsaved> {
+        self.inner.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes an update into memory; what is to be saved, if it must be.
@@ -258,9 +305,14 @@ impl NodeClient {
     }
 
     pub(crate) async fn deliver(&self, update: Update, updates: &mpsc::Sender<Update>) {
-        match self.admit(&update).await {
-            // A closed queue means that the role is stopping.
-            Ok(()) => drop(updates.send(update).await),
+        match self.judge(&update) {
+            Ok(changed) => {
+                if let Some(changed) = changed {
+                    self.save_beside(changed);
+                }
+                // A closed queue means that the role is stopping.
+                drop(updates.send(update).await);
+            }
             Err(reason) => tracing::error!(%reason, "an update of the control plane is refused"),
         }
     }

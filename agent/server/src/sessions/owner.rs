@@ -92,6 +92,9 @@ pub(super) struct Owner {
     pub(super) problems: HashMap<&'static str, String>,
     /// Orders to run something that the disk refused: they come again with every update, and until then the user reads why nothing moves.
     pub(super) unwritten: Vec<ObservedSession>,
+    /// Epoch and generation of all orders that the disk refused: until each was written, no later update is acknowledged, for then they would
+    /// never come again.
+    pub(super) refused: HashMap<SessionId, (i64, i64)>,
     /// Tombstones that were carried out and are still to be told, and after how many answered heartbeats they are not any more: a month's
     /// tombstones are not said every two seconds.
     pub(super) gone: HashMap<SessionId, u64>,
@@ -122,6 +125,7 @@ impl Owner {
             found: None,
             problems: HashMap::new(),
             unwritten: Vec::new(),
+            refused: HashMap::new(),
             gone: HashMap::new(),
         };
         owner.publish();
@@ -270,13 +274,21 @@ impl Owner {
         }
         if let Err(problem) = self.write(news.clone()).await {
             // Not acknowledged, so it comes again.
+            self.refused.extend(news.iter().map(|record| (record.session(), record.pair())));
             return self.wait_for_disk(&news, problem);
+        }
+        for order in &update.sessions {
+            let pair = (order.epoch, order.generation);
+            if self.refused.get(&order.session_id).is_some_and(|refused| *refused <= pair) {
+                self.refused.remove(&order.session_id);
+            }
         }
         let is_restored = update.epoch > self.epoch;
         if is_restored {
             // The database was promoted or restored: its numbers are others, so everything is asked for anew.
             (self.epoch, self.since) = (update.epoch, 0);
-        } else {
+            self.refused.clear();
+        } else if self.refused.is_empty() {
             self.since = self.since.max(update.version);
         }
         let is_news = is_restored || asked_again || !news.is_empty();

@@ -7,7 +7,8 @@ use std::{
 
 use clap::{Args, Subcommand};
 use meridian_lab::{
-    MAX_SESSIONS, Options, Report, SCENARIOS, Scenario, Table, document, play, serve_workspace, up,
+    MAX_BROWSERS, MAX_SESSIONS, Options, Report, SCENARIOS, Scenario, Table, document, play, serve_workspace,
+    up,
 };
 
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
 #[command(after_help = "Examples:
   meridian lab list
   meridian lab run proxy_killed --sessions 50
+  meridian lab run proxy_killed balancer_killed --browsers 3
   meridian lab run all --json figures.json
   meridian lab run long
   meridian lab run rolling_upgrade_proxy --previous ./meridian-before
@@ -43,6 +45,9 @@ enum Command {
         /// Sessions, with a viewer on each; without it the numbers that `meridian lab list` shows.
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..=MAX_SESSIONS as i64))]
         sessions: Option<u16>,
+        /// Pages of a real Chromium among the viewers, each signed in to the console with a session of its own; it needs Chromium.
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=MAX_BROWSERS as i64))]
+        browsers: u16,
         /// Append what was measured to this file, one JSON object on a line for each scenario.
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
@@ -76,7 +81,8 @@ pub async fn run(arguments: LabArguments) -> Result<(), Failure> {
         Command::List => print(&list()),
         Command::Up { sessions } => {
             let executable = std::env::current_exe()?;
-            let options = Options { executable, previous: None, sessions: sessions.into(), seed: 1 };
+            let options =
+                Options { executable, previous: None, sessions: sessions.into(), browsers: 0, seed: 1 };
             say("Meridian starts, and viewers open their streams; that takes half a minute");
             tokio::select! {
                 played = up(&options, say) => played.map_err(|error| Failure::new(format!("{error:#}"))),
@@ -89,11 +95,11 @@ pub async fn run(arguments: LabArguments) -> Result<(), Failure> {
             let page = document(&lines.join("\n")).map_err(|error| Failure::new(format!("{error:#}")))?;
             print(page.trim_end())
         }
-        Command::Run { scenarios, sessions, json, seed, previous } => {
+        Command::Run { scenarios, sessions, browsers, json, seed, previous } => {
             let scenarios =
                 scenarios.iter().map(|name| chosen(name)).collect::<Result<Vec<_>, _>>()?.concat();
             let executable = std::env::current_exe()?;
-            let options = Options { executable, previous, sessions: 0, seed };
+            let options = Options { executable, previous, sessions: 0, browsers: browsers.into(), seed };
             let acts = acts(&scenarios, sessions.map(usize::from), &options);
             tokio::select! {
                 played = play_all(&acts, json.as_deref()) => played,

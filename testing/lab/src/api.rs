@@ -13,7 +13,17 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Of sessions.
 const MAX_PAGES: usize = 200;
 /// The account that every Meridian begins with.
-const USER: &str = "admin";
+pub(crate) const USER: &str = "admin";
+
+/// One session, as its user reads it.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionState {
+    pub(crate) state: String,
+    /// What is said of its start.
+    pub(crate) said: String,
+    /// The name of the agent that it is on.
+    pub(crate) agent: String,
+}
 
 /// Clones share its connections.
 #[derive(Clone)]
@@ -70,9 +80,21 @@ impl Api {
         Ok(session["id"].as_str().context("a session without an id")?.to_owned())
     }
 
-    pub(crate) async fn state(&self, session: &str) -> Result<String> {
+    pub(crate) async fn session(&self, session: &str) -> Result<SessionState> {
         let session = self.call(Method::GET, &format!("/sessions/{session}"), None).await?;
-        Ok(session["state"].as_str().unwrap_or_default().to_owned())
+        let text =
+            |place: &str| session.pointer(place).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok(SessionState { state: text("/state"), said: text("/progress/message"), agent: text("/agent") })
+    }
+
+    /// What is wrong with a node in one respect, as far as the control plane knows.
+    pub(crate) async fn problem(&self, node: &str, code: &str) -> Result<Option<String>> {
+        let nodes = self.call(Method::GET, "/nodes", None).await?;
+        let nodes = nodes["items"].as_array().into_iter().flatten();
+        let problems =
+            nodes.filter(|item| item["name"] == node).filter_map(|item| item["problems"].as_array());
+        let mut problems = problems.flatten().filter(|problem| problem["code"] == code);
+        Ok(problems.next().map(|problem| problem["message"].as_str().unwrap_or_default().to_owned()))
     }
 
     /// The state of each of the caller's sessions, by id.

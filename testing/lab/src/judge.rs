@@ -13,6 +13,8 @@ pub(crate) struct Seen {
     pub(crate) from: Duration,
     pub(crate) until: Duration,
     pub(crate) streams: Vec<SeenStream>,
+    /// Those of real browsers, whose pages were asked too.
+    pub(crate) browsers: Vec<SeenStream>,
     /// Streams of the other zone, which nothing may touch.
     pub(crate) bystanders: Vec<SeenStream>,
     /// What the control plane says of sessions that do not run.
@@ -69,9 +71,10 @@ impl Seen {
         let noticed = fates.iter().filter_map(|(_, stream)| stream.journal.noticed_after(self.from)).max();
         let attached = fates.iter().filter_map(|(_, stream)| stream.journal.attached_after(self.from)).max();
         let missing = self.not_running.len();
+        let lost_pages = self.browsers.iter().filter(|page| self.fate(page) == Fate::Lost).count();
         Figures {
             // A session whose stream is gone and that does not run either is lost once.
-            sessions_lost: count(Fate::Lost).max(missing),
+            sessions_lost: (count(Fate::Lost) + lost_pages).max(missing),
             streams_resumed: count(Fate::Resumed),
             streams_restarted: count(Fate::Restarted),
             streams_untouched: count(Fate::Untouched),
@@ -87,8 +90,25 @@ impl Seen {
             recovered_ms: attached.or(self.last_failure).map(whole_ms),
             tickets_asked: self.tickets,
             cpu_s: (self.cpu.as_secs_f64() * 100.0).round() / 100.0,
-            own: self.notes.clone(),
+            own: [self.notes.clone(), self.of_browsers()].into_iter().flatten().collect(),
         }
+    }
+
+    /// How real browsers fared, where there were any.
+    fn of_browsers(&self) -> BTreeMap<&'static str, f64> {
+        if self.browsers.is_empty() {
+            return BTreeMap::new();
+        }
+        let fates: Vec<_> = self.browsers.iter().map(|page| self.fate(page)).collect();
+        let count = |wanted: Fate| fates.iter().filter(|fate| **fate == wanted).count() as f64;
+        let stalls = self.browsers.iter().map(|page| whole_ms(page.journal.stall(self.from, self.until)));
+        BTreeMap::from([
+            ("browsers_resumed", count(Fate::Resumed)),
+            ("browsers_restarted", count(Fate::Restarted)),
+            ("browsers_untouched", count(Fate::Untouched)),
+            ("browsers_lost", count(Fate::Lost)),
+            ("browsers_stall_max_ms", stalls.max().unwrap_or_default() as f64),
+        ])
     }
 
     /// What befell the stream that stood still longest, of those whose path broke.
@@ -105,7 +125,8 @@ impl Seen {
             let word = other.journal.last_word();
             broken.push(format!("session {} of the other zone was touched: {word}", other.session));
         }
-        for stream in &self.streams {
+        let pages = self.browsers.iter().map(|page| (page, "a browser's page of session"));
+        for (stream, what) in self.streams.iter().map(|stream| (stream, "session")).chain(pages) {
             let journal = &stream.journal;
             let why = match (self.fate(stream), promise) {
                 (Fate::Lost, _) => format!("its stream is not back: {}", journal.last_word()),
@@ -115,7 +136,7 @@ impl Seen {
                 | (Fate::Resumed, Promise::Resumed | Promise::Back)
                 | (Fate::Untouched, _) => continue,
             };
-            broken.push(format!("session {}: {why}", stream.session));
+            broken.push(format!("{what} {}: {why}", stream.session));
         }
         let hit = self.streams.iter().any(|stream| self.fate(stream) != Fate::Untouched);
         if promise != Promise::Untouched && !hit {
@@ -157,6 +178,7 @@ mod tests {
             from: FROM,
             until: UNTIL,
             streams,
+            browsers: Vec::new(),
             bystanders: Vec::new(),
             not_running: Vec::new(),
             requests_failed: 0,
@@ -199,6 +221,19 @@ mod tests {
         seen.bystanders = vec![stream(&[]), stream(&[Verdict::Resumed])];
         assert_eq!(seen.figures().others_touched, 1);
         assert_eq!(seen.broken(Promise::Resumed).len(), 1);
+    }
+
+    #[test]
+    fn a_browsers_page_must_hold_what_viewers_must() {
+        let mut seen = seen(vec![stream(&[Verdict::Resumed])]);
+        let shows_an_error = SeenStream { shows: false, ..stream(&[Verdict::Resumed]) };
+        seen.browsers = vec![stream(&[Verdict::Resumed]), stream(&[Verdict::Restarted]), shows_an_error];
+        let figures = seen.figures();
+        assert_eq!((figures.streams_resumed, figures.sessions_lost), (1, 1));
+        let own = |name: &str| figures.own.get(name).copied();
+        assert_eq!((own("browsers_resumed"), own("browsers_lost")), (Some(1.0), Some(1.0)));
+        assert_eq!(own("browsers_stall_max_ms"), Some(9499.0));
+        assert_eq!(seen.broken(Promise::Resumed).len(), 2);
     }
 
     #[test]

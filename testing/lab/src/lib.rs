@@ -12,6 +12,7 @@
 //! ```
 
 mod api;
+mod browser;
 mod chance;
 mod cpu;
 mod docker;
@@ -51,6 +52,8 @@ use viewer::{HEIGHT, Pace};
 
 /// More sessions than one machine's processes can hold streams for.
 pub const MAX_SESSIONS: usize = 6000;
+/// More pages than a machine draws beside everything else.
+pub const MAX_BROWSERS: usize = 16;
 /// The engine whose workspaces outlive their agent's process.
 const DOCKER: &str = "docker";
 /// Bytes of a row of a picture, and of what comes before the first.
@@ -65,6 +68,8 @@ pub struct Options {
     /// One of an earlier build, for rolling upgrades from it; none: from the same build.
     pub previous: Option<PathBuf>,
     pub sessions: usize,
+    /// Pages of a real Chromium among the viewers, each with a session of its own.
+    pub browsers: usize,
     /// Repeats what a scenario picks, and its viewers' jitter.
     pub seed: u64,
 }
@@ -88,11 +93,13 @@ impl Options {
 /// When it could not be played: Meridian did not start, or its streams did not open.
 pub async fn play(scenario: &Scenario, options: &Options) -> Result<(Report, Vec<String>)> {
     ensure!((1..=MAX_SESSIONS).contains(&options.sessions), "between 1 and {MAX_SESSIONS} sessions");
+    ensure!(options.browsers <= MAX_BROWSERS, "at most {MAX_BROWSERS} browsers");
     let make = Make {
         executable: first_executable(scenario, options).to_owned(),
         seed: options.seed,
         engine: scenario.engine,
         front: scenario.front,
+        disks: if scenario.own_disks { site::with_own_disks() } else { Vec::new() },
     };
     if scenario.engine == DOCKER {
         let executable = options.executable.clone();
@@ -120,6 +127,7 @@ pub async fn up(options: &Options, say: fn(&str)) -> Result<()> {
         seed: options.seed,
         engine: scenarios::ORDINARY.engine,
         front: scenarios::ORDINARY.front,
+        disks: Vec::new(),
     };
     let mut site = Site::start(&make).await?;
     let people = site.people()?.file();
@@ -152,6 +160,7 @@ async fn play_here(scenario: Scenario, options: Options, site: Site) -> Result<(
         name: scenario.name.to_owned(),
         parameters: Parameters {
             sessions: options.sessions,
+            browsers: options.browsers,
             seed: options.seed,
             frame_every_ms: u64::try_from(pace.every.as_millis()).unwrap_or(u64::MAX),
             frame_bytes: u32::from(pace.rows) * ROW_BYTES + HEAD_BYTES,

@@ -27,6 +27,8 @@ pub struct Report {
 #[derive(Clone, Debug, Serialize)]
 pub struct Parameters {
     pub sessions: usize,
+    /// Pages of a real browser, beside those.
+    pub browsers: usize,
     pub seed: u64,
     /// From a picture's arrival to the next request: what a stall is at least.
     pub frame_every_ms: u64,

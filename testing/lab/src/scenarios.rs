@@ -5,6 +5,8 @@ mod agent_process_killed;
 mod auth_address_dead;
 mod balancer_killed;
 mod clock_skewed;
+mod disk_full;
+mod disk_slow;
 mod entry_untouched;
 mod half_open;
 mod primary_region_gone;
@@ -57,6 +59,8 @@ pub struct Scenario {
     pub(crate) engine: &'static str,
     /// What stands at the public entries.
     pub(crate) front: Front,
+    /// Whether one agent and one proxy of the zone keep what they have on disks of their own.
+    pub(crate) own_disks: bool,
     /// Whether a few streams of the other zone stand by, which nothing may touch.
     pub(crate) bystanders: bool,
     /// It is over by then, one way or the other.
@@ -91,6 +95,8 @@ pub const SCENARIOS: &[Scenario] = &[
     half_open::SCENARIO,
     entry_untouched::SCENARIO,
     clock_skewed::SCENARIO,
+    disk_full::SCENARIO,
+    disk_slow::SCENARIO,
     resume_storm::SCENARIO,
     random_faults::SCENARIO,
     wan_cut::LONG,
@@ -107,6 +113,7 @@ pub(crate) const ORDINARY: Scenario = Scenario {
     goals: Goals { stall_p99_ms: None, recovered_ms: None },
     engine: "simulated",
     front: Front::Meridian,
+    own_disks: false,
     bystanders: true,
     limit: Duration::from_secs(420),
     play: |_| Box::pin(async { anyhow::bail!("a scenario without a play") }),

@@ -4,6 +4,7 @@
 //! with it, and leaves its directory and its PostgreSQL.
 
 mod certificates;
+mod disk;
 mod front;
 mod keeper;
 mod lean;
@@ -27,15 +28,20 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::{
-    certificates::make_certificates,
+    certificates::{FINGERPRINT, make_certificates},
     plan::{Folder, PEOPLE_HOST, write},
 };
 pub(crate) use self::{
+    disk::Disk,
     front::Front,
     keeper::{Keeper, Program},
-    plan::{EACH, LONDON, PEOPLE, PRIMARY, Part, VIRGINIA, ZONES, Zone, public_entry, public_url, resolve},
+    plan::{
+        EACH, LONDON, PEOPLE, PRIMARY, Part, VIRGINIA, ZONES, Zone, public_entry, public_url, resolve,
+        with_own_disks,
+    },
 };
 use crate::{
+    browser,
     cpu::{Processor, cpu_of},
     net::{Host, Line, Region, Wan, join},
 };
@@ -71,6 +77,8 @@ pub(crate) struct Make {
     pub(crate) seed: u64,
     pub(crate) engine: &'static str,
     pub(crate) front: Front,
+    /// Parts that keep what they have on a disk of their own.
+    pub(crate) disks: Vec<Part>,
 }
 
 pub(crate) struct Site {
@@ -79,6 +87,7 @@ pub(crate) struct Site {
     folder: Folder,
     regions: BTreeMap<u8, Region>,
     keepers: BTreeMap<String, Keeper>,
+    disks: BTreeMap<String, Disk>,
     processor: Processor,
     database: Option<EmbeddedPostgres>,
     /// Processes of parts, and what keeps the database.
@@ -92,6 +101,7 @@ impl Site {
     /// Starts everything; returns when every node has reported to the control plane.
     pub(crate) async fn start(make: &Make) -> Result<Self> {
         let mut site = Self::lay(make).await?;
+        site.attach_disks(&make.disks)?;
         timeout(START_LIMIT, site.start_parts(&make.executable)).await.context("not ready in time")??;
         Ok(site)
     }
@@ -122,12 +132,24 @@ impl Site {
             folder,
             regions,
             keepers: BTreeMap::new(),
+            disks: BTreeMap::new(),
             processor: Processor::default(),
             database: Some(database),
             tasks: Tasks::new(),
             base,
             _directories: [directory, run],
         })
+    }
+
+    fn attach_disks(&mut self, parts: &[Part]) -> Result<()> {
+        for part in parts {
+            let host = self.region(part.region)?.host(part.host)?;
+            let image = self.folder.root.join(format!("{}.disk", part.name));
+            let disk = Disk::attach(&host, &image, &self.folder.data(part))
+                .with_context(|| format!("the disk of {}", part.name))?;
+            self.disks.insert(part.name.clone(), disk);
+        }
+        Ok(())
     }
 
     async fn start_parts(&mut self, executable: &Path) -> Result<()> {
@@ -191,10 +213,19 @@ impl Site {
         Ok(())
     }
 
+    /// What a node knows of itself, once it is enrolled.
+    fn node(&self, part: &Part) -> Option<Value> {
+        const FILE: &str = "node.json";
+        let text = match self.disks.get(&part.name) {
+            Some(disk) => disk.read(FILE)?,
+            None => fs::read(self.folder.data(part).join(FILE)).ok()?,
+        };
+        serde_json::from_slice(&text).ok()
+    }
+
     /// The deployment's id, once a node is enrolled.
     fn deployment(&self) -> Option<String> {
-        let file = self.folder.data(&Part::agent(LONDON, 1)).join("node.json");
-        let node: Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+        let node = self.node(&Part::agent(LONDON, 1))?;
         Some(node["deployment_id"].as_str()?.to_owned())
     }
 
@@ -206,8 +237,7 @@ impl Site {
     /// The names that the zone's enrolled agents have certificates for.
     fn agent_names(&self, zone: Zone) -> Vec<(u8, String)> {
         let name = |number| {
-            let file = self.folder.data(&Part::agent(zone, number)).join("node.json");
-            let node: Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+            let node = self.node(&Part::agent(zone, number))?;
             let (node, zone) = (node["node_id"].as_str()?, node["zone_id"].as_str()?);
             Some((number, format!("{node}.agent.{zone}.meridian")))
         };
@@ -216,6 +246,11 @@ impl Site {
 
     pub(crate) fn part(&self, part: &Part) -> Result<&Keeper> {
         self.keepers.get(&part.name).with_context(|| format!("there is no {}", part.name))
+    }
+
+    /// The disk of a part that has one of its own.
+    pub(crate) fn disk(&self, part: &Part) -> Result<&Disk> {
+        self.disks.get(&part.name).with_context(|| format!("{} has no disk of its own", part.name))
     }
 
     /// SIGKILL: its sockets are closed by the kernel, and it is started again. The killed process's id.
@@ -284,6 +319,17 @@ impl Site {
         self.folder.secret("ca.pem")
     }
 
+    /// What browsers need to know of this Meridian.
+    pub(crate) fn for_browsers(&self) -> Result<browser::Setting> {
+        Ok(browser::Setting {
+            folder: self.folder.root.join("browser"),
+            url: public_url(),
+            password: self.password.clone(),
+            hosts: plan::hosts(),
+            trusted_key: fs::read_to_string(self.folder.secret(FINGERPRINT))?,
+        })
+    }
+
     /// The host where people are.
     pub(crate) fn people(&mut self) -> Result<Arc<Host>> {
         self.region(PEOPLE)?.host(PEOPLE_HOST)
@@ -291,6 +337,7 @@ impl Site {
 
     /// As a service manager stops it; what does not stop in time is killed.
     pub(crate) async fn stop(mut self) -> Result<()> {
+        self.disks.values().for_each(|disk| disk.slow(Duration::ZERO));
         let stopped = self.tasks.stop(STOP_LIMIT).await;
         if let Some(database) = self.database.take() {
             database.stop().await?;
@@ -303,6 +350,8 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
+        // What waits for a slow one ends.
+        self.disks.clear();
         for keeper in self.keepers.values() {
             let _ = keeper.signal(Signal::KILL);
         }

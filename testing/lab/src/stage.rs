@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     DOCKER, Options,
-    api::Api,
+    api::{Api, SessionState},
+    browser::{Browsers, Page},
     chance::Chance,
     docker::IMAGE,
     judge::{Seen, SeenStream},
@@ -19,7 +20,7 @@ use crate::{
     scenarios::Scenario,
     site::{EACH, LONDON, Part, Site, VIRGINIA, Zone},
     trust::Trust,
-    viewer::{Pace, SETTLED_AFTER, Viewer},
+    viewer::{Pace, SETTLED_AFTER, Status, Viewer},
 };
 
 /// Launches, and streams, that are opened at once.
@@ -31,6 +32,8 @@ const STEADY: Duration = Duration::from_secs(SETTLED_AFTER.as_secs() + 2);
 const SHOWN_AFTER: Duration = Duration::from_secs(3);
 /// A stream is well that showed a whole picture within this time beyond its pace.
 const FRESH: Duration = Duration::from_secs(1);
+/// Streams that are named where many are not back.
+const MAX_TOLD: usize = 5;
 const PROXY_STREAMS: &str = "meridian_proxy_streams";
 /// One of the simulated engine's.
 const SIMULATED_IMAGE: &str = "meridian/terminal:dev";
@@ -56,6 +59,7 @@ pub(crate) struct Stage {
     tasks: Tasks,
     viewers: Vec<Viewer>,
     bystanders: Vec<Viewer>,
+    browsers: Option<Browsers>,
     pace: Pace,
     probe: Probe,
     began: Instant,
@@ -89,7 +93,7 @@ impl Stage {
         let api = Api::sign_in(&crate::site::public_url(), &site.password, trust).await?;
         let image = if scenario.engine == DOCKER { IMAGE } else { SIMULATED_IMAGE };
         let apart = if scenario.bystanders { (options.sessions / BYSTANDER_OF).max(2) } else { 0 };
-        let workspace = api.prepare(options.sessions + apart, image).await?;
+        let workspace = api.prepare(options.sessions + apart + options.browsers, image).await?;
         nodes_ready(&api).await?;
         let zones = [vec![LONDON; options.sessions], vec![VIRGINIA; apart]].concat();
         let launches = zones.into_iter().map(|zone| running(&api, &workspace, zone));
@@ -106,6 +110,7 @@ impl Stage {
             tasks,
             viewers: Vec::new(),
             bystanders: Vec::new(),
+            browsers: None,
             pace: options.pace(),
             probe,
             began,
@@ -116,6 +121,9 @@ impl Stage {
         for wave in sessions.chunks(AT_ONCE) {
             stage.open(wave)?;
             stage.all_show(Duration::ZERO, RUNNING_LIMIT).await.context("opening the streams")?;
+        }
+        if options.browsers > 0 {
+            stage.open_browsers(options.browsers).await?;
         }
         sleep(STEADY).await;
         stage.all_show(stage.began.elapsed(), RUNNING_LIMIT).await.context("streams before the fault")?;
@@ -130,6 +138,21 @@ impl Stage {
             among.push(viewer);
         }
         Ok(())
+    }
+
+    /// Real browsers, with a session of london each.
+    async fn open_browsers(&mut self, count: usize) -> Result<()> {
+        let mut sessions = Vec::new();
+        for _ in 0..count {
+            sessions.push(running(&self.api, &self.workspace, LONDON).await?.session);
+        }
+        let setting = self.site.for_browsers()?;
+        self.browsers = Some(Browsers::open(&setting, &sessions, &self.tasks, self.began).await?);
+        Ok(())
+    }
+
+    fn pages(&self) -> &[Page] {
+        self.browsers.as_ref().map(|browsers| &browsers.pages[..]).unwrap_or_default()
     }
 
     /// Everyone's viewers.
@@ -183,6 +206,12 @@ impl Stage {
         self.notes.insert(name, (value * 1000.0).round() / 1000.0);
     }
 
+    /// The same, of which the largest stays.
+    pub(crate) fn note_most(&mut self, name: &'static str, value: f64) {
+        let before = self.notes.get(name).copied().unwrap_or(value);
+        self.note(name, value.max(before));
+    }
+
     /// Something that must hold besides what viewers see.
     pub(crate) fn expect(&mut self, holds: bool, otherwise: impl Into<String>) {
         if !holds {
@@ -230,9 +259,15 @@ impl Stage {
         tracing::info!(at_s = self.since_strike().as_secs(), "{}", what.as_ref());
     }
 
-    /// Launches one more session in london, and waits until a new viewer sees its picture.
-    pub(crate) async fn launch_another(&mut self) -> Result<()> {
+    /// Launches one more session in london; its id.
+    pub(crate) async fn launch(&self) -> Result<String> {
+        self.api.launch(&self.workspace, LONDON.name).await
+    }
+
+    /// Launches one more session in london, and waits until a new viewer sees its picture; the name of the agent that it was on.
+    pub(crate) async fn launch_another(&mut self) -> Result<String> {
         let Launched { session, .. } = running(&self.api, &self.workspace, LONDON).await?;
+        let agent = self.api.session(&session).await?.agent;
         let tasks = self.tasks.child();
         let viewer = Viewer::start(&tasks, &self.api, &session, self.pace, self.chance.split(), self.began)?;
         let until = Instant::now() + RUNNING_LIMIT;
@@ -241,7 +276,8 @@ impl Stage {
             sleep(LOOK_EVERY).await;
         }
         tasks.stop(TASKS_LIMIT).await;
-        self.api.end(&session).await
+        self.api.end(&session).await?;
+        Ok(agent)
     }
 
     /// Opens new connections until one is refused; what the refusal says.
@@ -268,15 +304,21 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits until every stream shows something again. That one does not is no error here: it is judged.
-    pub(crate) async fn all_back(&self, limit: Duration) {
+    /// Waits until every stream shows something again. Which of them do not in time is told, and judged.
+    pub(crate) async fn all_back(&mut self, limit: Duration) {
         let from = self.struck_at() + SHOWN_AFTER;
-        let _ = self.all_show(from, limit).await;
+        self.all_show_or_tell(from, limit).await;
     }
 
     /// Waits until every stream shows something anew.
-    pub(crate) async fn all_show_anew(&self, limit: Duration) {
-        let _ = self.all_show(self.now() + SHOWN_AFTER, limit).await;
+    pub(crate) async fn all_show_anew(&mut self, limit: Duration) {
+        self.all_show_or_tell(self.now() + SHOWN_AFTER, limit).await;
+    }
+
+    async fn all_show_or_tell(&mut self, from: Duration, limit: Duration) {
+        if let Err(missing) = self.all_show(from, limit).await {
+            self.expect(false, format!("{missing:#}"));
+        }
     }
 
     /// Waits until the control plane answers requests again; how long that took.
@@ -292,18 +334,28 @@ impl Stage {
 
     /// Waits until every stream has shown a whole picture lately, and after `from`.
     async fn all_show(&self, from: Duration, limit: Duration) -> Result<()> {
-        let until = Instant::now() + limit;
+        let asked = Instant::now();
         loop {
             let now = self.began.elapsed();
             let since = from.max(now.saturating_sub(FRESH + self.pace.every));
-            let missing = self.all().find(|viewer| {
-                let status = viewer.status();
-                !status.attached || status.frame_at.is_none_or(|at| at < since)
-            });
-            let Some(missing) = missing else { return Ok(()) };
-            if Instant::now() > until || self.all().any(|viewer| viewer.status().failed) {
-                let journal = missing.journal();
-                bail!("the stream of session {} shows nothing: {}", missing.session, journal.last_word());
+            let late = |status: Status| !status.attached || status.frame_at.is_none_or(|at| at < since);
+            let viewers = self.all().filter(|viewer| late(viewer.status()));
+            let pages = self.pages().iter().filter(|page| late(page.status()));
+            let viewers = viewers.map(|viewer| (&viewer.session, viewer.journal().last_word()));
+            let pages =
+                pages.map(|page| (&page.session, format!("a browser: {}", page.journal().last_word())));
+            let missing: Vec<_> = viewers.chain(pages).collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            if asked.elapsed() > limit || self.all().any(|viewer| viewer.status().failed) {
+                bail!(
+                    "after {:.1} s {} of {} streams show nothing: {}",
+                    asked.elapsed().as_secs_f64(),
+                    missing.len(),
+                    self.all().count() + self.pages().len(),
+                    told(&missing)
+                );
             }
             sleep(LOOK_EVERY).await;
         }
@@ -336,24 +388,40 @@ impl Stage {
     }
 
     fn seen_stream(&self, viewer: &Viewer, until: Duration) -> SeenStream {
-        let status = viewer.status();
-        let fresh = status.frame_at.is_some_and(|at| at + FRESH + self.pace.every >= until);
-        SeenStream {
-            session: viewer.session.clone(),
-            shows: status.attached && fresh,
-            journal: viewer.journal(),
+        let shows = self.shows(viewer.status(), until);
+        SeenStream { session: viewer.session.clone(), shows, journal: viewer.journal() }
+    }
+
+    fn shows(&self, status: Status, until: Duration) -> bool {
+        status.attached && status.frame_at.is_some_and(|at| at + FRESH + self.pace.every >= until)
+    }
+
+    /// What browsers' pages received and show, asked one after the other.
+    async fn seen_pages(&self) -> Vec<SeenStream> {
+        let mut seen = Vec::new();
+        for page in self.pages() {
+            let judged = page.judge().await;
+            let shows = self.shows(page.status(), self.now());
+            let mut journal = page.journal();
+            if let Err(trouble) = judged {
+                journal.failure = Some(format!("{trouble:#}"));
+            }
+            seen.push(SeenStream { session: page.session.clone(), shows, journal });
         }
+        seen
     }
 
     /// What was seen since the fault. Everything has ended when this returns.
     pub(crate) async fn end(self) -> Result<(Seen, Result<()>)> {
         let struck = self.struck.as_ref().context("the scenario struck nothing")?;
+        let browsers = self.seen_pages().await;
         let until = self.began.elapsed();
         let tickets: u64 = self.all().map(|viewer| viewer.journal().tickets).sum();
         let mut seen = Seen {
             from: struck.at,
             until,
             streams: self.viewers.iter().map(|viewer| self.seen_stream(viewer, until)).collect(),
+            browsers,
             bystanders: self.bystanders.iter().map(|viewer| self.seen_stream(viewer, until)).collect(),
             not_running: Vec::new(),
             requests_failed: self.probe.failed_after(struck.at),
@@ -384,10 +452,11 @@ impl Stage {
             let known = self.api.states().await;
             let wrong: Vec<_> = match &known {
                 Ok(states) => {
-                    let state =
-                        |viewer: &Viewer| states.get(&viewer.session).map_or("unknown", String::as_str);
-                    let wrong = self.all().filter(|viewer| state(viewer) != "running");
-                    wrong.map(|viewer| format!("session {} is {}", viewer.session, state(viewer))).collect()
+                    let state = |session: &String| states.get(session).map_or("unknown", String::as_str);
+                    let viewed = self.all().map(|viewer| &viewer.session);
+                    let sessions = viewed.chain(self.pages().iter().map(|page| &page.session));
+                    let wrong = sessions.filter(|session| state(session) != "running");
+                    wrong.map(|session| format!("session {session} is {}", state(session))).collect()
                 }
                 Err(error) => vec![format!("the states of sessions: {error:#}")],
             };
@@ -397,6 +466,15 @@ impl Stage {
             sleep(FRESH).await;
         }
     }
+}
+
+/// Which streams, and what befell each last; of many only some.
+fn told(missing: &[(&String, String)]) -> String {
+    let some = missing.iter().take(MAX_TOLD);
+    let some = some.map(|(session, word)| format!("that of session {session} ({word})"));
+    let more = missing.len().saturating_sub(MAX_TOLD);
+    let more = (more > 0).then(|| format!("{more} more"));
+    some.chain(more).collect::<Vec<_>>().join(", ")
 }
 
 /// Waits until every agent and proxy has reported.
@@ -415,12 +493,19 @@ async fn nodes_ready(api: &Api) -> Result<()> {
 
 async fn running(api: &Api, workspace: &str, zone: Zone) -> Result<Launched> {
     let session = api.launch(workspace, zone.name).await?;
+    runs(api, &session).await?;
+    Ok(Launched { session, zone })
+}
+
+/// Waits until a session that was launched runs.
+pub(crate) async fn runs(api: &Api, session: &str) -> Result<()> {
     let until = Instant::now() + RUNNING_LIMIT;
     loop {
-        match api.state(&session).await?.as_str() {
-            "running" => return Ok(Launched { session, zone }),
+        let SessionState { state, said, agent } = api.session(session).await?;
+        match state.as_str() {
+            "running" => return Ok(()),
             "starting" if Instant::now() < until => sleep(LOOK_EVERY).await,
-            state => bail!("session {session} is {state} and does not run"),
+            state => bail!("session {session} on {agent} is {state} and does not run: {said}"),
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) const SETTLED_AFTER: Duration = Duration::from_secs(10);
 const QUEUE: usize = 64;
 
 /// How a viewer fares.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Status {
     pub(crate) attached: bool,
     /// When the latest whole picture came, since the lab began.
@@ -93,7 +93,7 @@ impl Viewer {
             suspect: None,
             over: false,
         };
-        tasks.spawn_until_stop("viewer", running.run(inbox));
+        tasks.spawn("viewer", running.run(inbox));
         Ok(Self { session: session.to_owned(), status: seen, journal })
     }
 

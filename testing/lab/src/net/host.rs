@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use nix::sched::{CloneFlags, setns, unshare};
+use rustix::mount::{MountPropagationFlags, mount_change};
 
 type Work = Box<dyn FnOnce() + Send>;
 /// Work that waits for the thread; all of it is short.
@@ -57,6 +58,15 @@ impl Host {
         });
         self.work.send(work).ok().context("the host has gone")?;
         is_done.recv().with_context(|| format!("work on {} did not end", self.name))
+    }
+
+    /// What is mounted on this host from now on is seen by its own processes alone, and is gone with them.
+    pub(crate) fn own_mounts(&self) -> Result<()> {
+        self.within(|| {
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            Ok(mount_change("/", private)?)
+        })?
     }
 
     /// Moves the calling thread to this host.

@@ -119,6 +119,11 @@ impl Part {
     }
 }
 
+/// The parts whose disks are their own, where a scenario asks for it: one agent and one proxy of the zone that is broken.
+pub(crate) fn with_own_disks() -> Vec<Part> {
+    vec![Part::agent(LONDON, 1), Part::proxy(LONDON, 1)]
+}
+
 /// The primary's public address.
 pub(crate) fn public_url() -> String {
     format!("https://{}", public_entry().0)
@@ -144,6 +149,14 @@ pub(crate) fn resolve(name: &str) -> Vec<IpAddr> {
     let zone = ZONES.into_iter().find(|zone| entry_name(*zone) == name);
     let entries = zone.into_iter().flat_map(|zone| (1..=EACH).map(move |number| Part::entry(zone, number)));
     entries.map(|entry| entry.at(PUBLIC).ip()).collect()
+}
+
+/// The same, as lines of /etc/hosts.
+pub(crate) fn hosts() -> String {
+    let zones = ZONES.into_iter().map(entry_name);
+    let lines =
+        zones.flat_map(|name| resolve(&name).into_iter().map(move |address| format!("{address} {name}\n")));
+    std::iter::once("127.0.0.1 localhost\n".to_owned()).chain(lines).collect()
 }
 
 /// Names and addresses that the public certificate is for.
@@ -332,6 +345,8 @@ fn zone(zone: Zone) -> FurnishZone {
     let settings = ZoneSettings {
         proxy_hostname: entry_name(zone),
         proxy_port: PUBLIC,
+        // The console comes from the primary's address, not from the zone's.
+        allow_origin_domain: public_url(),
         upstream_auth_address: public_url(),
         private_balancer: Part::private_balancer(zone).at(PRIVATE).to_string(),
         ..ZoneSettings::default()

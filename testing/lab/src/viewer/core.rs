@@ -160,6 +160,17 @@ impl Core {
         }
     }
 
+    /// The viewer goes for good, and says so wherever the agent may hold the stream by now.
+    pub(crate) fn leave(&mut self) {
+        let told = self.paths.iter().filter(|(_, path)| path.phase != Phase::Challenge);
+        let told: Vec<_> = told.map(|(id, _)| *id).collect();
+        for id in told {
+            self.send(id, &Frame::Leave);
+        }
+        self.paths.clear();
+        self.detach();
+    }
+
     pub(crate) fn send_display(&mut self, bytes: &[u8]) {
         match record_header(Channel::Display, bytes.len()) {
             Ok(header) => {

@@ -13,7 +13,7 @@ use meridian_runtime::Tasks;
 use meridian_stream::{Code, Verdict};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
@@ -30,6 +30,9 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 const BACKOFF_LAST: Duration = Duration::from_secs(10);
 /// A viewer with nothing due looks up this often.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// A path that takes nothing more does not keep a viewer from going.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 
 pub(super) enum Event {
     /// A path was opened, or why not, with the ticket that was asked for.
@@ -73,11 +76,14 @@ pub(super) struct Running {
 }
 
 impl Running {
+    /// Until its tasks stop; then it leaves as a page does that is closed.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Event>) {
+        let stopping = self.tasks.stopping();
         while !self.over {
             let due = [self.core.next_deadline(), self.script.due(), self.retry_at];
             let due = due.into_iter().flatten().min().unwrap_or_else(|| self.now() + IDLE);
             tokio::select! {
+                () = stopping.cancelled() => return self.leave_stream(),
                 event = inbox.recv() => match event {
                     Some(event) => self.hear(event),
                     None => return,
@@ -92,6 +98,19 @@ impl Running {
 
     fn now(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// What the paths still have to say is said before they end.
+    fn leave_stream(&mut self) {
+        self.core.leave();
+        for effect in self.core.take() {
+            if let Effect::Send(path, message) = effect
+                && let Some(path) = self.paths.get(&path)
+            {
+                // One that takes nothing more leads nowhere.
+                let _ = path.out.try_send(message);
+            }
+        }
     }
 
     fn hear(&mut self, event: Event) {
@@ -124,7 +143,17 @@ impl Running {
         let (out, queue) = mpsc::channel(QUEUE);
         self.paths.insert(id, Path { out, address });
         let carried = carry(socket, id, queue, self.events.clone(), self.began);
-        self.tasks.spawn_until_stop("viewer's path", carried);
+        let stopping = self.tasks.stopping();
+        self.tasks.spawn("viewer's path", async move {
+            let too_late = async {
+                stopping.cancelled().await;
+                sleep(LEAVE_WITHIN).await;
+            };
+            tokio::select! {
+                () = carried => {}
+                () = too_late => {}
+            }
+        });
     }
 
     fn tick(&mut self) {

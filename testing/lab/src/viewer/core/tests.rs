@@ -92,3 +92,22 @@ fn a_silent_path_is_suspect_within_two_seconds_and_a_talking_one_is_not() {
     core.tick(ms(2500));
     assert!(core.take().is_empty());
 }
+
+#[test]
+fn a_viewer_that_goes_says_so_wherever_the_agent_may_hold_the_stream() {
+    let mut core = Core::new(StreamKey::generate().unwrap());
+    let (attached, ..) = attach(&mut core, Verdict::New, 0, ms(0));
+    let unchallenged = core.path_opened(ms(1));
+    core.take();
+    core.leave();
+    let told: Vec<_> = core
+        .take()
+        .into_iter()
+        .map(|effect| {
+            matches!(effect, Effect::Send(path, message)
+        if path == attached && Frame::decode(message.clone()).unwrap() == Frame::Leave)
+        })
+        .collect();
+    assert_eq!(told, [true]);
+    assert!(!core.attached() && unchallenged != attached);
+}

@@ -9,6 +9,7 @@
 //! ends no workspace.
 
 mod grants;
+mod heartbeat;
 mod inventory;
 mod listener;
 mod metrics;
@@ -22,10 +23,9 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use meridian_engine::{Daemon, DockerEngine, DockerSettings, Engine, Owner, SimulatedEngine};
 use meridian_identity::NodeName;
 use meridian_model::{NodeRole, Resources};
-use meridian_node::{HeartbeatParts, JoinError, NodeClient};
+use meridian_node::{JoinError, NodeClient};
 use meridian_runtime::{Clock, Health, Tasks, name_node, serve_ops};
 use meridian_settings::AgentSettings;
-use meridian_wire::AgentReport;
 use tokio::{net::TcpListener, sync::mpsc};
 
 use grants::Grants;
@@ -139,7 +139,7 @@ pub async fn start_with(
     listener::serve(&tasks, listener, Arc::new(front));
     streams.follow_revocations(&tasks, client.settings());
     streams.drain_at_stop(&tasks);
-    client.run(&tasks, heartbeat_source(inventory, sessions, streams), updates);
+    client.run(&tasks, heartbeat::source(inventory, sessions, streams, client.clone()), updates);
 
     let ops_address = ops.map(|(listener, address)| {
         serve_ops(&tasks, listener, health, metrics.registry());
@@ -180,26 +180,6 @@ fn make_engine(owner: Owner, settings: &AgentSettings, tasks: Tasks) -> Result<A
             Ok(Arc::new(SimulatedEngine::new(daemon, owner, run_directory, total).map_err(failed)?))
         }
         other => Err(AgentError::UnknownEngine(other.to_owned())),
-    }
-}
-
-fn heartbeat_source(
-    inventory: Inventory,
-    sessions: Sessions,
-    streams: Streams,
-) -> impl Fn() -> HeartbeatParts + Send + Sync + 'static {
-    move || {
-        let view = sessions.view();
-        let mut report: AgentReport = inventory.report();
-        report.sessions = view.observed.clone();
-        for session in &mut report.sessions {
-            session.streams = streams.count(session.session_id);
-        }
-        let mut problems = inventory.problems();
-        // An engine that is away is noticed in both places.
-        problems.retain(|problem| view.problems.iter().all(|other| other.code != problem.code));
-        problems.extend(view.problems.iter().cloned());
-        HeartbeatParts { since: view.since, agent: Some(report), problems, streams: None }
     }
 }
 

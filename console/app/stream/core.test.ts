@@ -176,6 +176,18 @@ describe('receiving', () => {
     expect(sent(core.take())).toEqual([]);
   });
 
+  test('an acknowledgement that waits goes with what is sent, and not again', () => {
+    const { path } = attach();
+    core.tick(now);
+    core.take();
+    core.receive(path, data(0, record), now);
+    expect(sent(core.take())).toEqual([]);
+    core.sendDisplay(Uint8Array.of(7));
+    expect(sent(core.take()).map(([kind]) => kind)).toEqual([0x11, 0x10]);
+    core.tick(now + 100);
+    expect(sent(core.take())).toEqual([]);
+  });
+
   test('many bytes are acknowledged at once', () => {
     const { path } = attach();
     core.receive(path, data(0, encodeRecord('display', new Uint8Array(32_768))), now);

@@ -405,9 +405,11 @@ export class StreamCore {
     this.pump();
   }
 
+  /** An acknowledgement that waits goes with the bytes: every hop is awakened once for both. */
   private pump(): void {
     if (this.current === null) return;
     for (let frame = this.outbox.nextFrame(this.window); frame; frame = this.outbox.nextFrame(this.window)) {
+      if (this.received > this.acknowledged) this.acknowledge(this.current);
       this.send(this.current, frame);
     }
   }

@@ -175,6 +175,8 @@ impl ViewerModel {
             }
             let from = usize::try_from(self.sent).unwrap();
             let bytes = Bytes::copy_from_slice(&self.written[from..from + usize::try_from(length).unwrap()]);
+            // An acknowledgement that waits goes with what is sent.
+            said.extend(self.acknowledge());
             said.push((path, Frame::Data { offset: self.sent, bytes }.encode()));
             self.sent += length;
         }

@@ -351,12 +351,17 @@ impl Owner {
         }
     }
 
-    /// Sends as much of the counted stream as the window allows.
+    /// Sends as much of the counted stream as the window allows. An acknowledgement that waits goes with it: one flush, and one awakening of every
+    /// hop, for both.
     fn send_counted(&mut self) {
-        let Some(path) = &mut self.path else { return };
-        while path.takes_data() {
+        while self.path.as_ref().is_some_and(Path::takes_data) {
             let Some(message) = self.core.next_message(self.began.elapsed()) else { return };
-            path.push_data(message);
+            if self.ack_at.is_some() {
+                self.send_ack();
+            }
+            if let Some(path) = &mut self.path {
+                path.push_data(message);
+            }
         }
     }
 

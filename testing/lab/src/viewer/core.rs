@@ -324,6 +324,9 @@ impl Core {
     fn pump(&mut self) {
         let Some(current) = self.current else { return };
         while let Some(frame) = self.outbox.next_frame(self.window) {
+            if self.received > self.acknowledged {
+                self.acknowledge(current);
+            }
             self.send(current, &frame);
         }
     }

@@ -1,0 +1,105 @@
+//! What a heartbeat says. One that comes with the period says everything; one that was brought forward says of the sessions only what
+//! changed: many launches at once bring many forward, and each would repeat all that runs.
+//!
+//! Nothing follows from a session's absence, so what is left out is only late, at most by the period.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use meridian_ids::SessionId;
+use meridian_node::{HeartbeatParts, NodeClient};
+use meridian_wire::{AgentReport, Observation, ObservedSession};
+use tokio::time::Instant;
+
+use crate::{inventory::Inventory, sessions::Sessions, stream::Streams};
+
+/// Everything is said this often, whatever is brought forward meanwhile.
+const ALL_EVERY: Duration = Duration::from_secs(2);
+
+/// What the control plane was told last.
+#[derive(Default)]
+struct Told {
+    sessions: HashMap<SessionId, ObservedSession>,
+    /// How many heartbeats had been answered before the last one: it was answered when there are more now.
+    answered_before: u64,
+    all_at: Option<Instant>,
+}
+
+impl Told {
+    /// What is to be said now of all that was observed.
+    fn news(&mut self, all: Vec<ObservedSession>, answered: u64, now: Instant) -> Vec<ObservedSession> {
+        let is_heard = answered > self.answered_before;
+        let is_time = self.all_at.is_none_or(|at| now >= at + ALL_EVERY);
+        self.answered_before = answered;
+        let known = std::mem::take(&mut self.sessions);
+        self.sessions = all.iter().map(|seen| (seen.session_id, seen.clone())).collect();
+        if is_time || !is_heard {
+            self.all_at = Some(now);
+            return all;
+        }
+        let is_news = |seen: &ObservedSession| {
+            // The list of those in quarantine is told as a whole or not at all.
+            seen.observation == Observation::Quarantined || known.get(&seen.session_id) != Some(seen)
+        };
+        all.into_iter().filter(is_news).collect()
+    }
+}
+
+pub(crate) fn source(
+    inventory: Inventory,
+    sessions: Sessions,
+    streams: Streams,
+    client: NodeClient,
+) -> impl Fn() -> HeartbeatParts + Send + Sync + 'static {
+    let told = Mutex::new(Told::default());
+    move || {
+        let view = sessions.view();
+        let mut all = view.observed.clone();
+        for session in &mut all {
+            session.streams = streams.count(session.session_id);
+        }
+        let carried = all.iter().map(|session| session.streams).sum();
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = told.news(all, client.heartbeats_answered(), Instant::now());
+        let report = AgentReport { sessions: news, ..inventory.report() };
+        let mut problems = inventory.problems();
+        // An engine that is away is noticed in both places.
+        problems.retain(|problem| view.problems.iter().all(|other| other.code != problem.code));
+        problems.extend(view.problems.iter().cloned());
+        HeartbeatParts { since: view.since, agent: Some(report), problems, streams: Some(carried) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(session: SessionId, observation: Observation) -> ObservedSession {
+        ObservedSession { session_id: session, epoch: 1, generation: 1, observation, streams: 0 }
+    }
+
+    #[test]
+    fn all_is_said_with_the_period_and_after_silence_and_else_what_changed() {
+        let (one, two) = (SessionId::generate(), SessionId::generate());
+        let (mut told, start) = (Told::default(), Instant::now());
+        let running = vec![seen(one, Observation::Running), seen(two, Observation::Running)];
+        assert_eq!(told.news(running.clone(), 0, start), running, "the first");
+        let soon = start + ALL_EVERY / 2;
+        assert_eq!(told.news(running.clone(), 1, soon), [], "nothing changed");
+        let changed = vec![seen(one, Observation::Gone), seen(two, Observation::Running)];
+        assert_eq!(told.news(changed.clone(), 2, soon), changed[..1]);
+        assert_eq!(told.news(changed.clone(), 2, soon), changed, "nobody answered the last one");
+        assert_eq!(told.news(changed.clone(), 3, start + 2 * ALL_EVERY), changed, "the period");
+    }
+
+    #[test]
+    fn those_in_quarantine_are_always_said() {
+        let found = vec![seen(SessionId::generate(), Observation::Quarantined)];
+        let (mut told, now) = (Told::default(), Instant::now());
+        assert_eq!(told.news(found.clone(), 0, now), found);
+        assert_eq!(told.news(found.clone(), 1, now), found);
+    }
+}

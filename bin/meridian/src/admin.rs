@@ -1,15 +1,23 @@
 //! `meridian admin`: a deployment over its public API.
 
+mod audit;
+mod groups;
+mod keys;
 mod output;
 mod server;
+mod users;
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::json;
 
 use self::{
+    audit::Audit,
+    groups::Groups,
+    keys::Keys,
     output::{Column, show_one, show_table},
     server::{Access, Server},
+    users::{Policy, Users},
 };
 use crate::exit::{Failure, print};
 
@@ -18,6 +26,9 @@ use crate::exit::{Failure, print};
   meridian admin login --url https://meridian.example.org --username admin
   meridian admin nodes enroll --zone london --role agent > agent.token
   meridian admin sessions list --all --json
+  meridian admin groups set Guests view_only=true clipboard_out=false
+  meridian admin policy show ada
+  meridian admin keys create ci --permission zones:view --permission zones:modify --zone london
 
 Where the server is and who asks is taken from flags, else from MERIDIAN_URL and MERIDIAN_API_KEY (or MERIDIAN_USERNAME and
 MERIDIAN_PASSWORD), else from the profile that `meridian admin login` wrote.")]
@@ -44,6 +55,17 @@ enum Command {
     /// Accounts.
     #[command(subcommand)]
     Users(Users),
+    /// Groups: what they decide about their members, and what members may administer.
+    #[command(subcommand)]
+    Groups(Groups),
+    /// What holds for a user, and why.
+    #[command(subcommand)]
+    Policy(Policy),
+    /// API keys.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// What happened, newest first.
+    Audit(Audit),
     /// Where workspaces run.
     #[command(subcommand)]
     Zones(Zones),
@@ -96,20 +118,6 @@ enum Sessions {
 }
 
 #[derive(Subcommand)]
-enum Users {
-    List,
-    /// Make an account; the password is read from standard input.
-    Create {
-        /// The new account's name. Not `username`: that is who asks.
-        #[arg(value_name = "USERNAME")]
-        account: String,
-        /// An administrator.
-        #[arg(long)]
-        admin: bool,
-    },
-}
-
-#[derive(Subcommand)]
 enum Zones {
     List,
 }
@@ -126,7 +134,11 @@ pub async fn run(arguments: AdminArguments) -> Result<(), Failure> {
         Command::Login => Ok(()),
         Command::Nodes(nodes) => run_nodes(&server, nodes, json).await,
         Command::Sessions(sessions) => run_sessions(&server, sessions, json).await,
-        Command::Users(users) => run_users(&server, users, json).await,
+        Command::Users(users) => users::run(&server, users, json).await,
+        Command::Groups(groups) => groups::run(&server, groups, json).await,
+        Command::Policy(policy) => users::run_policy(&server, policy, json).await,
+        Command::Keys(keys) => keys::run(&server, keys, json).await,
+        Command::Audit(audit) => audit::run(&server, audit, json).await,
         Command::Zones(Zones::List) => {
             let list = server.call(Method::GET, "/zones", None).await?;
             let columns = [
@@ -236,30 +248,6 @@ async fn run_sessions(server: &Server, sessions: Sessions, json: bool) -> Result
             } else {
                 print(&format!("{session} is {}", ending["state"].as_str().unwrap_or_default()))
             }
-        }
-    }
-}
-
-async fn run_users(server: &Server, users: Users, json: bool) -> Result<(), Failure> {
-    match users {
-        Users::List => {
-            let list = server.call(Method::GET, "/users", None).await?;
-            let columns = [
-                Column("NAME", "name"),
-                Column("ROLE", "role"),
-                Column("DISABLED", "disabled"),
-                Column("SESSIONS", "sessions"),
-                Column("LIMIT", "session_limit"),
-                Column("ID", "id"),
-            ];
-            show_table(&list, &columns, json)
-        }
-        Users::Create { account, admin } => {
-            let password = output::read_secret("Password for the new account: ")?;
-            let role = if admin { "admin" } else { "user" };
-            let body = json!({"username": account, "password": password, "role": role});
-            let made = server.call(Method::POST, "/users", Some(body)).await?;
-            if json { show_one(&made) } else { print(&format!("made {account}")) }
         }
     }
 }

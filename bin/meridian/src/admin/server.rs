@@ -1,6 +1,6 @@
 //! The server that `meridian admin` speaks to, and as whom.
 
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf, time::Duration};
+use std::{fmt::Write as _, fs, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf, time::Duration};
 
 use clap::Args;
 use reqwest::{Method, StatusCode};
@@ -102,6 +102,25 @@ impl Server {
         Ok(())
     }
 
+    /// A list of the API page after page, as if it were one page: at most so many.
+    pub async fn list(&self, path: &str, most: usize) -> Result<Value, Failure> {
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        let join = if path.contains('?') { '&' } else { '?' };
+        loop {
+            let page = self
+                .call(Method::GET, &format!("{path}{join}limit={}{cursor}", most.clamp(1, 1000)), None)
+                .await?;
+            items.extend(page["items"].as_array().cloned().unwrap_or_default());
+            match page["next"].as_str() {
+                Some(next) if items.len() < most => cursor = format!("&cursor={}", segment(next)),
+                Some(_) | None => break,
+            }
+        }
+        items.truncate(most);
+        Ok(json!({"items": items, "next": null}))
+    }
+
     /// One call of the API; the error envelope becomes the failure.
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Failure> {
         let mut request =
@@ -124,6 +143,19 @@ impl Server {
         }
         Err(refusal(status, &text))
     }
+}
+
+/// A text as one segment of a path or one value of a query, whatever is in it.
+pub fn segment(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }
 
 fn refusal(status: StatusCode, text: &str) -> Failure {

@@ -1,0 +1,171 @@
+//! `meridian admin` against a Web App: what it prints, asks, and ends with.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::Result;
+use meridian_control::{
+    Web,
+    store::{MIGRATIONS_KEY, Store},
+};
+use meridian_harness::TestDatabase;
+use meridian_model::ZoneSettings;
+use meridian_runtime::{Clock, Health, Tasks};
+use meridian_settings::{FurnishSettings, FurnishZone, WebSettings};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const PASSWORD: &str = "a long enough password";
+
+struct Site {
+    web: Web,
+    _database: TestDatabase,
+    _folder: TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ended {
+    fn json(&self) -> Value {
+        assert_eq!(self.code, 0, "{self:?}");
+        serde_json::from_str(&self.out).unwrap()
+    }
+}
+
+impl Site {
+    async fn start() -> Result<Self> {
+        meridian_identity::install_crypto_provider();
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, MIGRATIONS_KEY.as_bytes());
+        let key: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let database = TestDatabase::new(&key, |config| async move {
+            Store::new(config, 1, Duration::from_secs(60))?.prepare(&Tasks::new()).await?;
+            Ok(())
+        })
+        .await?;
+        let folder = TempDir::new()?;
+        let password = folder.path().join("password");
+        std::fs::write(&password, PASSWORD)?;
+        let settings: WebSettings = serde_json::from_value(json!({
+            "name": "web-1", "data": folder.path(), "listen": "127.0.0.1:0", "node_listen": "127.0.0.1:0", "node_advertise": "",
+            "public_url": "http://127.0.0.1", "master_key_file": folder.path().join("master.key"),
+        }))?;
+        let furnish = FurnishSettings {
+            admin_password_file: Some(password),
+            admin_made_file: None,
+            zones: vec![FurnishZone { name: "london".into(), settings: ZoneSettings::default() }],
+            enrollments: Vec::new(),
+            certificate: None,
+        };
+        let settings = WebSettings { furnish: Some(furnish), ..settings };
+        let web =
+            Web::start(settings, database.config(), Clock::system(), Tasks::new(), Health::default()).await?;
+        Ok(Self { web, _database: database, _folder: folder })
+    }
+
+    /// Runs a command as the administrator, or with a key; `input` is what is piped in.
+    async fn admin(&self, key: Option<&str>, arguments: &[&str], input: &str) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_meridian"));
+        command.arg("admin").args(arguments).env_clear();
+        command.env("MERIDIAN_URL", format!("http://{}", self.web.address));
+        match key {
+            Some(key) => command.env("MERIDIAN_API_KEY", key),
+            None => command.env("MERIDIAN_USERNAME", "admin").env("MERIDIAN_PASSWORD", PASSWORD),
+        };
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let input = input.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let mut child = command.spawn().unwrap();
+            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+            let output = child.wait_with_output().unwrap();
+            Ended {
+                code: output.status.code().unwrap(),
+                out: String::from_utf8(output.stdout).unwrap(),
+                err: String::from_utf8(output.stderr).unwrap(),
+            }
+        })
+        .await
+        .unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_administered_from_the_command_line() -> Result<()> {
+    let site = Site::start().await?;
+    let run = async |arguments: &[&str]| site.admin(None, arguments, "").await;
+    let made = site.admin(None, &["users", "create", "ada", "--must-change-password"], PASSWORD).await;
+    assert_eq!((made.code, made.out.as_str()), (0, "made ada\n"), "{made:?}");
+    let list = run(&["users", "list"]).await;
+    assert!(list.out.starts_with("NAME") && list.out.contains("new password due"), "{list:?}");
+    assert_eq!(run(&["users", "lock", "ada"]).await.code, 0);
+    assert_eq!(run(&["users", "show", "ada"]).await.json()["locked"], true);
+    assert_eq!(run(&["users", "unlock", "ada"]).await.code, 0);
+    assert_eq!(run(&["users", "rename", "ada", "Ada / Ада"]).await.code, 0);
+    assert_eq!(run(&["users", "show", "ada / ада"]).await.json()["name"], "Ada / Ада");
+
+    assert_eq!(
+        run(&["groups", "create", "Guests", "--priority", "20", "--permission", "users:view"]).await.code,
+        0
+    );
+    let set = ["groups", "set", "Guests", "view_only=true", "allowed_zones=london", "time_limit_s=3600"];
+    assert_eq!(run(&set).await.code, 0);
+    assert_eq!(run(&["groups", "unset", "Guests", "time_limit_s"]).await.code, 0);
+    let settings = &run(&["groups", "show", "Guests"]).await.json()["settings"];
+    assert_eq!(settings, &json!({"view_only": true, "allowed_zones": ["london"]}));
+    let refused = run(&["groups", "set", "Guests", "view_onyl=true"]).await;
+    assert!(refused.code == 3 && refused.err.contains("view_onyl"), "{refused:?}");
+    assert_eq!(run(&["groups", "add", "Guests", "Ada / Ада"]).await.code, 0);
+    let policy = run(&["policy", "show", "Ada / Ада"]).await;
+    let line = policy.out.lines().find(|line| line.starts_with("view_only")).unwrap_or_default();
+    assert!(line.contains("true") && line.contains("Guests (priority 20)"), "{policy:?}");
+    assert_eq!(run(&["groups", "grant", "Guests", "audit:view"]).await.code, 0);
+    assert_eq!(run(&["groups", "withdraw", "Guests", "users:view"]).await.code, 0);
+    assert_eq!(run(&["groups", "show", "Guests"]).await.json()["permissions"], json!(["audit:view"]));
+    assert_eq!(run(&["groups", "members", "Guests", "--json"]).await.json()["items"][0]["name"], "Ada / Ада");
+
+    // Nobody is there to confirm: nothing is deleted.
+    let unconfirmed = run(&["users", "delete", "Ada / Ада"]).await;
+    assert!(unconfirmed.code == 1 && unconfirmed.err.contains("--yes"), "{unconfirmed:?}");
+    assert_eq!(run(&["users", "delete", "Ada / Ада", "--yes"]).await.code, 0);
+    assert_eq!(run(&["users", "show", "Ada / Ада"]).await.code, 3);
+    let last = run(&["groups", "remove", "Administrators", "admin"]).await;
+    assert!(last.code == 3 && last.err.contains("last administrator"), "{last:?}");
+    let audit = run(&["audit", "--action", "delete_user", "--user", "admin"]).await;
+    assert!(audit.out.contains("Ada / Ада") && audit.out.lines().count() == 2, "{audit:?}");
+    assert_eq!(
+        run(&["audit", "--limit", "3", "--json"]).await.json()["items"].as_array().map(Vec::len),
+        Some(3)
+    );
+    assert_eq!(run(&["audit", "--since", "yesterday"]).await.code, 3);
+    assert_eq!(run(&["users", "fly"]).await.code, 2);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_printed_alone_works_and_is_revoked() -> Result<()> {
+    let site = Site::start().await?;
+    let run = async |arguments: &[&str]| site.admin(None, arguments, "").await;
+    let made =
+        run(&["keys", "create", "ci", "--permission", "zones:view", "--zone", "london", "--days", "7"]).await;
+    let key = made.out.trim();
+    assert!(made.code == 0 && key.starts_with("mk_") && !key.contains(char::is_whitespace), "{made:?}");
+    assert_eq!(site.admin(Some(key), &["zones", "list"], "").await.code, 0);
+    let refused = site.admin(Some(key), &["users", "list"], "").await;
+    assert!(refused.code == 3 && refused.err.contains("users:view"), "{refused:?}");
+    let list = run(&["keys", "list", "--json"]).await;
+    assert!(!list.out.contains(key), "{list:?}");
+    let id = list.json()["items"][0]["id"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(run(&["keys", "revoke", &id, "--yes"]).await.code, 0);
+    assert_eq!(site.admin(Some(key), &["zones", "list"], "").await.code, 3);
+    Ok(())
+}

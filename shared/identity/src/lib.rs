@@ -9,6 +9,7 @@ mod call;
 mod name;
 mod node;
 mod public;
+mod remembered;
 mod tickets;
 mod tls;
 

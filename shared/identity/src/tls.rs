@@ -7,15 +7,18 @@ use jiff::Timestamp;
 use meridian_model::NodeRole;
 use rustls::{
     CipherSuite, ClientConfig, RootCertStore, ServerConfig,
-    client::ResolvesClientCert,
+    client::{ResolvesClientCert, Resumption},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier},
+    server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::{IdentityError, NodeKey, NodeName};
+use crate::{IdentityError, NodeKey, NodeName, remembered::Remembered};
+
+/// Sessions that a listener keeps for those who dialled it, each with its client's certificate: some 2 KB.
+const KEPT_SESSIONS: usize = 2048;
 
 /// Makes aws-lc-rs the process's one provider of cryptography. Every executable and test calls it first; again does nothing.
 pub fn install_crypto_provider() {
@@ -104,6 +107,7 @@ impl NodeTls {
             .expect("the provider speaks TLS 1.2 and 1.3")
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(self.current.clone());
+        config.session_storage = ServerSessionMemoryCache::new(KEPT_SESSIONS);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)
     }
@@ -116,6 +120,7 @@ impl NodeTls {
             .expect("the provider speaks TLS 1.2 and 1.3")
             .with_root_certificates(self.roots.clone())
             .with_client_cert_resolver(self.current.clone());
+        config.resumption = Resumption::store(Arc::new(Remembered::default()));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)
     }
@@ -212,6 +217,14 @@ mod tests {
         );
     }
 
+    fn identity(authority: &Authority, role: NodeRole) -> (NodeTls, NodeName) {
+        let name = NodeName { node: NodeId::generate(), role, zone: Some(ZoneId::generate()) };
+        let key = NodeKey::generate().unwrap();
+        let request = key.request_pem().unwrap();
+        let issued = authority.issue(&request, &name, &[], Clock::system().now()).unwrap();
+        (NodeTls::new(&key, &issued.certificate_pem, authority.certificate_pem()).unwrap(), name)
+    }
+
     /// One connection between two nodes: how it was begun, and who the server takes the client for. The ciphers are the quick ones.
     async fn meet(
         server: Arc<ServerConfig>,
@@ -244,16 +257,9 @@ mod tests {
     #[tokio::test]
     async fn a_resumed_connection_between_nodes_still_knows_its_client() {
         let authority = Authority::generate(DeploymentId::generate(), Clock::system().now()).unwrap();
-        let identity = |role| {
-            let name = NodeName { node: NodeId::generate(), role, zone: Some(ZoneId::generate()) };
-            let key = NodeKey::generate().unwrap();
-            let request = key.request_pem().unwrap();
-            let issued = authority.issue(&request, &name, &[], Clock::system().now()).unwrap();
-            (NodeTls::new(&key, &issued.certificate_pem, authority.certificate_pem()).unwrap(), name)
-        };
-        let (agent, agent_name) = identity(NodeRole::Agent);
-        let (first, first_name) = identity(NodeRole::Proxy);
-        let (second, second_name) = identity(NodeRole::Proxy);
+        let (agent, agent_name) = identity(&authority, NodeRole::Agent);
+        let (first, first_name) = identity(&authority, NodeRole::Proxy);
+        let (second, second_name) = identity(&authority, NodeRole::Proxy);
         let server = agent.server_config();
         let (first, second) = (first.client_config(), second.client_config());
         for kind in [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed] {
@@ -261,6 +267,24 @@ mod tests {
             assert_eq!(met, (Some(kind), Some(first_name)));
             let met = meet(server.clone(), second.clone(), &agent_name).await;
             assert_eq!(met, (Some(kind), Some(second_name)));
+        }
+    }
+
+    #[tokio::test]
+    async fn as_many_connections_resume_at_once_as_were_begun_before() {
+        let authority = Authority::generate(DeploymentId::generate(), Clock::system().now()).unwrap();
+        let ((agent, agent_name), (proxy, proxy_name)) =
+            (identity(&authority, NodeRole::Agent), identity(&authority, NodeRole::Proxy));
+        let (server, client) = (agent.server_config(), proxy.client_config());
+        let meet_all = || {
+            let meetings = (0..40).map(|_| meet(server.clone(), client.clone(), &agent_name));
+            futures_util::future::join_all(meetings)
+        };
+        for (met, number) in meet_all().await.into_iter().zip(1..) {
+            assert_eq!(met.1, Some(proxy_name), "connection {number}");
+        }
+        for (met, number) in meet_all().await.into_iter().zip(1..) {
+            assert_eq!(met, (Some(HandshakeKind::Resumed), Some(proxy_name)), "connection {number}");
         }
     }
 }

@@ -80,8 +80,8 @@ impl Options {
         let (every_ms, rows) = match self.sessions {
             ..=60 => (50, HEIGHT),
             61..=300 => (100, 8),
-            301..=1500 => (250, 4),
-            _ => (2000, 1),
+            301..=1500 => (400, 4),
+            _ => (4000, 1),
         };
         Pace { every: Duration::from_millis(every_ms), rows }
     }

@@ -339,16 +339,17 @@ impl Stage {
             let now = self.began.elapsed();
             let since = from.max(now.saturating_sub(FRESH + self.pace.every));
             let late = |status: Status| !status.attached || status.frame_at.is_none_or(|at| at < since);
-            let viewers = self.all().filter(|viewer| late(viewer.status()));
-            let pages = self.pages().iter().filter(|page| late(page.status()));
-            let viewers = viewers.map(|viewer| (&viewer.session, viewer.journal().last_word()));
-            let pages =
-                pages.map(|page| (&page.session, format!("a browser: {}", page.journal().last_word())));
-            let missing: Vec<_> = viewers.chain(pages).collect();
-            if missing.is_empty() {
+            let failed = self.all().find(|viewer| viewer.status().failed);
+            let is_late = self.all().any(|viewer| late(viewer.status()))
+                || self.pages().iter().any(|page| late(page.status()));
+            if !is_late {
                 return Ok(());
             }
-            if asked.elapsed() > limit || self.all().any(|viewer| viewer.status().failed) {
+            if let Some(failed) = failed {
+                bail!("the stream of session {} failed: {}", failed.session, failed.journal().last_word());
+            }
+            if asked.elapsed() > limit {
+                let missing = self.missing(late);
                 bail!(
                     "after {:.1} s {} of {} streams show nothing: {}",
                     asked.elapsed().as_secs_f64(),
@@ -359,6 +360,15 @@ impl Stage {
             }
             sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// The sessions of all who are late, with the last that happened to them.
+    fn missing(&self, late: impl Fn(Status) -> bool) -> Vec<(&String, String)> {
+        let viewers = self.all().filter(|viewer| late(viewer.status()));
+        let viewers = viewers.map(|viewer| (&viewer.session, viewer.journal().last_word()));
+        let pages = self.pages().iter().filter(|page| late(page.status()));
+        let pages = pages.map(|page| (&page.session, format!("a browser: {}", page.journal().last_word())));
+        viewers.chain(pages).collect()
     }
 
     /// The states that the control plane tells of london's sessions, with how many have each.

@@ -704,8 +704,46 @@ export interface components {
              * @default null
              */
             priority?: number | null;
-            /** @description Single settings: a value sets one, null leaves it to other groups again. */
-            settings?: Record<string, never> | null;
+            /** @default null */
+            settings?: components["schemas"]["GroupSettings"] | null;
+        };
+        GroupSettings: {
+            /** @description Zones in which a user's sessions may run; empty: any */
+            allowed_zones?: string[] | null;
+            /** @description Whether text may be pasted into a workspace */
+            clipboard_in?: boolean | null;
+            /** @description Whether text may be copied out of a workspace */
+            clipboard_out?: boolean | null;
+            /** @description The zone in which a user's sessions run when none is chosen */
+            home_zone?: string | null;
+            /**
+             * @description What follows when a session is idle: its viewer is disconnected, or it ends
+             * @enum {string|null}
+             */
+            idle_action?: "disconnect" | "end" | null;
+            /** @description Seconds without keys or pointer after which a session counts as idle; 0: never */
+            idle_timeout_s?: number | null;
+            /** @description Cores that one session may have at most; 0: as many as its workspace */
+            max_cpu?: number | null;
+            /** @description MiB of memory that one session may have at most; 0: as much as its workspace */
+            max_memory_mb?: number | null;
+            /**
+             * @description The freest network that a session may have
+             * @enum {string|null}
+             */
+            network?: "none" | "internet" | "full" | null;
+            /** @description Whether a user's home directory outlives the session */
+            persistent_home?: boolean | null;
+            /** @description Sessions that a user may hold at once */
+            session_limit?: number | null;
+            /** @description Seconds after its launch at which a session ends; 0: it may stay */
+            time_limit_s?: number | null;
+            /** @description Whether a user sees their sessions without keys, pointer and paste */
+            view_only?: boolean | null;
+            /** @description Sessions of one workspace that a user may hold at once */
+            workspace_session_limit?: number | null;
+            /** @description Whether a user may choose the zone of a launch */
+            zone_choice?: boolean | null;
         };
         /** @description A group of people: what it decides about them, and what they may administer. */
         GroupView: {
@@ -722,7 +760,7 @@ export interface components {
              */
             priority: number;
             /** @description The settings that the group decides; `GET /api/v1/policy/settings` says what each means. */
-            settings: Record<string, never>;
+            settings: components["schemas"]["GroupSettings"];
             /** @description `everyone` (all users, implicitly) or `administrators`; none for all others. */
             system?: string | null;
             /**
@@ -781,7 +819,7 @@ export interface components {
              * @description From 1 to 999999; the smaller number wins.
              */
             priority?: number;
-            settings?: Record<string, never>;
+            settings?: components["schemas"]["GroupSettings"];
         };
         NewSession: {
             /** Format: uuid */
@@ -988,7 +1026,7 @@ export interface components {
                  */
                 priority: number;
                 /** @description The settings that the group decides; `GET /api/v1/policy/settings` says what each means. */
-                settings: Record<string, never>;
+                settings: components["schemas"]["GroupSettings"];
                 /** @description `everyone` (all users, implicitly) or `administrators`; none for all others. */
                 system?: string | null;
                 /**

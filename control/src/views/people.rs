@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Role, clearable};
+use super::{Role, clearable, schemas};
 
 /// A thing by id and name.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -98,7 +98,7 @@ pub struct GroupView {
     /// `everyone` (all users, implicitly) or `administrators`; none for all others.
     pub system: Option<String>,
     /// The settings that the group decides; `GET /api/v1/policy/settings` says what each means.
-    #[schema(value_type = Object)]
+    #[schema(value_type = schemas::GroupSettings)]
     pub settings: Map<String, Value>,
     pub permissions: Vec<String>,
     pub members: i64,
@@ -116,7 +116,7 @@ pub struct NewGroup {
     #[serde(default)]
     pub description: String,
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = schemas::GroupSettings)]
     pub settings: Map<String, Value>,
     #[serde(default)]
     pub permissions: Vec<String>,
@@ -134,7 +134,7 @@ pub struct GroupPatch {
     pub priority: Option<i32>,
     pub description: Option<String>,
     /// Single settings: a value sets one, null leaves it to other groups again.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<schemas::GroupSettings>)]
     pub settings: Option<Map<String, Value>>,
     /// All of the group's permissions.
     pub permissions: Option<Vec<String>>,

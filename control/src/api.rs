@@ -8,11 +8,13 @@ mod audit;
 mod auth;
 mod connections;
 mod error;
+mod explain;
 pub(crate) mod extract;
 mod groups;
 mod health;
 mod keys;
 mod layers;
+mod measurements;
 mod names;
 pub(crate) mod node_listener;
 mod nodes;
@@ -62,9 +64,12 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(workspaces::update_workspace, workspaces::delete_workspace))
         .routes(routes!(zones::list_zones))
         .routes(routes!(zones::update_zone))
+        .routes(routes!(measurements::measure_zones))
         .routes(routes!(sessions::list_sessions, sessions::launch_session))
         .routes(routes!(sessions::get_session, sessions::end_session))
         .routes(routes!(sessions::explain_session))
+        .routes(routes!(explain::explain_launch))
+        .routes(routes!(explain::list_refusals))
         .routes(routes!(sessions::watch_session))
         .routes(routes!(sessions::connect_session))
         .routes(routes!(nodes::list_nodes))

@@ -7,6 +7,7 @@
 pub mod api_keys;
 pub mod audit;
 mod database;
+pub mod explain;
 pub mod groups;
 pub mod keys;
 pub mod logins;

@@ -2,18 +2,18 @@
 //!
 //! Times are RFC 3339 in UTC. A zone is named by its name wherever the API takes or gives one.
 
+mod explain;
 mod nodes;
 mod people;
 mod schemas;
 mod workspaces;
-
-use std::collections::BTreeMap;
 
 use meridian_ids::{SessionId, UserId, WorkspaceId, ZoneId};
 use meridian_model::{LoadStrategy, ProgressStep, SessionState, Transport, ZoneSettings};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+pub use explain::*;
 pub use nodes::*;
 pub use people::*;
 pub use workspaces::*;
@@ -212,6 +212,9 @@ pub struct SessionView {
     pub progress: ProgressView,
     /// Why it ended or failed.
     pub reason: Option<String>,
+    /// Which zone it was meant for, and why it runs elsewhere if it does.
+    #[serde(default)]
+    pub choice: Option<ZoneChoiceView>,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: String,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -242,41 +245,6 @@ pub struct ProgressView {
     pub step: ProgressStep,
     pub message: String,
     pub percent: Option<u8>,
-}
-
-/// Why a session is where it is.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ExplanationView {
-    pub chosen: Option<PlaceView>,
-    /// How many candidates were passed over, or taken, for each reason.
-    pub counts: BTreeMap<String, i64>,
-    /// The first twenty candidates, in the order they were asked; the chosen one is always among them.
-    pub candidates: Vec<CandidateView>,
-    /// The first twenty zones, in the order they were asked.
-    #[serde(default)]
-    pub zones: Vec<TriedZoneView>,
-}
-
-/// A zone that was asked for a place, or that a rule kept out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct TriedZoneView {
-    pub zone: String,
-    /// In words: `chosen`, `none of its agents fits`, `isolated: it lends nothing`.
-    pub verdict: String,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct PlaceView {
-    pub zone: String,
-    pub agent: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct CandidateView {
-    pub zone: String,
-    pub agent: String,
-    /// In words: `chosen`, `fits`, `no image yet`, `0.5 core short`, `draining`.
-    pub verdict: String,
 }
 
 /// How the viewer wants to speak. Without a body: `meridian.v1` without a key.

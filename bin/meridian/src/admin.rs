@@ -1,6 +1,7 @@
 //! `meridian admin`: a deployment over its public API.
 
 mod audit;
+mod explain;
 mod groups;
 mod keys;
 mod output;
@@ -9,7 +10,7 @@ mod users;
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::{
     audit::Audit,
@@ -44,6 +45,8 @@ pub struct AdminArguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Why a session is where it is, why a launch was refused, or what would become of one.
+    Explain(explain::Explain),
     /// Sign in and keep the login in a profile (0600).
     Login,
     /// The running roles.
@@ -82,6 +85,8 @@ enum Nodes {
         #[arg(long, value_parser = ["proxy", "agent", "connect", "balance"])]
         role: String,
     },
+    /// Set an agent's labels, capacity and limits; what is left out stays.
+    Set(NodeChange),
     /// Place nothing new on a node; what runs goes on.
     Drain { node: String },
     /// Let a node take work again.
@@ -93,6 +98,77 @@ enum Nodes {
         #[arg(long)]
         yes: bool,
     },
+}
+
+#[derive(Args)]
+struct NodeChange {
+    node: String,
+    /// A label that it has, as KEY=VALUE; all labels are replaced by those named.
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<String>,
+    /// Take all labels away.
+    #[arg(long, conflicts_with = "labels")]
+    no_labels: bool,
+    /// Cores in place of what it reports; `none`: as it reports.
+    #[arg(long)]
+    cpu_override: Option<String>,
+    /// MiB of memory, alike.
+    #[arg(long)]
+    memory_override: Option<String>,
+    /// Graphics cards, alike.
+    #[arg(long)]
+    gpus_override: Option<String>,
+    /// Sessions at most; `none`: as many as its resources bear.
+    #[arg(long)]
+    session_limit: Option<String>,
+    /// How many times over its CPU is promised.
+    #[arg(long)]
+    cpu_overcommit: Option<f64>,
+    #[arg(long)]
+    memory_overcommit: Option<f64>,
+    /// Whether it stays (true), or comes and goes with demand.
+    #[arg(long = "static")]
+    is_static: Option<bool>,
+}
+
+impl NodeChange {
+    fn body(&self) -> Result<Value, Failure> {
+        let mut body = serde_json::Map::new();
+        if self.no_labels || !self.labels.is_empty() {
+            let mut labels = serde_json::Map::new();
+            for label in &self.labels {
+                let (key, value) = label
+                    .split_once('=')
+                    .ok_or_else(|| Failure::new(format!("{label} is no label")).hint("KEY=VALUE").code(2))?;
+                labels.insert(key.to_owned(), value.into());
+            }
+            body.insert("labels".into(), labels.into());
+        }
+        for (name, value) in [
+            ("cpu_override", &self.cpu_override),
+            ("memory_mb_override", &self.memory_override),
+            ("gpus_override", &self.gpus_override),
+            ("session_limit", &self.session_limit),
+        ] {
+            let Some(text) = value else { continue };
+            let number = match text.as_str() {
+                "none" => Value::Null,
+                text => serde_json::from_str::<serde_json::Number>(text)
+                    .map_err(|_| {
+                        Failure::new(format!("{name}: {text} is neither a number nor none")).code(2)
+                    })?
+                    .into(),
+            };
+            body.insert(name.to_owned(), number);
+        }
+        for (name, factor) in
+            [("cpu_overcommit", self.cpu_overcommit), ("memory_overcommit", self.memory_overcommit)]
+        {
+            body.extend(factor.map(|factor| (name.to_owned(), json!(factor))));
+        }
+        body.extend(self.is_static.map(|is_static| ("static".to_owned(), json!(is_static))));
+        Ok(body.into())
+    }
 }
 
 #[derive(Subcommand)]
@@ -132,6 +208,7 @@ pub async fn run(arguments: AdminArguments) -> Result<(), Failure> {
     let server = Server::open(&access).await?;
     match command {
         Command::Login => Ok(()),
+        Command::Explain(what) => explain::run(&server, what, json).await,
         Command::Nodes(nodes) => run_nodes(&server, nodes, json).await,
         Command::Sessions(sessions) => run_sessions(&server, sessions, json).await,
         Command::Users(users) => users::run(&server, users, json).await,
@@ -174,6 +251,20 @@ async fn run_nodes(server: &Server, nodes: Nodes, json: bool) -> Result<(), Fail
                 .call(Method::POST, "/nodes/enrollments", Some(json!({"role": role, "zone": zone})))
                 .await?;
             if json { show_one(&made) } else { print(made["token"].as_str().unwrap_or_default()) }
+        }
+        Nodes::Set(change) => {
+            let id = find_node(server, &change.node).await?;
+            let node = server.call(Method::PATCH, &format!("/nodes/{id}"), Some(change.body()?)).await?;
+            let capacity = json!({"items": [node["capacity"]]});
+            let columns = [
+                Column("CPU", "cpu"),
+                Column("MEMORY MB", "memory_mb"),
+                Column("GPUS", "gpus"),
+                Column("SESSIONS", "sessions"),
+                Column("STATIC", "static"),
+                Column("LABELS", "labels"),
+            ];
+            if json { show_one(&node) } else { show_table(&capacity, &columns, false) }
         }
         Nodes::Drain { node } => {
             server
@@ -228,16 +319,7 @@ async fn run_sessions(server: &Server, sessions: Sessions, json: bool) -> Result
             ];
             show_table(&list, &columns, json)
         }
-        Sessions::Explain { session } => {
-            let explanation =
-                server.call(Method::GET, &format!("/sessions/{session}/explanation"), None).await?;
-            let columns = [Column("ZONE", "zone"), Column("AGENT", "agent"), Column("VERDICT", "verdict")];
-            if json {
-                show_one(&explanation)
-            } else {
-                show_table(&json!({"items": explanation["candidates"]}), &columns, false)
-            }
-        }
+        Sessions::Explain { session } => explain::run_session(server, &session, json).await,
         Sessions::End { session, yes } => {
             if !yes && !output::confirmed(&format!("End session {session}? Everything in it is removed."))? {
                 return Err(Failure::new("nothing was ended"));

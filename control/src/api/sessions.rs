@@ -31,7 +31,7 @@ use crate::{
     state::AppState,
     store::{
         logins::TokenHash,
-        sessions::{Connect, EndSession, GetSession, Launch, ListSessions, SessionFilter},
+        sessions::{Connect, EndSession, GetSession, Launch, LaunchContext, ListSessions, SessionFilter},
     },
     views::{ConnectRequest, ConnectView, ErrorView, ExplanationView, NewSession, Page, SessionView},
 };
@@ -47,6 +47,7 @@ const MAX_KEY_BYTES: usize = 200;
 pub(super) async fn launch_session(
     State(state): State<AppState>,
     From(origin): From,
+    PageOf(page): PageOf,
     Token(token): Token,
     headers: HeaderMap,
     Body(new): Body<NewSession>,
@@ -60,7 +61,9 @@ pub(super) async fn launch_session(
             )));
         }
     };
-    match state.store.launch(token, new.workspace_id, new.zone.as_deref(), key, &origin).await? {
+    let host = page.host.to_ascii_lowercase();
+    let context = LaunchContext { host: &host, node_zone: state.settings.zone.as_deref() };
+    match state.store.launch(token, new.workspace_id, new.zone.as_deref(), key, &context, &origin).await? {
         Launch::Ok { session, replayed, push } => {
             state.pusher.push(push);
             if !replayed {
@@ -113,9 +116,16 @@ pub(super) async fn launch_session(
     }
 }
 
-/// What a policy's setting has against a launch, in words. A setting of a later release is named as it is.
+/// A launch that a policy's setting is against.
 fn against_policy(setting: &str, allowed: &str) -> ApiError {
-    let message = match setting {
+    ApiError::new(StatusCode::CONFLICT, "policy", policy_words(setting, allowed))
+        .hint(format!("An administrator can change {setting} in one of your groups"))
+        .explanation(Vec::new())
+}
+
+/// What a policy's setting has against a launch, in words. A setting of a later release is named as it is.
+pub(super) fn policy_words(setting: &str, allowed: &str) -> String {
+    match setting {
         "workspace_session_limit" => {
             format!("You have as many sessions of this workspace as your policy allows: {allowed}")
         }
@@ -128,10 +138,7 @@ fn against_policy(setting: &str, allowed: &str) -> ApiError {
         }
         "zone_choice" => "Your policy chooses the zone for you, and not this one".to_owned(),
         other => format!("Your policy does not allow this launch: {other} is {allowed}"),
-    };
-    ApiError::new(StatusCode::CONFLICT, "policy", message)
-        .hint(format!("An administrator can change {setting} in one of your groups"))
-        .explanation(Vec::new())
+    }
 }
 
 /// How many machines were passed over for what, the commonest reason first.

@@ -1,29 +1,49 @@
 //! The catalogue.
 
 use axum::{Json, extract::State, http::StatusCode};
+use meridian_model::{OWN_SESSIONS, Permission};
+use serde::Deserialize;
 
 use super::{
     error::ApiError,
-    extract::{Body, Path, Token},
+    extract::{Body, Path, Query, Token},
     permit::{Permit, WorkspacesCreate, WorkspacesDelete, WorkspacesModify, nobody},
 };
 use crate::{
     app::rules::check_workspace,
     state::AppState,
-    store::{StoreError, workspaces::SavedWorkspace},
+    store::{
+        StoreError,
+        workspaces::{ListWorkspaces, SavedWorkspace},
+    },
     views::{ErrorView, NewWorkspace, Page, WorkspacePatch, WorkspaceView},
 };
 
-/// What the caller can launch.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    zone: Option<String>,
+    #[serde(default)]
+    all: bool,
+}
+
+/// What the caller can launch, in the zone that is named or in any; everything there is for administrators who ask for all.
 #[utoipa::path(get, path = "/api/v1/workspaces", tag = "workspaces",
-    responses((status = 200, body = Page<WorkspaceView>), (status = 401, body = ErrorView)))]
+    params(("zone" = Option<String>, Query), ("all" = Option<bool>, Query)),
+    responses((status = 200, body = Page<WorkspaceView>), (status = 400, body = ErrorView), (status = 401, body = ErrorView),
+        (status = 403, body = ErrorView), (status = 404, body = ErrorView)))]
 pub(super) async fn list_workspaces(
     State(state): State<AppState>,
     Token(token): Token,
+    Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<WorkspaceView>>, ApiError> {
-    match state.store.list_workspaces(token).await? {
-        Some(items) => Ok(Json(Page::whole(items))),
-        None => Err(nobody(&state, token).await),
+    match state.store.list_workspaces(token, query.zone.as_deref(), query.all).await? {
+        ListWorkspaces::Ok { items } => Ok(Json(Page::whole(items))),
+        ListWorkspaces::Unauthenticated => Err(nobody(&state, token).await),
+        ListWorkspaces::Forbidden => {
+            Err(ApiError::lacks(if query.all { Permission::WorkspacesView.as_str() } else { OWN_SESSIONS }))
+        },
+        ListWorkspaces::NoZone => Err(ApiError::not_found("zone")),
     }
 }
 

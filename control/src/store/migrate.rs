@@ -32,6 +32,7 @@ migrations!(
     "V20261123101500__placement",
     "V20261123101600__permissions",
     "V20261123101700__people_admin",
+    "V20261123102500__zone_choice",
 );
 
 /// How long another node's migration is waited for.

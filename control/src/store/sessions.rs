@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use meridian_ids::{GrantId, NodeId, SessionId, TicketId, UserId, WorkspaceId, ZoneId};
 use meridian_model::{UserPolicy, ZoneSettings};
 use meridian_ticket::Ticket;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Json;
 
 use super::{
@@ -31,6 +31,15 @@ pub struct Push {
     pub address: String,
     /// An [`meridian_wire::Update`], as it is sent.
     pub update: serde_json::Value,
+}
+
+/// What the Web App node knows of a launch besides what was asked.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct LaunchContext<'a> {
+    /// The host name that the browser asked for, without a port, in lower case.
+    pub host: &'a str,
+    /// Name of the node's own zone.
+    pub node_zone: Option<&'a str>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -147,11 +156,12 @@ impl Store {
         workspace: WorkspaceId,
         zone: Option<&str>,
         idempotency_key: Option<&str>,
+        context: &LaunchContext<'_>,
         origin: &Origin,
     ) -> Result<Launch, StoreError> {
         let session = SessionId::generate();
         let token = token.0.as_slice();
-        let context = Json(serde_json::json!({}));
+        let context = Json(context);
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 8] = [
             &token,
             &session.0,

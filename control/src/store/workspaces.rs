@@ -8,8 +8,17 @@ use tokio_postgres::types::Json;
 use super::{Store, StoreError, logins::TokenHash};
 use crate::views::{NewWorkspace, WorkspaceView};
 
-const LIST: &str = "SELECT list_workspaces_v1($1)";
+const LIST: &str = "SELECT list_workspaces_v2($1, $2, $3)";
 pub(super) const HOT: &[&str] = &[LIST];
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum ListWorkspaces {
+    Unauthenticated,
+    Forbidden,
+    NoZone,
+    Ok { items: Vec<WorkspaceView> },
+}
 
 /// How a change of the catalogue ended.
 #[derive(Debug, Deserialize)]
@@ -39,12 +48,17 @@ pub struct WorkspaceRow {
 }
 
 impl Store {
-    /// The catalogue as the token's user sees it; none when the token is nobody's.
+    /// The catalogue as the token's user sees it, from a zone if one is named; all of it for administrators who ask.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn list_workspaces(&self, token: TokenHash) -> Result<Option<Vec<WorkspaceView>>, StoreError> {
-        self.call(LIST, &[&token.0.as_slice()]).await
+    pub async fn list_workspaces(
+        &self,
+        token: TokenHash,
+        zone: Option<&str>,
+        all: bool,
+    ) -> Result<ListWorkspaces, StoreError> {
+        self.call(LIST, &[&token.0.as_slice(), &zone, &all]).await
     }
 
     /// By id or name.

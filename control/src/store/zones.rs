@@ -1,7 +1,7 @@
 //! Zones and their settings.
 
 use meridian_ids::{UserId, Uuid, ZoneId};
-use meridian_model::ZoneSettings;
+use meridian_model::{ZoneSettings, nearest::Nearest};
 use serde::Deserialize;
 use tokio_postgres::types::Json;
 
@@ -44,7 +44,57 @@ pub struct ZoneList {
 const LIST: &str = "SELECT list_zones_v2($1)";
 pub(super) const HOT: &[&str] = &[LIST];
 
+/// A zone, as far as measuring is concerned.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MeasuredZone {
+    pub id: ZoneId,
+    pub name: String,
+    /// Policy allows it, and it has an agent to run something on.
+    pub eligible: bool,
+}
+
+/// What a login's page measured before, and what it may measure.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Measured {
+    Unauthenticated,
+    Ok {
+        /// 0: nothing yet.
+        version: i64,
+        state: Box<Nearest>,
+        zones: Vec<MeasuredZone>,
+    },
+}
+
 impl Store {
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn measured(&self, token: TokenHash) -> Result<Measured, StoreError> {
+        self.call("SELECT measured_v1($1)", &[&token.0.as_slice()]).await
+    }
+
+    /// Keeps what follows from a measurement, if no other came meanwhile.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn keep_measured(
+        &self,
+        token: TokenHash,
+        version: i64,
+        nearest: &Nearest,
+    ) -> Result<bool, StoreError> {
+        let zone = nearest.zone.map(|zone| zone.0);
+        let changed = self
+            .execute(
+                "INSERT INTO login_zones (token_hash, zone_id, state) SELECT token_hash, $3, $4 FROM logins WHERE token_hash = $1
+                 ON CONFLICT (token_hash) DO UPDATE SET zone_id = excluded.zone_id, state = excluded.state,
+                     version = login_zones.version + 1, measured_at = now() WHERE login_zones.version = $2",
+                &[&token.0.as_slice(), &version, &zone, &Json(nearest)],
+            )
+            .await?;
+        Ok(changed == 1)
+    }
+
     /// # Errors
     /// When the database does not answer.
     pub async fn list_zones(&self, token: TokenHash) -> Result<ZoneList, StoreError> {

@@ -171,6 +171,7 @@ pub fn web_settings(folder: &Path, name: &str) -> Result<WebSettings> {
         node_advertise: String::new(),
         node_address: None,
         public_address: None,
+        zone: None,
         public_url: "http://127.0.0.1".into(),
         database_url: None,
         database_url_file: None,

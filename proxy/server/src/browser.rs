@@ -25,6 +25,8 @@ pub(crate) enum Ended {
     Probed {
         ready: bool,
     },
+    /// A page measures how far it is to here.
+    Measured,
     Refused(Refusal),
 }
 
@@ -37,6 +39,14 @@ impl From<Refusal> for Ended {
 /// Where a balancer in front asks whether this proxy takes streams: on the address that streams come to, so that the answer is of
 /// the process that would serve them, and not of a kernel that accepts for one that is frozen.
 pub(crate) const PROBE_PATH: &str = "/readyz";
+
+/// Last part of the path, below the zone's own, at which a page measures the distance: anybody's page, since nothing is said.
+pub(crate) const DISTANCE_PATH: &str = "/probe";
+/// How often a page may measure on one connection.
+pub(crate) const MAX_ROUNDS: usize = 16;
+/// The answer to a measurement: the same for everybody, at once, and with the connection kept for the next round.
+pub(crate) const DISTANCE_ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\nAccess-Control-Allow-Origin: *\r\n\
+    Timing-Allow-Origin: *\r\nCache-Control: no-store\r\n\r\n";
 
 /// The answer to a probe.
 pub(crate) fn probe_answer(ready: bool) -> &'static [u8] {

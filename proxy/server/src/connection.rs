@@ -25,7 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     agent::{Dialler, Upstream},
-    browser::{Ended, PROBE_PATH, gone, probe_answer, read_head, refuse},
+    browser::{
+        DISTANCE_ANSWER, DISTANCE_PATH, Ended, MAX_ROUNDS, PROBE_PATH, gone, probe_answer, read_head, refuse,
+    },
     forwarded::Trusted,
     live_stream::LiveStream,
     metrics::Metrics,
@@ -71,12 +73,20 @@ pub(crate) async fn serve<S>(mut io: Box<S>, peer: SocketAddr, deadline: Instant
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    match open(&mut io, peer, deadline, &shared).await {
+    let mut outcome = open(&mut io, peer, deadline, &shared).await;
+    for _ in 1..MAX_ROUNDS {
+        if !matches!(outcome, Err(Ended::Measured)) || io.write_all(DISTANCE_ANSWER).await.is_err() {
+            break;
+        }
+        outcome = open(&mut io, peer, deadline, &shared).await;
+    }
+    match outcome {
         Ok(opened) => begin(io, opened, shared).await,
         Err(Ended::Left) => {
             shared.metrics.left.inc();
         }
         Err(Ended::Probed { ready }) => refuse(&mut io, probe_answer(ready)).await,
+        Err(Ended::Measured) => refuse(&mut io, DISTANCE_ANSWER).await,
         Err(Ended::Refused(refusal)) => {
             let request_id = Uuid::now_v7().to_string();
             shared.metrics.refuse(&refusal);
@@ -106,6 +116,9 @@ async fn open<S: AsyncRead + Unpin>(
     if request.uri().path() == PROBE_PATH && request.method() == Method::GET {
         let ready = zone.as_ref().is_some_and(|zone| !zone.draining) && !shared.stopping.is_cancelled();
         return Err(Ended::Probed { ready });
+    }
+    if request.uri().path().ends_with(DISTANCE_PATH) && request.method() == Method::GET {
+        return Err(Ended::Measured);
     }
     let zone = zone.ok_or(Refusal::NotReady)?;
     if shared.closed.load(Ordering::Relaxed) {

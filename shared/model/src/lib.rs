@@ -2,6 +2,7 @@
 //!
 //! Pure data and pure functions. No clock, no I/O, no async; what is stored, sent and shown is defined here once.
 
+pub mod nearest;
 mod permission;
 pub mod placement;
 pub mod policy;

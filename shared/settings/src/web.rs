@@ -25,6 +25,9 @@ pub struct WebSettings {
     /// `host:port` of this node's own `listen`, for the same; none: they do not hear of it.
     #[serde(default)]
     pub public_address: Option<String>,
+    /// Name of the zone that this node's people are nearest to: launches that nothing else decides begin there. None: the first zone.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// The public address, as a URL without a path, such as `https://meridian.example.org`.
     pub public_url: String,
     /// A PostgreSQL 15+ URL (password better in `database_url_file`); none: the embedded one.

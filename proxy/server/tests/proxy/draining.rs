@@ -1,6 +1,7 @@
 //! A proxy that an administrator drains, and takes back.
 
 use meridian_wire::agent_paths;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     agent::GREETING,
@@ -105,4 +106,27 @@ async fn a_proxy_that_is_drained_stays_so_over_its_restart_and_when_nobody_says(
     .await;
     let again = world.restarted_alone().await;
     assert_eq!(Browser::ask(again.local_addr, PROBE).await.status, 503);
+}
+
+#[tokio::test]
+async fn a_page_measures_its_distance_without_a_ticket_and_on_one_connection() {
+    let world = World::new().await;
+    let mut socket = tokio::net::TcpStream::connect(world.address()).await.unwrap();
+    for round in 0..5 {
+        let asked = "GET /desktop/probe HTTP/1.1\r\nHost: a\r\nOrigin: https://elsewhere.example.org\r\n\r\n";
+        socket.write_all(asked.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        within("an answer", async {
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(socket.read_u8().await.unwrap());
+            }
+        })
+        .await;
+        let head = String::from_utf8(head).unwrap();
+        assert!(
+            head.starts_with("HTTP/1.1 204 ") && head.contains("Access-Control-Allow-Origin: *"),
+            "{round}: {head}"
+        );
+    }
+    assert!(world.web.asked().is_empty(), "nobody is asked");
 }

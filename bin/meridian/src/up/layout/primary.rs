@@ -97,7 +97,8 @@ impl PrimaryLayout {
                 ops_listen: Some(node.ops),
                 ..toml::from_str(&format!(
                     "name = \"\"\ndata = \"\"\nlisten = \"{}\"\nnode_listen = \"{}\"\nnode_advertise = \"\"\n\
-                     public_url = \"http://{}\"\n",
+                     zone: None,
+                public_url = \"http://{}\"\n",
                     node.listen,
                     node.nodes,
                     addresses.entrance()

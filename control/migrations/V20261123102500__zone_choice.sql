@@ -123,7 +123,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN jsonb_build_object('outcome', 'unauthenticated');
     END IF;
-    IF NOT CASE WHEN p_all THEN 'workspaces:view' = ANY (v_caller.permissions) ELSE v_caller.own END THEN
+    IF NOT (CASE WHEN p_all THEN 'workspaces:view' = ANY (v_caller.permissions) ELSE v_caller.own END) THEN
         RETURN jsonb_build_object('outcome', 'forbidden');
     END IF;
     SELECT * INTO v_user FROM users WHERE id = v_caller.id;

@@ -124,6 +124,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What would become of a launch now: whether the workspace is hidden from the user and why, what policy says, which zones would be asked,
+         *     and every candidate with its verdict. Nothing is reserved.
+         */
+        get: operations["explain_launch"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/groups": {
         parameters: {
             query?: never;
@@ -315,6 +335,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/refusals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Launches that were refused, newest first, each with its explanation. */
+        get: operations["list_refusals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sessions": {
         parameters: {
             query?: never;
@@ -463,7 +500,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What the caller can launch. */
+        /** What the caller can launch, in the zone that is named or in any; everything there is for administrators who ask for all. */
         get: operations["list_workspaces"];
         put?: never;
         /** Adds an entry to the catalogue. */
@@ -503,6 +540,26 @@ export interface paths {
         get: operations["list_zones"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/zones/measurements": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What the page measured of the zones' entries (GET on a zone's `probe`, several rounds each). The server decides which zone is nearest,
+         *     and sticks to it: launches that nothing else decides begin there.
+         */
+        post: operations["measure_zones"];
         delete?: never;
         options?: never;
         head?: never;
@@ -674,6 +731,7 @@ export interface components {
         ExplanationView: {
             /** @description The first twenty candidates, in the order they were asked; the chosen one is always among them. */
             candidates: components["schemas"]["CandidateView"][];
+            choice?: components["schemas"]["ZoneChoiceView"] | null;
             chosen?: components["schemas"]["PlaceView"] | null;
             /** @description How many candidates were passed over, or taken, for each reason. */
             counts: {
@@ -780,11 +838,20 @@ export interface components {
             token: string;
             user: components["schemas"]["UserView"];
         };
+        /** @description Round trips to one zone's entry; those that failed are left out. Fewer than three count as not reached. */
+        MeasuredZoneView: {
+            round_trips_ms: number[];
+            zone: string;
+        };
         /** @description A thing by id and name. */
         NamedView: {
             /** Format: uuid */
             id: string;
             name: string;
+        };
+        /** @description The zone that the server takes for the nearest. */
+        NearestView: {
+            zone?: string | null;
         };
         /** @enum {string} */
         Network: "none" | "internet" | "full";
@@ -820,6 +887,10 @@ export interface components {
              */
             priority?: number;
             settings?: components["schemas"]["GroupSettings"];
+        };
+        /** @description What a page measured. */
+        NewMeasurement: {
+            zones: components["schemas"]["MeasuredZoneView"][];
         };
         NewSession: {
             /** Format: uuid */
@@ -1098,9 +1169,35 @@ export interface components {
             next?: string | null;
         };
         /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_RefusalView: {
+            items: {
+                /** Format: date-time */
+                at: string;
+                candidates?: components["schemas"]["CandidateView"][];
+                /** @description How many candidates were passed over for each reason. */
+                counts?: {
+                    [key: string]: number;
+                };
+                id: string;
+                /** @description `capacity`, `limit`, `policy` or `not_offered`. */
+                outcome: string;
+                /** @description As the refused person was told it. */
+                request_id: string;
+                /** @description What stood against it, where that was a setting of the policy. */
+                setting?: string | null;
+                user?: string | null;
+                workspace: string;
+                /** @description The zone it was meant for. */
+                zone?: string | null;
+                zones?: components["schemas"]["TriedZoneView"][];
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
         Page_SessionView: {
             items: {
                 agent?: string | null;
+                choice?: components["schemas"]["ZoneChoiceView"] | null;
                 /** Format: date-time */
                 created_at: string;
                 /** Format: date-time */
@@ -1245,6 +1342,26 @@ export interface components {
             source: string;
             value: unknown;
         };
+        /** @description What would become of a launch now. */
+        PreviewView: {
+            /** @description A page of the candidates, in the order they would be asked: the first that fits gets it. */
+            candidates: components["schemas"]["CandidateView"][];
+            choice: components["schemas"]["ZoneChoiceView"];
+            /** @description How many candidates would be passed over, or fit, for each reason. */
+            counts: {
+                [key: string]: number;
+            };
+            /** @description Why the workspace is not in this user's catalogue; none: it is. */
+            hidden_because?: string | null;
+            /** @description Cursor of the page after it. */
+            next?: string | null;
+            /** @description What policy has against the launch, in words; none: nothing. */
+            refusal?: string | null;
+            user: string;
+            workspace: string;
+            /** @description Every zone that may be asked, in order, with the rule that keeps it out, if one does. */
+            zones: components["schemas"]["TriedZoneView"][];
+        };
         ProblemView: {
             code: string;
             message: string;
@@ -1257,6 +1374,28 @@ export interface components {
             percent?: number | null;
             /** @description `reserved`, `pushed`, `image`, `container`, `display`, `ready`. */
             step: components["schemas"]["ProgressStep"];
+        };
+        /** @description A launch that was refused. */
+        RefusalView: {
+            /** Format: date-time */
+            at: string;
+            candidates?: components["schemas"]["CandidateView"][];
+            /** @description How many candidates were passed over for each reason. */
+            counts?: {
+                [key: string]: number;
+            };
+            id: string;
+            /** @description `capacity`, `limit`, `policy` or `not_offered`. */
+            outcome: string;
+            /** @description As the refused person was told it. */
+            request_id: string;
+            /** @description What stood against it, where that was a setting of the policy. */
+            setting?: string | null;
+            user?: string | null;
+            workspace: string;
+            /** @description The zone it was meant for. */
+            zone?: string | null;
+            zones?: components["schemas"]["TriedZoneView"][];
         };
         /** @enum {string} */
         Role: "admin" | "user";
@@ -1271,6 +1410,7 @@ export interface components {
         };
         SessionView: {
             agent?: string | null;
+            choice?: components["schemas"]["ZoneChoiceView"] | null;
             /** Format: date-time */
             created_at: string;
             /** Format: date-time */
@@ -1492,6 +1632,24 @@ export interface components {
             tmp_mb: number;
             /** @description The zones where it is offered; none: everywhere. */
             zones?: string[] | null;
+        };
+        /** @description Which zone a launch was meant for. */
+        ZoneChoiceView: {
+            /** @description In words: `you chose it`, `it is your home zone`, `it is the nearest to you, as measured`. */
+            because: string;
+            /**
+             * Format: double
+             * @description Milliseconds to the zone where it runs and back, as the page measured last before the launch.
+             */
+            distance_ms?: number | null;
+            /** @description What that zone lacked, in words, when the session runs in another. */
+            elsewhere_because?: string | null;
+            /**
+             * Format: double
+             * @description The same to the zone it was meant for.
+             */
+            meant_distance_ms?: number | null;
+            zone: string;
         };
         /** @description Any of a zone's settings; those left out stay. */
         ZonePatch: {
@@ -1915,6 +2073,49 @@ export interface operations {
                 };
             };
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    explain_launch: {
+        parameters: {
+            query: {
+                /** @description Id or name */
+                workspace: string;
+                /** @description Id or name; left out: the caller */
+                user?: string;
+                /** @description As if this zone was asked for */
+                zone?: string;
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreviewView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2601,6 +2802,47 @@ export interface operations {
             };
         };
     };
+    list_refusals: {
+        parameters: {
+            query?: {
+                /** @description Id or name */
+                user?: string;
+                /** @description The one whose error named this request id */
+                request_id?: string;
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_RefusalView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
     list_sessions: {
         parameters: {
             query?: {
@@ -3230,7 +3472,10 @@ export interface operations {
     };
     list_workspaces: {
         parameters: {
-            query?: never;
+            query?: {
+                zone?: string;
+                all?: boolean;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3245,7 +3490,31 @@ export interface operations {
                     "application/json": components["schemas"]["Page_WorkspaceView"];
                 };
             };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3412,6 +3681,53 @@ export interface operations {
                 };
             };
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    measure_zones: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewMeasurement"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NearestView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -41,8 +41,6 @@ needs!(
     GroupsCreate,
     GroupsDelete,
     ZonesModify,
-    ZonesCreate,
-    ZonesDelete,
     SessionsView,
     NodesView,
     NodesModify,

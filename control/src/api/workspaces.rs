@@ -42,7 +42,7 @@ pub(super) async fn list_workspaces(
         ListWorkspaces::Unauthenticated => Err(nobody(&state, token).await),
         ListWorkspaces::Forbidden => {
             Err(ApiError::lacks(if query.all { Permission::WorkspacesView.as_str() } else { OWN_SESSIONS }))
-        },
+        }
         ListWorkspaces::NoZone => Err(ApiError::not_found("zone")),
     }
 }

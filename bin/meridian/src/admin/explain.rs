@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     output::{Column, show_one, show_table},
-    server::Server,
+    server::{Server, segment},
 };
 use crate::exit::{Failure, print};
 
@@ -64,8 +64,8 @@ async fn run_refused(
     json: bool,
 ) -> Result<(), Failure> {
     let mut query = Vec::new();
-    query.extend(request_id.as_ref().map(|id| format!("request_id={}", encode(id))));
-    query.extend(of.as_ref().map(|user| format!("user={}", encode(user))));
+    query.extend(request_id.as_ref().map(|id| format!("request_id={}", segment(id))));
+    query.extend(of.as_ref().map(|user| format!("user={}", segment(user))));
     let list = server.call(Method::GET, &format!("/refusals?{}", query.join("&")), None).await?;
     if json {
         return show_one(&list);
@@ -103,10 +103,10 @@ async fn run_preview(
     zone: Option<String>,
     json: bool,
 ) -> Result<(), Failure> {
-    let mut query = format!("/explain?workspace={}", encode(workspace));
+    let mut query = format!("/explain?workspace={}", segment(workspace));
     for (name, value) in [("user", &of), ("zone", &zone)] {
         if let Some(value) = value {
-            query.push_str(&format!("&{name}={}", encode(value)));
+            query.push_str(&format!("&{name}={}", segment(value)));
         }
     }
     let mut preview = server.call(Method::GET, &query, None).await?;
@@ -152,26 +152,4 @@ fn show(explanation: &Value) -> Result<(), Failure> {
         print(&format!("{count:>6}  {reason}"))?;
     }
     show_table(&json!({"items": explanation["candidates"]}), &CANDIDATES, false)
-}
-
-/// A value of a query, percent-encoded.
-pub fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_stays_one_value() {
-        assert_eq!(encode("Ada & Co/ü"), "Ada%20%26%20Co%2F%C3%BC");
-    }
 }

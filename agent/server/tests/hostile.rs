@@ -21,6 +21,22 @@ const WINDOW: usize = 1 << 20;
 /// One read of a display, and the heads of records.
 const ONE_RECORD: usize = 17 << 10;
 
+/// Slowness is no offence: a viewer that is refused for it would give its desktop up for good.
+#[tokio::test]
+async fn a_path_without_an_attach_is_closed_and_not_refused() {
+    let page = Page::new(100_000).await;
+    let mut path = page.path().await;
+    while let Some(Ok(heard)) = path.next().await {
+        if let Message::Binary(bytes) = heard {
+            let frame = Frame::decode(bytes).unwrap();
+            assert!(matches!(frame, Frame::Challenge { .. }), "{frame:?}");
+        }
+    }
+    let (_, verdict) = Viewer::attach(page.path().await, 1, Some(&page.key)).await.unwrap();
+    assert_eq!(verdict, Verdict::New);
+    page.bench.end().await;
+}
+
 #[tokio::test]
 async fn whatever_comes_in_place_of_an_attach_takes_nothing_from_a_stream_that_waits() {
     let page = Page::new(100_000).await;

@@ -5,6 +5,8 @@ import { type ReactNode, Suspense, lazy, useEffect } from 'react';
 import { Navigate, Outlet, Route, Routes, useLocation } from 'react-router';
 import { onSignOutElsewhere, useMe } from './api/queries';
 import type { Me } from './api/types';
+import { may } from './api/permissions';
+import { PasswordFirst } from './pages/ChangePassword';
 import { SignIn } from './pages/SignIn';
 import { Shell } from './shell/Shell';
 import { ProblemNote } from './ui/ProblemNote';
@@ -15,6 +17,10 @@ const SessionPage = lazy(() => import('./session/SessionPage'));
 const Zones = lazy(() => import('./pages/admin/Zones'));
 const Nodes = lazy(() => import('./pages/admin/Nodes'));
 const AllSessions = lazy(() => import('./pages/admin/AllSessions'));
+const Users = lazy(() => import('./pages/admin/Users'));
+const Groups = lazy(() => import('./pages/admin/Groups'));
+const AuditLog = lazy(() => import('./pages/admin/AuditLog'));
+const ApiKeys = lazy(() => import('./pages/ApiKeys'));
 const NotFound = lazy(() => import('./pages/NotFound'));
 
 export function App() {
@@ -28,6 +34,7 @@ export function App() {
       </Center>
     );
   }
+  if (me.data?.must_change_password) return <PasswordFirst me={me.data} />;
   return <Pages me={me.data} />;
 }
 
@@ -42,11 +49,13 @@ function Pages({ me }: { me: Me | null }) {
           <Route element={me && <Shell me={me} />}>
             <Route index element={<Catalogue />} />
             <Route path="/sessions" element={<MySessions />} />
-            <Route element={<Administrators me={me} />}>
-              <Route path="/admin/zones" element={<Zones />} />
-              <Route path="/admin/nodes" element={<Nodes />} />
-              <Route path="/admin/sessions" element={<AllSessions />} />
-            </Route>
+            <Route path="/api-keys" element={<ApiKeys />} />
+            <Route path="/admin/zones" element={may(me, 'zones:view') ? <Zones /> : <NotFound />} />
+            <Route path="/admin/nodes" element={may(me, 'nodes:view') ? <Nodes /> : <NotFound />} />
+            <Route path="/admin/sessions" element={may(me, 'sessions:view') ? <AllSessions /> : <NotFound />} />
+            <Route path="/admin/users" element={may(me, 'users:view') ? <Users /> : <NotFound />} />
+            <Route path="/admin/groups" element={may(me, 'groups:view') ? <Groups /> : <NotFound />} />
+            <Route path="/admin/audit" element={may(me, 'audit:view') ? <AuditLog /> : <NotFound />} />
             <Route path="*" element={<NotFound />} />
           </Route>
         </Route>
@@ -58,10 +67,6 @@ function Pages({ me }: { me: Me | null }) {
 function SignedIn({ me }: { me: Me | null }): ReactNode {
   const { pathname } = useLocation();
   return me ? <Outlet /> : <Navigate to="/sign-in" replace state={{ from: pathname }} />;
-}
-
-function Administrators({ me }: { me: Me | null }): ReactNode {
-  return me?.role === 'admin' ? <Outlet /> : <NotFound />;
 }
 
 /** After signing in: back to where the person was going. */

@@ -6,7 +6,25 @@
 import createClient from 'openapi-fetch';
 import { problemFromAnswer, problemFromSilence } from './problem';
 import type { paths } from './schema';
-import type { Connect, Explanation, Me, Node, Page, Session, Workspace, Zone } from './types';
+import type {
+  ApiKey,
+  AuditEntry,
+  Connect,
+  Explanation,
+  Group,
+  Me,
+  Named,
+  NewApiKey,
+  Node,
+  Page,
+  PolicyItem,
+  Session,
+  Setting,
+  SettingValue,
+  User,
+  Workspace,
+  Zone,
+} from './types';
 
 const ANSWER_WITHIN_MS = 15_000;
 
@@ -101,6 +119,117 @@ export function connect(id: string, thumbprint: string | null): Promise<Connect>
       body: { transport: 'meridian.v1', ...(thumbprint === null ? {} : { jkt: thumbprint }) },
     }),
   );
+}
+
+export function changePassword(current: string, next: string): Promise<unknown> {
+  return unwrap(api.POST('/api/v1/auth/password', { body: { current_password: current, new_password: next } }));
+}
+
+export async function listUsers(search: string, cursor?: string): Promise<Page<User>> {
+  return (await unwrap(api.GET('/api/v1/users', { params: { query: { search, cursor } } })));
+}
+
+export interface NewUser {
+  username: string;
+  password: string;
+  role: 'admin' | 'user';
+  must_change_password: boolean;
+}
+
+export async function createUser(body: NewUser): Promise<User> {
+  return (await unwrap(api.POST('/api/v1/users', { body })));
+}
+
+export interface UserPatch {
+  name?: string;
+  password?: string;
+  must_change_password?: boolean;
+  locked?: boolean;
+  disabled?: boolean;
+}
+
+export async function changeUser(id: string, body: UserPatch): Promise<User> {
+  return (await unwrap(api.PATCH('/api/v1/users/{id}', { params: { path: { id } }, body })));
+}
+
+/** With the person's sessions, which end by it. */
+export function deleteUser(id: string): Promise<unknown> {
+  return unwrap(api.DELETE('/api/v1/users/{id}', { params: { path: { id }, query: { end_sessions: true } } }));
+}
+
+export async function getPolicy(id: string): Promise<PolicyItem[]> {
+  return (await unwrap(api.GET('/api/v1/users/{id}/policy', { params: { path: { id } } }))).items as PolicyItem[];
+}
+
+export async function listSettings(): Promise<Setting[]> {
+  return (await unwrap(api.GET('/api/v1/policy/settings'))).items as Setting[];
+}
+
+export async function listGroups(cursor?: string): Promise<Page<Group>> {
+  return (await unwrap(api.GET('/api/v1/groups', { params: { query: { cursor } } }))) as Page<Group>;
+}
+
+export interface GroupPatch {
+  name?: string;
+  priority?: number;
+  description?: string;
+  settings?: Record<string, SettingValue>;
+  permissions?: string[];
+}
+
+export async function createGroup(body: { name: string; priority: number }): Promise<Group> {
+  return (await unwrap(api.POST('/api/v1/groups', { body }))) as Group;
+}
+
+export async function changeGroup(id: string, body: GroupPatch): Promise<Group> {
+  const call = api.PATCH('/api/v1/groups/{id}', { params: { path: { id } }, body: body });
+  return (await unwrap(call)) as Group;
+}
+
+export function deleteGroup(id: string): Promise<unknown> {
+  return unwrap(api.DELETE('/api/v1/groups/{id}', { params: { path: { id } } }));
+}
+
+export async function listMembers(id: string, cursor?: string): Promise<Page<Named>> {
+  return await unwrap(api.GET('/api/v1/groups/{id}/members', { params: { path: { id }, query: { cursor } } }));
+}
+
+export function setMember(id: string, user: string, member: boolean): Promise<unknown> {
+  const params = { path: { id, user } };
+  return member
+    ? unwrap(api.PUT('/api/v1/groups/{id}/members/{user}', { params }))
+    : unwrap(api.DELETE('/api/v1/groups/{id}/members/{user}', { params }));
+}
+
+export async function listKeys(all: boolean, cursor?: string): Promise<Page<ApiKey>> {
+  return (await unwrap(api.GET('/api/v1/api-keys', { params: { query: { all, cursor } } }))) as Page<ApiKey>;
+}
+
+export interface KeyRequest {
+  name: string;
+  permissions: string[];
+  expires_in_days: number;
+  zones: string[] | null;
+}
+
+export async function createKey(body: KeyRequest): Promise<NewApiKey> {
+  return (await unwrap(api.POST('/api/v1/api-keys', { body }))) as NewApiKey;
+}
+
+export function revokeKey(id: string): Promise<unknown> {
+  return unwrap(api.DELETE('/api/v1/api-keys/{id}', { params: { path: { id } } }));
+}
+
+export interface AuditFilter {
+  user?: string;
+  action?: string;
+  target?: string;
+  outcome?: string;
+  since?: string;
+}
+
+export async function listAudit(filter: AuditFilter, cursor?: string): Promise<Page<AuditEntry>> {
+  return (await unwrap(api.GET('/api/v1/audit', { params: { query: { ...filter, cursor } } }))) as Page<AuditEntry>;
 }
 
 /** The address of a session's event stream. */

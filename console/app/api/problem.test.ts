@@ -15,6 +15,7 @@ test('an envelope is taken over whole', () => {
     hop: 'placement',
     hint: 'Wait.',
     explanation: [candidate],
+    fields: [],
     requestId: 'r1',
     retryAfter: null,
   });

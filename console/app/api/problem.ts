@@ -14,6 +14,8 @@ export interface ProblemDetails {
   hint: string | null;
   explanation: Candidate[];
   requestId: string | null;
+  /** What is wrong with single fields of what was sent. */
+  fields: { field: string; message: string }[];
   /** Seconds after which the server would listen again, when it said so. */
   retryAfter: number | null;
 }
@@ -26,6 +28,16 @@ export class Problem extends Error {
 
   get signedOut(): boolean {
     return this.details.status === 401 && this.details.code !== 'bad_credentials';
+  }
+
+  /** Nothing but choosing a new password is allowed. */
+  get passwordDue(): boolean {
+    return this.details.code === 'password_change_required';
+  }
+
+  /** What is said against one field. */
+  at(field: string): string | null {
+    return this.details.fields.find((entry) => entry.field === field)?.message ?? null;
   }
 
   /** The request may never have reached a server, or the server could not serve it just now. */
@@ -44,6 +56,7 @@ export function problemFromAnswer(response: Response, body: unknown): Problem {
     hop: text(field(error, 'hop')) ?? (error === undefined ? 'between this browser and Meridian' : null),
     hint: text(field(error, 'hint')) ?? (error === undefined ? 'Try again. If it stays, tell your administrator.' : null),
     explanation: candidates(field(error, 'explanation')),
+    fields: fields(field(error, 'fields')),
     requestId: text(field(error, 'request_id')),
     retryAfter: seconds(response.headers.get('Retry-After')),
   });
@@ -57,6 +70,7 @@ export function problemFromSilence(timedOut: boolean): Problem {
     hop: 'between this browser and Meridian',
     hint: 'Check your network connection, then try again. Running workspaces are not affected.',
     explanation: [],
+    fields: [],
     requestId: null,
     retryAfter: null,
   });
@@ -72,6 +86,7 @@ export function asProblem(error: unknown): Problem {
     hop: 'in this browser',
     hint: 'Reload the page. If it stays, tell your administrator.',
     explanation: [],
+    fields: [],
     requestId: null,
     retryAfter: null,
   });
@@ -96,6 +111,14 @@ function candidates(value: unknown): Candidate[] {
     zone: text(field(entry, 'zone')) ?? '',
     agent: text(field(entry, 'agent')) ?? '',
     verdict: text(field(entry, 'verdict')) ?? '',
+  }));
+}
+
+function fields(value: unknown): { field: string; message: string }[] {
+  if (!Array.isArray(value)) return [];
+  return value.map((entry: unknown) => ({
+    field: text(field(entry, 'field')) ?? '',
+    message: text(field(entry, 'message')) ?? '',
   }));
 }
 

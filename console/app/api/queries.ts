@@ -22,7 +22,7 @@ const ADMIN_REFRESH_MS = 10_000;
 /** One's own live sessions are read whole; this bounds what a server that never stops could make a browser fetch. */
 const MAX_PAGES = 50;
 
-const keys = {
+export const keys = {
   me: ['me'],
   workspaces: ['workspaces'],
   zones: ['zones'],
@@ -35,7 +35,10 @@ const keys = {
 
 export function createQueryClient(): QueryClient {
   const noteSignOut = (error: Error) => {
-    if (error instanceof Problem && error.signedOut) client.setQueryData(keys.me, null);
+    if (!(error instanceof Problem)) return;
+    if (error.signedOut) client.setQueryData(keys.me, null);
+    // An administrator asked for a new password meanwhile.
+    if (error.passwordDue) void client.invalidateQueries({ queryKey: keys.me });
   };
   const client = new QueryClient({
     queryCache: new QueryCache({ onError: noteSignOut }),
@@ -224,7 +227,7 @@ function isPassing(session: Session): boolean {
   return session.state === 'starting' || session.state === 'ending';
 }
 
-const pages = {
+export const pages = {
   initialPageParam: undefined as string | undefined,
   getNextPageParam: (page: Page<unknown>) => page.next ?? undefined,
 };

@@ -14,6 +14,7 @@ type Written<T> = { [K in keyof T]-?: Exclude<T[K], undefined> };
 export type Candidate = Schemas['CandidateView'];
 export type Connect = Schemas['ConnectView'];
 export type Explanation = Written<Schemas['ExplanationView']>;
+/** Who is signed in. A server of the release before says nothing of permissions: see `may`. */
 export type Me = Schemas['UserView'];
 
 export type Workspace = Omit<Schemas['WorkspaceView'], 'network'> & { network: 'none' | 'internet' | 'full' };
@@ -31,6 +32,21 @@ export type Zone = { id: string; name: string; zone_name: string; default: boole
 export type Node = Omit<Written<Schemas['NodeView']>, 'role' | 'state'> & {
   role: 'web' | 'proxy' | 'agent' | 'balance' | 'connect';
   state: 'enrolled' | 'ready' | 'draining' | 'unreachable';
+};
+
+export type User = Written<Schemas['UserRowView']>;
+export type Group = Written<Omit<Schemas['GroupView'], 'settings'>> & { settings: Record<string, SettingValue> };
+export type Named = Schemas['NamedView'];
+export type PolicyItem = Omit<Written<Schemas['PolicyItemView']>, 'value'> & { value: SettingValue };
+export type ApiKey = Written<Schemas['ApiKeyView']>;
+export type NewApiKey = ApiKey & { token: string };
+export type AuditEntry = Written<Schemas['AuditView']>;
+
+/** What a setting of a policy may be. */
+export type SettingValue = string | number | boolean | string[] | null;
+export type Setting = Omit<Written<Schemas['SettingView']>, 'kind' | 'default'> & {
+  kind: 'switch' | 'number' | 'cores' | 'words' | 'zone' | 'zones';
+  default: SettingValue;
 };
 
 export interface Page<T> {

@@ -5,10 +5,13 @@ import { useDisclosure } from '@mantine/hooks';
 import { Suspense } from 'react';
 import { Link, NavLink, Outlet, useLocation } from 'react-router';
 import { useSignOut } from '../api/queries';
+import { may } from '../api/permissions';
 import type { Me } from '../api/types';
 import { Logo, UserIcon } from '../ui/icons';
 import { PageSkeleton } from '../ui/PageSkeleton';
+import { PasswordForm } from '../pages/ChangePassword';
 import { ProblemNote } from '../ui/ProblemNote';
+import { SidePanel } from '../ui/SidePanel';
 import classes from './Shell.module.css';
 import { ThemeMenu } from './ThemeMenu';
 
@@ -22,14 +25,18 @@ const places: Place[] = [
   { to: '/sessions', label: 'My sessions' },
 ];
 
-const adminPlaces: Place[] = [
-  { to: '/admin/zones', label: 'Zones' },
-  { to: '/admin/nodes', label: 'Nodes' },
-  { to: '/admin/sessions', label: 'Sessions' },
+const adminPlaces: (Place & { needs: string })[] = [
+  { to: '/admin/zones', label: 'Zones', needs: 'zones:view' },
+  { to: '/admin/nodes', label: 'Nodes', needs: 'nodes:view' },
+  { to: '/admin/sessions', label: 'Sessions', needs: 'sessions:view' },
+  { to: '/admin/users', label: 'Users', needs: 'users:view' },
+  { to: '/admin/groups', label: 'Groups', needs: 'groups:view' },
+  { to: '/admin/audit', label: 'Audit log', needs: 'audit:view' },
 ];
 
 export function Shell({ me }: { me: Me }) {
   const [menuOpen, menu] = useDisclosure(false);
+  const [passwordOpen, password] = useDisclosure(false);
   const signOut = useSignOut();
   const { pathname } = useLocation();
   return (
@@ -63,6 +70,10 @@ export function Shell({ me }: { me: Me }) {
             </Menu.Target>
             <Menu.Dropdown>
               <Menu.Label>{me.role === 'admin' ? 'Administrator' : 'Signed in'}</Menu.Label>
+              <Menu.Item component={Link} to="/api-keys">
+                API keys
+              </Menu.Item>
+              <Menu.Item onClick={password.open}>Change password</Menu.Item>
               <Menu.Item onClick={() => signOut.mutate()}>Sign out</Menu.Item>
             </Menu.Dropdown>
           </Menu>
@@ -81,6 +92,9 @@ export function Shell({ me }: { me: Me }) {
           <Places me={me} />
         </nav>
       </Drawer>
+      <SidePanel opened={passwordOpen} onClose={password.close} title="Change password">
+        <PasswordForm onDone={password.close} />
+      </SidePanel>
       <main id="content" className={classes.main} tabIndex={-1} key={pathname}>
         {signOut.isError && <ProblemNote error={signOut.error} />}
         <Suspense fallback={<PageSkeleton />}>
@@ -92,13 +106,14 @@ export function Shell({ me }: { me: Me }) {
 }
 
 function Places({ me }: { me: Me }) {
+  const administered = adminPlaces.filter((place) => may(me, place.needs));
   return (
     <>
       {places.map(placeLink)}
-      {me.role === 'admin' && (
+      {administered.length > 0 && (
         <>
           <span className={classes.divider} role="separator" aria-orientation="vertical" />
-          {adminPlaces.map(placeLink)}
+          {administered.map(placeLink)}
         </>
       )}
     </>

@@ -1,0 +1,98 @@
+/** The console's view of people: accounts, groups, policy, keys, the audit log. */
+
+import { keepPreviousData, useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import * as api from './client';
+import { keys, pages } from './queries';
+
+const people = {
+  users: ['users'],
+  groups: ['groups'],
+  members: (id: string) => ['groups', id, 'members'],
+  policy: (id: string) => ['users', id, 'policy'],
+  settings: ['policy-settings'],
+  apiKeys: ['api-keys'],
+  audit: ['audit'],
+} as const;
+
+const REFRESH_MS = 15_000;
+
+export function useUsers(search: string) {
+  return useInfiniteQuery({
+    queryKey: [...people.users, 'list', search],
+    queryFn: ({ pageParam }) => api.listUsers(search, pageParam),
+    ...pages,
+    placeholderData: keepPreviousData,
+    refetchInterval: REFRESH_MS,
+  });
+}
+
+export function usePolicy(id: string) {
+  return useQuery({ queryKey: people.policy(id), queryFn: () => api.getPolicy(id) });
+}
+
+export function useSettings() {
+  return useQuery({ queryKey: people.settings, queryFn: api.listSettings, staleTime: Number.POSITIVE_INFINITY });
+}
+
+export function useGroups() {
+  return useInfiniteQuery({
+    queryKey: [...people.groups, 'list'],
+    queryFn: ({ pageParam }) => api.listGroups(pageParam),
+    ...pages,
+    refetchInterval: REFRESH_MS,
+  });
+}
+
+export function useMembers(id: string) {
+  return useInfiniteQuery({
+    queryKey: people.members(id),
+    queryFn: ({ pageParam }) => api.listMembers(id, pageParam),
+    ...pages,
+  });
+}
+
+export function useApiKeys(all: boolean) {
+  return useInfiniteQuery({
+    queryKey: [...people.apiKeys, all],
+    queryFn: ({ pageParam }) => api.listKeys(all, pageParam),
+    ...pages,
+    refetchInterval: REFRESH_MS,
+  });
+}
+
+export function useAudit(filter: api.AuditFilter) {
+  return useInfiniteQuery({
+    queryKey: [...people.audit, filter],
+    queryFn: ({ pageParam }) => api.listAudit(filter, pageParam),
+    ...pages,
+    placeholderData: keepPreviousData,
+  });
+}
+
+/** One change to people. Whatever it was, it may show on each of these pages, and in who one is oneself. */
+function useChange<Sent, Got>(send: (sent: Sent) => Promise<Got>) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: send,
+    onSettled: () => {
+      for (const queryKey of [people.users, people.groups, people.apiKeys, people.audit, keys.me]) {
+        void client.invalidateQueries({ queryKey });
+      }
+    },
+  });
+}
+
+export const useChangePassword = () =>
+  useChange(({ current, next }: { current: string; next: string }) => api.changePassword(current, next));
+export const useCreateUser = () => useChange(api.createUser);
+export const useChangeUser = () =>
+  useChange(({ id, patch }: { id: string; patch: api.UserPatch }) => api.changeUser(id, patch));
+export const useDeleteUser = () => useChange(api.deleteUser);
+export const useCreateGroup = () => useChange(api.createGroup);
+export const useChangeGroup = () =>
+  useChange(({ id, patch }: { id: string; patch: api.GroupPatch }) => api.changeGroup(id, patch));
+export const useDeleteGroup = () => useChange(api.deleteGroup);
+export const useSetMember = () =>
+  useChange(({ id, user, member }: { id: string; user: string; member: boolean }) => api.setMember(id, user, member));
+export const useCreateKey = () => useChange(api.createKey);
+export const useRevokeKey = () => useChange(api.revokeKey);

@@ -1,0 +1,20 @@
+/** What the person who is signed in may administer. The server decides; this is about which pages are worth showing. */
+
+import type { Me } from './types';
+
+export const resources = ['users', 'groups', 'zones', 'nodes', 'workspaces', 'images'] as const;
+
+/** Every permission there is, in the order of a form. */
+export const permissions: string[] = [
+  ...resources.flatMap((resource) => ['view', 'modify', 'create', 'delete'].map((action) => `${resource}:${action}`)),
+  ...['sessions:view', 'sessions:modify', 'sessions:delete', 'audit:view', 'settings:view', 'settings:modify'],
+];
+
+/** What an API key may say besides: to use its owner's own sessions. */
+export const OWN_SESSIONS = 'sessions:own';
+
+/** A server of the release before says no permissions; its administrators have all of them. */
+export function may(me: Me | null, permission: string): boolean {
+  if (me === null) return false;
+  return me.permissions?.includes(permission) ?? me.role === 'admin';
+}

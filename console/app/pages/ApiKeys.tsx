@@ -1,0 +1,182 @@
+import { Alert, Badge, Button, Checkbox, Code, CopyButton, NumberInput, SimpleGrid, Stack, Switch, TextInput } from '@mantine/core';
+import { type SubmitEvent, useState } from 'react';
+import { OWN_SESSIONS, may, permissions } from '../api/permissions';
+import { useApiKeys, useCreateKey, useRevokeKey } from '../api/people';
+import { asProblem } from '../api/problem';
+import { useMe } from '../api/queries';
+import type { ApiKey } from '../api/types';
+import { DataTable } from '../ui/DataTable';
+import { Empty } from '../ui/Empty';
+import { PageHead } from '../ui/PageHead';
+import { PageSkeleton } from '../ui/PageSkeleton';
+import { ProblemNote } from '../ui/ProblemNote';
+import { SidePanel } from '../ui/SidePanel';
+import { When } from '../ui/When';
+import { useConfirm } from '../ui/useConfirm';
+import { useTitle } from '../ui/useTitle';
+
+export default function ApiKeys() {
+  useTitle('API keys');
+  const me = useMe().data ?? null;
+  const [all, setAll] = useState(false);
+  const keys = useApiKeys(all);
+  const items = keys.data?.pages.flatMap((page) => page.items) ?? [];
+  const revoke = useRevokeKey();
+  const { ask, dialog } = useConfirm();
+  const [making, setMaking] = useState(false);
+  return (
+    <Stack>
+      <PageHead title="API keys">
+        {may(me, 'users:view') && (
+          <Switch label="Everybody's" checked={all} onChange={(event) => setAll(event.currentTarget.checked)} />
+        )}
+        <Button onClick={() => setMaking(true)}>New key</Button>
+      </PageHead>
+      {keys.isError && <ProblemNote error={keys.error} onRetry={() => void keys.refetch()} />}
+      {revoke.isError && <ProblemNote error={revoke.error} />}
+      {keys.isPending && <PageSkeleton />}
+      {keys.data && items.length === 0 && (
+        <Empty title="No keys">A key lets a program act for you, with as few permissions as it needs.</Empty>
+      )}
+      {items.length > 0 && (
+        <DataTable
+          caption="API keys"
+          rows={items}
+          rowKey={(key) => key.id}
+          columns={[
+            { label: 'Key', render: (key) => <strong>{key.name}</strong> },
+            { label: 'Begins with', render: (key) => <Code>{key.hint}…</Code> },
+            { label: 'Whose', render: (key) => key.user.name },
+            { label: 'State', render: (key) => <State state={key.state} /> },
+            { label: 'May', render: (key) => key.permissions.join(', ') },
+            { label: 'Zones', render: (key) => key.zones?.join(', ') ?? 'all' },
+            { label: 'Expires', render: (key) => <When at={key.expires_at} /> },
+            { label: 'Last used', render: (key) => <When at={key.last_used_at} /> },
+            {
+              label: 'Revoke',
+              render: (key) =>
+                key.state === 'active' && (
+                  <Button
+                    size="compact-sm"
+                    variant="light"
+                    color="red"
+                    onClick={() =>
+                      ask({
+                        title: `Revoke ${key.name}?`,
+                        text: 'Programs that use it are refused at once. It cannot be brought back.',
+                        action: 'Revoke',
+                        onConfirm: () => revoke.mutate(key.id),
+                      })
+                    }
+                  >
+                    Revoke
+                  </Button>
+                ),
+            },
+          ]}
+        />
+      )}
+      {keys.hasNextPage && (
+        <Button variant="default" onClick={() => void keys.fetchNextPage()} loading={keys.isFetchingNextPage}>
+          Show more
+        </Button>
+      )}
+      <SidePanel opened={making} onClose={() => setMaking(false)} title="New key">
+        {making && <NewKey onDone={() => setMaking(false)} />}
+      </SidePanel>
+      {dialog}
+    </Stack>
+  );
+}
+
+function State({ state }: { state: ApiKey['state'] }) {
+  return (
+    <Badge variant="light" radius="sm" tt="none" color={state === 'active' ? 'green' : 'gray'}>
+      {state}
+    </Badge>
+  );
+}
+
+function NewKey({ onDone }: { onDone: () => void }) {
+  const me = useMe().data ?? null;
+  const create = useCreateKey();
+  const [name, setName] = useState('');
+  const [days, setDays] = useState(90);
+  const [wanted, setWanted] = useState<string[]>([]);
+  const [zones, setZones] = useState('');
+  const problem = create.error ? asProblem(create.error) : null;
+  const submit = (event: SubmitEvent) => {
+    event.preventDefault();
+    const named = zones.split(',').map((zone) => zone.trim()).filter(Boolean);
+    create.mutate({ name, permissions: wanted, expires_in_days: days, zones: named.length > 0 ? named : null });
+  };
+  if (create.data) return <Made token={create.data.token} onDone={onDone} />;
+  return (
+    <form onSubmit={submit} noValidate>
+      <Stack>
+        <TextInput
+          label="Name"
+          description="What it is for"
+          value={name}
+          onChange={(event) => setName(event.currentTarget.value)}
+          error={problem?.at('name')}
+          data-autofocus
+        />
+        <NumberInput
+          label="Expires in days"
+          min={1}
+          max={3650}
+          value={days}
+          onChange={(value) => setDays(Number(value))}
+          error={problem?.at('expires_in_days')}
+        />
+        <Checkbox.Group
+          label="What it may do"
+          value={wanted}
+          onChange={setWanted}
+          error={problem?.at('permissions')}
+        >
+          <SimpleGrid cols={2} spacing="xs" mt="xs">
+            <Checkbox value={OWN_SESSIONS} label="your own sessions" />
+            {permissions
+              .filter((permission) => may(me, permission))
+              .map((permission) => (
+                <Checkbox key={permission} value={permission} label={permission} />
+              ))}
+          </SimpleGrid>
+        </Checkbox.Group>
+        <TextInput
+          label="Zones"
+          description="Names with commas between; empty: all"
+          value={zones}
+          onChange={(event) => setZones(event.currentTarget.value)}
+          error={problem?.at('zones')}
+        />
+        {problem?.details.fields.length === 0 && <ProblemNote error={problem} />}
+        <Button type="submit" loading={create.isPending}>
+          Make the key
+        </Button>
+      </Stack>
+    </form>
+  );
+}
+
+/** The one time that a key is shown. */
+function Made({ token, onDone }: { token: string; onDone: () => void }) {
+  return (
+    <Stack>
+      <Alert color="green" title="Copy the key now">
+        It is not shown again. Whoever has it can do what it may.
+      </Alert>
+      <Code block>{token}</Code>
+      <CopyButton value={token}>
+        {({ copied, copy }) => (
+          <Button variant="light" onClick={copy}>
+            {copied ? 'Copied' : 'Copy'}
+          </Button>
+        )}
+      </CopyButton>
+      <Button onClick={onDone}>Done</Button>
+    </Stack>
+  );
+}

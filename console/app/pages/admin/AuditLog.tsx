@@ -1,0 +1,112 @@
+import { Button, Code, Group, Stack, TextInput } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
+import { useState } from 'react';
+import { useAudit } from '../../api/people';
+import type { AuditEntry } from '../../api/types';
+import { DataTable } from '../../ui/DataTable';
+import { Empty } from '../../ui/Empty';
+import { Facts } from '../../ui/Facts';
+import { PageHead } from '../../ui/PageHead';
+import { PageSkeleton } from '../../ui/PageSkeleton';
+import { ProblemNote } from '../../ui/ProblemNote';
+import { SidePanel } from '../../ui/SidePanel';
+import { When } from '../../ui/When';
+import { useTitle } from '../../ui/useTitle';
+
+const filters = [
+  { name: 'user', label: 'Who', placeholder: 'name or id' },
+  { name: 'action', label: 'Action', placeholder: 'such as launch' },
+  { name: 'target', label: 'Target', placeholder: 'name or id' },
+  { name: 'outcome', label: 'Outcome', placeholder: 'such as refused' },
+] as const;
+
+type Filter = Partial<Record<(typeof filters)[number]['name'], string>>;
+
+export default function AuditLog() {
+  useTitle('Audit log');
+  const [filter, setFilter] = useState<Filter>({});
+  const [asked] = useDebouncedValue(filter, 300);
+  const audit = useAudit(asked);
+  const items = audit.data?.pages.flatMap((page) => page.items) ?? [];
+  const [shown, setShown] = useState<AuditEntry | null>(null);
+  const [open, setOpen] = useState(false);
+  const set = (name: keyof Filter, value: string) => {
+    const others = Object.fromEntries(Object.entries(filter).filter(([other]) => other !== name)) as Filter;
+    setFilter(value === '' ? others : { ...others, [name]: value });
+  };
+  return (
+    <Stack>
+      <PageHead title="Audit log">
+        <Button variant="default" onClick={() => void audit.refetch()} loading={audit.isFetching}>
+          Refresh
+        </Button>
+      </PageHead>
+      <Group>
+        {filters.map(({ name, label, placeholder }) => (
+          <TextInput
+            key={name}
+            label={label}
+            placeholder={placeholder}
+            value={filter[name] ?? ''}
+            onChange={(event) => set(name, event.currentTarget.value)}
+          />
+        ))}
+      </Group>
+      {audit.isError && <ProblemNote error={audit.error} onRetry={() => void audit.refetch()} />}
+      {audit.isPending && <PageSkeleton />}
+      {audit.data && items.length === 0 && <Empty title="Nothing of that kind happened" />}
+      {items.length > 0 && (
+        <DataTable
+          caption="Audit log"
+          rows={items}
+          rowKey={(entry) => String(entry.id)}
+          columns={[
+            { label: 'When', render: (entry) => <When at={entry.at} /> },
+            { label: 'Who', render: (entry) => entry.user?.name ?? entry.node?.name ?? 'Meridian' },
+            { label: 'Action', render: (entry) => entry.action.replaceAll('_', ' ') },
+            { label: 'Target', render: (entry) => entry.target || '—' },
+            { label: 'Outcome', render: (entry) => entry.outcome.replaceAll('_', ' ') },
+            {
+              label: 'Details',
+              render: (entry) => (
+                <Button
+                  size="compact-sm"
+                  variant="light"
+                  onClick={() => {
+                    setShown(entry);
+                    setOpen(true);
+                  }}
+                >
+                  Show
+                </Button>
+              ),
+            },
+          ]}
+        />
+      )}
+      {audit.hasNextPage && (
+        <Button variant="default" onClick={() => void audit.fetchNextPage()} loading={audit.isFetchingNextPage}>
+          Show more
+        </Button>
+      )}
+      <SidePanel opened={open} onClose={() => setOpen(false)} title={shown?.action.replaceAll('_', ' ')}>
+        {shown && (
+          <Stack>
+            <Facts
+              facts={[
+                { name: 'When', value: shown.at },
+                { name: 'Who', value: shown.user?.name ?? '—' },
+                { name: 'Node', value: shown.node?.name ?? '—' },
+                { name: 'Target', value: shown.target || '—' },
+                { name: 'Outcome', value: shown.outcome },
+                { name: 'Address', value: shown.address || '—' },
+                { name: 'Request', value: shown.request_id || '—' },
+              ]}
+            />
+            <Code block>{JSON.stringify(shown.detail, null, 2)}</Code>
+          </Stack>
+        )}
+      </SidePanel>
+    </Stack>
+  );
+}

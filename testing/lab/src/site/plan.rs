@@ -230,8 +230,8 @@ impl Folder {
             trusted_proxies: self.trusted(),
             furnish: (number == 1).then_some(furnish),
             ..toml::from_str(&format!(
-                "name = \"{}\"\ndata = \"\"\nlisten = \"{}\"\nnode_listen = \"{}\"\nnode_advertise = \"{}\"\nzone: None,
-                public_url = \"{}\"\n",
+                "name = \"{}\"\ndata = \"\"\nlisten = \"{}\"\nnode_listen = \"{}\"\nnode_advertise = \"{}\"\n\
+                 public_url = \"{}\"\n",
                 part.name,
                 part.at(PUBLIC),
                 part.at(NODES),

@@ -97,8 +97,7 @@ impl PrimaryLayout {
                 ops_listen: Some(node.ops),
                 ..toml::from_str(&format!(
                     "name = \"\"\ndata = \"\"\nlisten = \"{}\"\nnode_listen = \"{}\"\nnode_advertise = \"\"\n\
-                     zone: None,
-                public_url = \"http://{}\"\n",
+                     public_url = \"http://{}\"\n",
                     node.listen,
                     node.nodes,
                     addresses.entrance()

@@ -6,6 +6,7 @@
 mod assets;
 mod audit;
 mod auth;
+mod configuration;
 mod connections;
 mod error;
 mod explain;
@@ -62,8 +63,11 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(auth::change_password))
         .routes(routes!(workspaces::list_workspaces, workspaces::create_workspace))
         .routes(routes!(workspaces::update_workspace, workspaces::delete_workspace))
-        .routes(routes!(zones::list_zones))
-        .routes(routes!(zones::update_zone))
+        .routes(routes!(zones::list_zones, zones::create_zone))
+        .routes(routes!(zones::update_zone, zones::delete_zone))
+        .routes(routes!(zones::zone_requirements))
+        .routes(routes!(configuration::get_configuration))
+        .routes(routes!(configuration::apply_configuration))
         .routes(routes!(measurements::measure_zones))
         .routes(routes!(sessions::list_sessions, sessions::launch_session))
         .routes(routes!(sessions::get_session, sessions::end_session))

@@ -2,12 +2,14 @@
 
 pub mod bus;
 pub mod caller;
+pub mod configuration;
 pub mod identity;
 pub mod key_use;
 pub mod live;
 pub mod own_certificate;
 pub mod passwords;
 pub mod push;
+pub mod requirements;
 pub mod rules;
 pub mod seal;
 pub mod ticket_keys;

@@ -196,7 +196,7 @@ async fn see_to_zone(store: &Store, name: &str, wanted: &ZoneSettings) -> Result
     settings.private_balancer.clone_from(&wanted.private_balancer);
     settings.proxy_path.clone_from(&wanted.proxy_path);
     if settings != zone.settings {
-        store.replace_zone(&zone, name, &settings, &zone.alternates, None).await?;
+        store.replace_zone(&zone, name, &settings, &zone.alternates, &zone.labels, None).await?;
     }
     Ok(false)
 }
@@ -215,7 +215,7 @@ async fn see_to_alternates(store: &Store, name: &str, wanted: &ZoneSettings) -> 
         })?;
         alternates.push(found.id);
     }
-    store.replace_zone(&zone, name, &zone.settings, &alternates, None).await?;
+    store.replace_zone(&zone, name, &zone.settings, &alternates, &zone.labels, None).await?;
     Ok(())
 }
 

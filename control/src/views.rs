@@ -7,6 +7,9 @@ mod nodes;
 mod people;
 mod schemas;
 mod workspaces;
+mod zones;
+
+use std::collections::BTreeMap;
 
 use meridian_ids::{SessionId, UserId, WorkspaceId, ZoneId};
 use meridian_model::{LoadStrategy, ProgressStep, SessionState, Transport, ZoneSettings};
@@ -17,6 +20,9 @@ pub use explain::*;
 pub use nodes::*;
 pub use people::*;
 pub use workspaces::*;
+pub use zones::*;
+
+use crate::store::zones::ZoneRow;
 
 /// A field that may be left out, or be null to be cleared.
 fn clearable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
@@ -92,6 +98,8 @@ pub struct ZoneView {
     pub zone_name: String,
     /// Whether launches that name no zone go here.
     pub default: bool,
+    /// Where a page measures the distance: an absolute address that answers anybody with nothing.
+    pub probe: String,
     #[serde(flatten)]
     pub settings: Option<ZoneSettingsView>,
 }
@@ -113,14 +121,27 @@ pub struct ZoneSettingsView {
     /// Seconds.
     pub outage_grace: u32,
     pub private_balancer: String,
+    /// What all agents of the zone have, unless one says otherwise.
+    pub labels: BTreeMap<String, String>,
     /// Nodes that can take work now.
     pub nodes_ready: i64,
+    /// What the operator called the files that were applied last; empty: none were.
+    pub applied_revision: String,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub applied_at: Option<String>,
+    /// Whether it was changed since.
+    pub drifted: bool,
 }
 
 impl ZoneSettingsView {
     #[must_use]
-    pub fn new(settings: ZoneSettings, nodes_ready: i64) -> Self {
+    pub fn new(zone: ZoneRow) -> Self {
+        let ZoneRow { settings, nodes_ready, labels, applied_revision, applied_at, drifted, .. } = zone;
         Self {
+            labels,
+            applied_revision,
+            applied_at,
+            drifted,
             allow_origin_domain: settings.allow_origin_domain,
             upstream_auth_address: settings.upstream_auth_address,
             load_strategy: settings.load_strategy,
@@ -159,6 +180,8 @@ pub struct ZonePatch {
     /// Seconds.
     pub outage_grace: Option<u32>,
     pub private_balancer: Option<String>,
+    /// Replaces all of them.
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 impl ZonePatch {

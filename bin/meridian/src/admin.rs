@@ -2,11 +2,13 @@
 
 mod audit;
 mod explain;
+pub mod files;
 mod groups;
 mod keys;
 mod output;
 mod server;
 mod users;
+mod zones;
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -71,7 +73,10 @@ enum Command {
     Audit(Audit),
     /// Where workspaces run.
     #[command(subcommand)]
-    Zones(Zones),
+    Zones(zones::Zones),
+    /// The catalogue as files.
+    #[command(subcommand)]
+    Workspaces(files::Files),
 }
 
 #[derive(Subcommand)]
@@ -193,11 +198,6 @@ enum Sessions {
     },
 }
 
-#[derive(Subcommand)]
-enum Zones {
-    List,
-}
-
 pub async fn run(arguments: AdminArguments) -> Result<(), Failure> {
     let AdminArguments { access, json, command } = arguments;
     if matches!(command, Command::Login) {
@@ -216,17 +216,8 @@ pub async fn run(arguments: AdminArguments) -> Result<(), Failure> {
         Command::Policy(policy) => users::run_policy(&server, policy, json).await,
         Command::Keys(keys) => keys::run(&server, keys, json).await,
         Command::Audit(audit) => audit::run(&server, audit, json).await,
-        Command::Zones(Zones::List) => {
-            let list = server.call(Method::GET, "/zones", None).await?;
-            let columns = [
-                Column("NAME", "name"),
-                Column("DEFAULT", "default"),
-                Column("READY", "nodes_ready"),
-                Column("STRATEGY", "load_strategy"),
-                Column("ISOLATED", "isolated"),
-            ];
-            show_table(&list, &columns, json)
-        }
+        Command::Zones(what) => zones::run(&server, what, json).await,
+        Command::Workspaces(what) => files::run(&server, files::Kind::Workspaces, what, json).await,
     }
 }
 

@@ -6,12 +6,16 @@ use clap::{Args, ValueEnum};
 use meridian_settings::{AgentSettings, BalanceSettings, ProxySettings, WebSettings, read_file};
 use serde::Serialize;
 
-use crate::exit::{Failure, print};
+use crate::{
+    admin::files::{read_workspaces, read_zones},
+    exit::{Failure, print},
+};
 
 #[derive(Args)]
 #[command(after_help = "Example: meridian check-config agent deploy/agent.toml")]
 pub struct CheckArguments {
     role: Role,
+    /// A file; for zones and workspaces a folder of files, too.
     file: PathBuf,
 }
 
@@ -21,6 +25,10 @@ enum Role {
     Proxy,
     Agent,
     Balance,
+    /// Files of `meridian admin zones export`.
+    Zones,
+    /// Files of `meridian admin workspaces export`.
+    Workspaces,
 }
 
 pub fn run(arguments: &CheckArguments) -> Result<(), Failure> {
@@ -36,6 +44,8 @@ pub fn run(arguments: &CheckArguments) -> Result<(), Failure> {
         }
         Role::Proxy => show(&read_file::<ProxySettings>(file)?),
         Role::Agent => show(&read_file::<AgentSettings>(file)?),
+        Role::Zones => read_zones(file)?.iter().try_for_each(show),
+        Role::Workspaces => read_workspaces(file)?.iter().try_for_each(show),
         Role::Balance => {
             let settings: BalanceSettings = read_file(file)?;
             meridian_balancer::check_settings(&settings)

@@ -124,6 +124,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/configuration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All zones and workspaces, as their files have them. */
+        get: operations["get_configuration"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/configuration/apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes zones and workspaces what the files say: everything is judged before anything is written, and all of it is written or nothing.
+         *     Repeating it changes nothing. Only with `prune` is anything deleted.
+         */
+        post: operations["apply_configuration"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/explain": {
         parameters: {
             query?: never;
@@ -539,7 +576,8 @@ export interface paths {
         /** Where workspaces can run. */
         get: operations["list_zones"];
         put?: never;
-        post?: never;
+        /** Makes a zone. `zone_name` must be there; what is left out is as in any new zone. */
+        post: operations["create_zone"];
         delete?: never;
         options?: never;
         head?: never;
@@ -576,11 +614,32 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Deletes a zone of which no node works any more; nodes that are dead go with it, and their sessions are lost. With `drain`, nodes that
+         *     work are drained and their sessions told to end: 202, until it can be deleted.
+         */
+        delete: operations["delete_zone"];
         options?: never;
         head?: never;
         /** Changes any of a zone's settings; `id` is its id or its name. */
         patch: operations["update_zone"];
+        trace?: never;
+    };
+    "/api/v1/zones/{id}/requirements": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the zone needs of the DNS and of certificates, and what is unwise about it as it is. */
+        get: operations["zone_requirements"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
 }
@@ -610,6 +669,12 @@ export interface components {
             user: components["schemas"]["NamedView"];
             /** @description The zones that it administers; none: all. */
             zones?: string[] | null;
+        };
+        /** @description What was, or would be, done. */
+        AppliedView: {
+            applied: boolean;
+            /** @description Empty: everything is as the files say. */
+            plan: components["schemas"]["PlannedView"][];
         };
         /** @description Something that happened. */
         AuditView: {
@@ -670,6 +735,22 @@ export interface components {
             /** @description It stays; where the zone says so, places on static agents are taken first. */
             static: boolean;
         };
+        /** @description A name that a public certificate must have. */
+        CertificateNeedView: {
+            /** @description In words: `this zone's proxies`. */
+            held_by: string;
+            name: string;
+        };
+        ChangeView: {
+            field: string;
+            from?: Record<string, never> | null;
+            to?: Record<string, never> | null;
+        };
+        /** @description Zones and workspaces as their files have them. */
+        ConfigurationView: {
+            workspaces: components["schemas"]["WorkspaceView"][];
+            zones: components["schemas"]["ZoneFile"][];
+        };
         /** @description How the viewer wants to speak. Without a body: `meridian.v1` without a key. */
         ConnectRequest: {
             /**
@@ -697,6 +778,12 @@ export interface components {
             /** Format: password */
             password: string;
             username: string;
+        };
+        /** @description A name that must resolve. */
+        DnsNeedView: {
+            name: string;
+            /** @description In words: `the primary balancer, or the Web App nodes`. */
+            points_to: string;
         };
         /** @description A single-use token. It is shown once. */
         EnrollmentView: {
@@ -872,6 +959,17 @@ export interface components {
             /** @description `Authorization: Bearer …` */
             token: string;
         };
+        /** @description What files say, to be applied together. A kind that is left out is left alone. */
+        NewConfiguration: {
+            /** @description Only plan. */
+            dry_run?: boolean;
+            /** @description Delete what no file names. */
+            prune?: boolean;
+            /** @description What the operator calls this state, such as a commit. */
+            revision?: string;
+            workspaces?: components["schemas"]["NewWorkspace"][] | null;
+            zones?: components["schemas"]["ZoneFile"][] | null;
+        };
         NewEnrollment: {
             role: components["schemas"]["NodeRole"];
             /** @description A zone's name. */
@@ -907,6 +1005,7 @@ export interface components {
             role?: components["schemas"]["Role"];
             username: string;
         };
+        /** @description An entry, new or as its file has it. */
         NewWorkspace: {
             /**
              * Format: double
@@ -1313,6 +1412,8 @@ export interface components {
                 /** Format: uuid */
                 id: string;
                 name: string;
+                /** @description Where a page measures the distance: an absolute address that answers anybody with nothing. */
+                probe: string;
                 zone_name: string;
             })[];
             next?: string | null;
@@ -1327,6 +1428,14 @@ export interface components {
         PlaceView: {
             agent: string;
             zone: string;
+        };
+        PlannedView: {
+            /** @description `create`, `change`, `delete`, or `unlisted`: no file names it, and it is left alone. */
+            action: string;
+            changes: components["schemas"]["ChangeView"][];
+            /** @description `zone` or `workspace`. */
+            kind: string;
+            name: string;
         };
         PolicyGroupView: {
             /** Format: uuid */
@@ -1396,6 +1505,13 @@ export interface components {
             /** @description The zone it was meant for. */
             zone?: string | null;
             zones?: components["schemas"]["TriedZoneView"][];
+        };
+        /** @description What a zone needs of the DNS and of certificates, and what is unwise about it. */
+        RequirementsView: {
+            certificates: components["schemas"]["CertificateNeedView"][];
+            dns: components["schemas"]["DnsNeedView"][];
+            warnings: components["schemas"]["WarningView"][];
+            zone: string;
         };
         /** @enum {string} */
         Role: "admin" | "user";
@@ -1528,6 +1644,13 @@ export interface components {
             permissions?: string[];
             role: components["schemas"]["Role"];
         };
+        WarningView: {
+            /** @description Stable, for programs. */
+            code: string;
+            /** @description The setting that it is about. */
+            field?: string | null;
+            message: string;
+        };
         /** @description Any of an entry's fields; those left out stay. */
         WorkspacePatch: {
             /**
@@ -1651,6 +1774,72 @@ export interface components {
             meant_distance_ms?: number | null;
             zone: string;
         };
+        /** @description How a zone's deletion stands. */
+        ZoneDeletionView: {
+            /**
+             * Format: int64
+             * @description Nodes that still do something.
+             */
+            nodes: number;
+            /**
+             * Format: int64
+             * @description Sessions on them.
+             */
+            sessions: number;
+            /** @description `deleted`, or `draining` while nodes of the zone still work: ask again. */
+            state: string;
+        };
+        /** @description A zone's file. What it leaves out is as in a new zone. */
+        ZoneFile: {
+            /** @default $request_host$ */
+            allow_origin_domain?: string;
+            /** @default [] */
+            alternate_zones?: string[];
+            /**
+             * Format: uuid
+             * @description Stays when the zone is renamed. Left out: the zone of that name, or a new one.
+             * @default null
+             */
+            id?: string | null;
+            /** @default false */
+            isolated?: boolean;
+            /**
+             * @description What all its agents have, unless one says otherwise.
+             * @default {}
+             */
+            labels?: {
+                [key: string]: string;
+            };
+            /** @default least_load */
+            load_strategy?: string;
+            /**
+             * Format: int32
+             * @description Seconds.
+             * @default 86400
+             */
+            outage_grace?: number;
+            /** @default true */
+            prioritize_static_agents?: boolean;
+            /** @default  */
+            private_balancer?: string;
+            /** @default true */
+            proxy_connections?: boolean;
+            /** @default $request_host$ */
+            proxy_hostname?: string;
+            /** @default desktop */
+            proxy_path?: string;
+            /**
+             * Format: int32
+             * @default 0
+             */
+            proxy_port?: number;
+            /** @default false */
+            search_alternate_zones?: boolean;
+            /** @default  */
+            upstream_auth_address?: string;
+            /** @default  */
+            zone_name?: string;
+        };
         /** @description Any of a zone's settings; those left out stay. */
         ZonePatch: {
             /** @default null */
@@ -1659,6 +1848,13 @@ export interface components {
             alternate_zones?: string[] | null;
             /** @default null */
             isolated?: boolean | null;
+            /**
+             * @description Replaces all of them.
+             * @default null
+             */
+            labels?: {
+                [key: string]: string;
+            } | null;
             /** @default null */
             load_strategy?: components["schemas"]["LoadStrategy"] | null;
             /**
@@ -1692,7 +1888,17 @@ export interface components {
         ZoneSettingsView: {
             allow_origin_domain: string;
             alternate_zones: string[];
+            /** Format: date-time */
+            applied_at?: string | null;
+            /** @description What the operator called the files that were applied last; empty: none were. */
+            applied_revision: string;
+            /** @description Whether it was changed since. */
+            drifted: boolean;
             isolated: boolean;
+            /** @description What all agents of the zone have, unless one says otherwise. */
+            labels: {
+                [key: string]: string;
+            };
             load_strategy: components["schemas"]["LoadStrategy"];
             /**
              * Format: int64
@@ -1721,6 +1927,8 @@ export interface components {
             /** Format: uuid */
             id: string;
             name: string;
+            /** @description Where a page measures the distance: an absolute address that answers anybody with nothing. */
+            probe: string;
             zone_name: string;
         };
     };
@@ -2073,6 +2281,80 @@ export interface operations {
                 };
             };
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    get_configuration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigurationView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    apply_configuration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewConfiguration"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AppliedView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3690,6 +3972,53 @@ export interface operations {
             };
         };
     };
+    create_zone: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ZonePatch"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ZoneView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
     measure_zones: {
         parameters: {
             query?: never;
@@ -3728,6 +4057,61 @@ export interface operations {
                 };
             };
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    delete_zone: {
+        parameters: {
+            query?: {
+                drain?: boolean;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ZoneDeletionView"];
+                };
+            };
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ZoneDeletionView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3785,6 +4169,43 @@ export interface operations {
                 };
             };
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    zone_requirements: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RequirementsView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -19,6 +19,7 @@ use meridian_ids::Uuid;
 use tracing::Instrument;
 
 use super::{
+    configuration::APPLY_PATH,
     error::{ApiError, Hop, Unframed},
     extract::{RequestId, too_large},
 };
@@ -78,7 +79,8 @@ pub(super) async fn frame(State(state): State<AppState>, mut request: Request, n
 pub(super) async fn bound_body(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let length = request.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok()).unwrap_or(0);
-    if length <= state.settings.max_body_bytes {
+    // This one bounds its body itself.
+    if length <= state.settings.max_body_bytes || request.uri().path() == APPLY_PATH {
         return next.run(request).await;
     }
     if length <= MAX_DISCARDED_BYTES {

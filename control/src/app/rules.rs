@@ -4,10 +4,12 @@
 //! whether a zone exists, is judged there.
 
 mod workspaces;
+mod zones;
 
 use std::collections::BTreeMap;
 
 pub use workspaces::check_workspace;
+pub use zones::check_zone;
 
 use crate::views::{FieldView, NodePatch};
 
@@ -25,6 +27,13 @@ pub struct Problems(pub Vec<FieldView>);
 impl Problems {
     pub fn add(&mut self, field: &str, message: impl Into<String>) {
         self.0.push(FieldView { field: field.to_owned(), message: message.into() });
+    }
+
+    /// Another's problems, below a place.
+    pub(super) fn under(&mut self, place: &str, Self(others): Self) {
+        for other in others {
+            self.add(&format!("{place}.{}", other.field), other.message);
+        }
     }
 
     fn within<T: PartialOrd + Copy + std::fmt::Display>(&mut self, field: &str, value: T, low: T, high: T) {

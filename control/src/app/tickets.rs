@@ -114,6 +114,21 @@ pub fn pass(ticket: &Ticket, zone: ZoneId, policy: Policy) -> Option<Pass> {
     })
 }
 
+/// Host, port and path of a zone's entry, as a page reaches it.
+fn entry(settings: &ZoneSettings, page: &RequestPage) -> String {
+    let host = settings.proxy_hostname.replace("$request_host$", &page.host);
+    let port = if settings.proxy_port == 0 { page.port } else { Some(settings.proxy_port) };
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{host}{port}/{}", settings.proxy_path.trim_matches('/'))
+}
+
+/// Where a page measures how far a zone is.
+#[must_use]
+pub fn probe_address(settings: &ZoneSettings, page: &RequestPage) -> String {
+    let scheme = if page.secure { "https" } else { "http" };
+    format!("{scheme}://{}/probe", entry(settings, page))
+}
+
 /// Where the viewer goes, and with which subprotocols.
 #[must_use]
 pub fn connect_view(
@@ -125,12 +140,9 @@ pub fn connect_view(
     pass: Option<&str>,
 ) -> ConnectView {
     let scheme = if page.secure { "wss" } else { "ws" };
-    let host = settings.proxy_hostname.replace("$request_host$", &page.host);
-    let port = if settings.proxy_port == 0 { page.port } else { Some(settings.proxy_port) };
-    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-    let path = settings.proxy_path.trim_matches('/');
+    let entry = entry(settings, page);
     ConnectView {
-        url: format!("{scheme}://{host}{port}/{path}/{session}/stream"),
+        url: format!("{scheme}://{entry}/{session}/stream"),
         protocols: vec![transport.as_str().to_owned(), format!("{TICKET_PROTOCOL_PREFIX}{token}")],
         alternates: Vec::new(),
         resume_protocols: pass

@@ -33,6 +33,7 @@ migrations!(
     "V20261123101600__permissions",
     "V20261123101700__people_admin",
     "V20261123102500__zone_choice",
+    "V20261123103000__zone_life",
 );
 
 /// How long another node's migration is waited for.

@@ -2,7 +2,6 @@
 
 use meridian_ids::{UserId, WorkspaceId};
 use serde::Deserialize;
-use serde_json::json;
 use tokio_postgres::types::Json;
 
 use super::{Store, StoreError, logins::TokenHash};
@@ -104,11 +103,8 @@ impl Store {
         by: Option<UserId>,
     ) -> Result<SavedWorkspace, StoreError> {
         let by = by.map(|by| by.0);
-        self.call(
-            "SELECT save_workspace_v1($1, $2, $3, $4)",
-            &[&id.0, &version, &Json(workspace_entry(entry)), &by],
-        )
-        .await
+        self.call("SELECT save_workspace_v1($1, $2, $3, $4)", &[&id.0, &version, &Json(entry.entry()), &by])
+            .await
     }
 
     /// Takes an entry out of the catalogue. Its sessions go on.
@@ -133,15 +129,4 @@ impl Store {
     pub async fn has_workspace(&self, name: &str) -> Result<bool, StoreError> {
         Ok(!self.rows("SELECT 1 FROM workspaces WHERE name = $1", &[&name]).await?.is_empty())
     }
-}
-
-/// Every field as `save_workspace_v1` takes it.
-pub(super) fn workspace_entry(entry: &NewWorkspace) -> serde_json::Value {
-    json!({
-        "name": entry.name, "description": entry.description, "icon": entry.icon, "image": entry.image,
-        "cpu_milli": entry.cpu_milli(), "memory_mb": entry.memory_mb, "gpu": entry.gpu,
-        "network": entry.network.as_str(), "seccomp": entry.seccomp.as_str(), "shm_mb": entry.shm_mb,
-        "home_mb": entry.home_mb, "tmp_mb": entry.tmp_mb, "pids_limit": entry.pids_limit,
-        "required_labels": entry.required_labels, "zones": entry.zones, "groups": entry.groups,
-    })
 }

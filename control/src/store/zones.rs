@@ -1,11 +1,17 @@
 //! Zones and their settings.
 
+use std::collections::BTreeMap;
+
 use meridian_ids::{UserId, Uuid, ZoneId};
 use meridian_model::{ZoneSettings, nearest::Nearest};
 use serde::Deserialize;
 use tokio_postgres::types::Json;
 
-use super::{Store, StoreError, logins::TokenHash};
+use super::{
+    Store, StoreError,
+    logins::{Origin, TokenHash},
+};
+use crate::app::configuration::{Configuration, ZoneFile};
 
 /// A zone as stored.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,6 +26,70 @@ pub struct ZoneRow {
     pub settings: ZoneSettings,
     /// The alternates themselves, in order.
     pub alternates: Vec<ZoneId>,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub applied_revision: String,
+    #[serde(default)]
+    pub applied_at: Option<String>,
+    #[serde(default)]
+    pub drifted: bool,
+}
+
+/// How making a zone ended.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum SavedZone {
+    NoAlternate { zone: String },
+    Ok { zone: Box<ZoneRow> },
+}
+
+/// How an application of files ended.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Applied {
+    Ok,
+    /// Somebody else wrote meanwhile.
+    Changed,
+    /// A zone that was to be deleted has nodes that work.
+    InUse {
+        name: String,
+        nodes: i64,
+        sessions: i64,
+    },
+    Last {
+        name: String,
+    },
+    NoAlternate {
+        name: String,
+    },
+    NoZone {
+        name: String,
+    },
+    NoGroup {
+        name: String,
+    },
+    NotFound,
+}
+
+/// How a zone's deletion stands.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum DeletedZone {
+    NotFound,
+    /// It is the only one.
+    Last,
+    /// Nodes of it work.
+    InUse {
+        nodes: i64,
+        sessions: i64,
+    },
+    /// They work still, and were told to stop.
+    Draining {
+        nodes: i64,
+        sessions: i64,
+    },
+    Ok,
 }
 
 /// What whoever asks may see of zones.
@@ -67,6 +137,54 @@ pub enum Measured {
 }
 
 impl Store {
+    /// Makes a zone as a file has it.
+    ///
+    /// # Errors
+    /// When the database does not answer; `violates("zones_name_key")` when the name is taken.
+    pub async fn make_zone(&self, file: &ZoneFile, by: UserId) -> Result<SavedZone, StoreError> {
+        let id = file.id.unwrap_or_else(ZoneId::generate);
+        self.call("SELECT save_zone_v1($1, $2, $3)", &[&id.0, &Json(file.entry()), &by.0]).await
+    }
+
+    /// Deletes a zone that does nothing any more; with `drain`, what it does is brought to an end first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn delete_zone(
+        &self,
+        zone: ZoneId,
+        drain: bool,
+        by: UserId,
+    ) -> Result<DeletedZone, StoreError> {
+        self.call("SELECT delete_zone_v1($1, $2, $3)", &[&zone.0, &drain, &by.0]).await
+    }
+
+    /// All zones and workspaces.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn configuration(&self) -> Result<Configuration, StoreError> {
+        self.call("SELECT configuration_v1()", &[]).await
+    }
+
+    /// Carries a plan's orders out, all of them or none, if nothing changed since the state with this mark.
+    ///
+    /// # Errors
+    /// When the database does not answer; `violates("zones_name_key")` when a name is taken.
+    pub async fn apply_configuration(
+        &self,
+        mark: &str,
+        orders: &serde_json::Value,
+        by: UserId,
+        origin: &Origin,
+    ) -> Result<Applied, StoreError> {
+        self.call(
+            "SELECT apply_configuration_v1($1, $2, $3, $4, $5)",
+            &[&mark, &Json(orders), &by.0, &origin.address, &origin.request_id],
+        )
+        .await
+    }
+
     /// # Errors
     /// When the database does not answer.
     pub async fn measured(&self, token: TokenHash) -> Result<Measured, StoreError> {
@@ -132,17 +250,18 @@ impl Store {
         name: &str,
         settings: &ZoneSettings,
         alternates: &[ZoneId],
+        labels: &BTreeMap<String, String>,
         by: Option<UserId>,
     ) -> Result<bool, StoreError> {
         let by = by.map(|by| by.0);
         let alternates: Vec<Uuid> = alternates.iter().map(|zone| zone.0).collect();
         let changed = self
             .execute(
-                "WITH changed AS (UPDATE zones SET name = $2, settings = $3::jsonb - 'alternate_zones'::text, alternates = $6, version = version + 1
+                "WITH changed AS (UPDATE zones SET name = $2, settings = $3::jsonb - 'alternate_zones'::text, alternates = $6, labels = $7, version = version + 1
                      WHERE id = $1 AND version = $4 RETURNING id)
                  INSERT INTO audit (user_id, action, target, outcome, detail)
                  SELECT $5, 'update_zone', $2, 'ok', $3 FROM changed",
-                &[&zone.id.0, &name, &Json(settings), &zone.version, &by, &alternates],
+                &[&zone.id.0, &name, &Json(settings), &zone.version, &by, &alternates, &Json(labels)],
             )
             .await?;
         Ok(changed == 1)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use meridian_ids::WorkspaceId;
 use meridian_model::{Network, Seccomp};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{clearable, schemas};
@@ -43,7 +44,8 @@ pub struct WorkspaceView {
     pub groups: Option<Vec<String>>,
 }
 
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+/// An entry, new or as its file has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewWorkspace {
     pub name: String,
@@ -74,18 +76,29 @@ pub struct NewWorkspace {
     pub tmp_mb: i64,
     #[serde(default = "pids")]
     pub pids_limit: i64,
+    /// Names of the zones where it is offered; left out: everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zones: Option<Vec<String>>,
+    /// Names of the groups whose members it is for; left out: everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<String>>,
     /// Labels that an agent must have to run it, with these values.
     #[serde(default)]
     pub required_labels: BTreeMap<String, String>,
-    /// Names of the zones where it is offered; left out: everywhere.
-    #[serde(default)]
-    pub zones: Option<Vec<String>>,
-    /// Names of the groups whose members it is for; left out: everybody.
-    #[serde(default)]
-    pub groups: Option<Vec<String>>,
 }
 
 impl NewWorkspace {
+    /// Every field as `save_workspace_v1` takes it.
+    pub(crate) fn entry(&self) -> Value {
+        json!({
+            "name": self.name, "description": self.description, "icon": self.icon, "image": self.image,
+            "cpu_milli": self.cpu_milli(), "memory_mb": self.memory_mb, "gpu": self.gpu,
+            "network": self.network.as_str(), "seccomp": self.seccomp.as_str(), "shm_mb": self.shm_mb,
+            "home_mb": self.home_mb, "tmp_mb": self.tmp_mb, "pids_limit": self.pids_limit,
+            "required_labels": self.required_labels, "zones": self.zones, "groups": self.groups,
+        })
+    }
+
     /// Thousandths of a core.
     #[must_use]
     #[expect(

@@ -1,0 +1,138 @@
+//! Zones and workspaces as files: read together, applied together.
+
+use axum::{
+    Json,
+    body::to_bytes,
+    extract::{FromRequest, Request, State},
+    http::StatusCode,
+};
+use meridian_model::Permission;
+use serde::de::DeserializeOwned;
+
+use super::{
+    error::ApiError,
+    extract::{From, too_large},
+    permit::{Permit, ZonesModify, ZonesView},
+};
+use crate::{
+    app::{
+        caller::Caller,
+        configuration::{CurrentZone, Plan, WantedFiles, plan},
+        rules::Problems,
+    },
+    state::AppState,
+    store::zones::Applied,
+    views::{AppliedView, ConfigurationView, ErrorView, NewConfiguration},
+};
+
+/// Where files are applied; the one request that may be long.
+pub(super) const APPLY_PATH: &str = "/api/v1/configuration/apply";
+const MAX_BYTES: usize = 8 << 20;
+/// Somebody else may write between look and change, now and then.
+const TRIES: usize = 5;
+
+/// All zones and workspaces, as their files have them.
+#[utoipa::path(get, path = "/api/v1/configuration", tag = "zones",
+    responses((status = 200, body = ConfigurationView), (status = 403, body = ErrorView)))]
+pub(super) async fn get_configuration(
+    State(state): State<AppState>,
+    _: Permit<ZonesView>,
+) -> Result<Json<ConfigurationView>, ApiError> {
+    let current = state.store.configuration().await?;
+    Ok(Json(ConfigurationView {
+        zones: current.zones.iter().map(CurrentZone::file).collect(),
+        workspaces: current.workspaces.into_iter().map(|row| row.entry).collect(),
+    }))
+}
+
+/// Makes zones and workspaces what the files say: everything is judged before anything is written, and all of it is written or nothing.
+/// Repeating it changes nothing. Only with `prune` is anything deleted.
+#[utoipa::path(post, path = "/api/v1/configuration/apply", tag = "zones", request_body = NewConfiguration,
+    responses((status = 200, body = AppliedView), (status = 403, body = ErrorView), (status = 409, body = ErrorView),
+        (status = 422, body = ErrorView)))]
+pub(super) async fn apply_configuration(
+    State(state): State<AppState>,
+    From(origin): From,
+    permit: Permit<ZonesModify>,
+    Long(new): Long<NewConfiguration>,
+) -> Result<Json<AppliedView>, ApiError> {
+    if new.revision.chars().count() > 200 || new.revision.chars().any(char::is_control) {
+        return Err(ApiError::field(
+            "revision",
+            "must have at most 200 characters, and no control characters",
+        ));
+    }
+    let wanted = WantedFiles { zones: new.zones, workspaces: new.workspaces, prune: new.prune };
+    for _ in 0..TRIES {
+        let current = state.store.configuration().await?;
+        let plan = plan(&current, &wanted).map_err(ApiError::fields)?;
+        demand(&permit.caller, &plan)?;
+        if new.dry_run {
+            return Ok(Json(AppliedView { applied: false, plan: plan.items }));
+        }
+        let orders = plan.orders(&new.revision);
+        let by = permit.caller.id();
+        match state.store.apply_configuration(&current.mark, &orders, by, &origin).await {
+            Ok(Applied::Ok) => return Ok(Json(AppliedView { applied: true, plan: plan.items })),
+            Ok(Applied::Changed) => {}
+            Ok(Applied::InUse { name, nodes, sessions }) => return Err(in_use(&name, nodes, sessions)),
+            Ok(Applied::Last { name }) => {
+                return Err(ApiError::field(&format!("zones.{name}"), "is the last zone, which stays"));
+            }
+            // Judged before, and gone since: the next look sees it.
+            Ok(
+                Applied::NoAlternate { .. }
+                | Applied::NoZone { .. }
+                | Applied::NoGroup { .. }
+                | Applied::NotFound,
+            ) => {}
+            Err(error) if error.violates("zones_name_key") => return Err(ApiError::taken("zone")),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(ApiError::changed_meanwhile("deployment's configuration"))
+}
+
+/// Each thing that is done needs its own permission, as if it was done alone.
+fn demand(caller: &Caller, plan: &Plan) -> Result<(), ApiError> {
+    for item in &plan.items {
+        let needs = match (item.kind.as_str(), item.action.as_str()) {
+            (_, "unlisted") => continue,
+            ("zone", "create") => Permission::ZonesCreate,
+            ("zone", "delete") => Permission::ZonesDelete,
+            ("zone", _) => Permission::ZonesModify,
+            (_, "create") => Permission::WorkspacesCreate,
+            (_, "delete") => Permission::WorkspacesDelete,
+            (_, _) => Permission::WorkspacesModify,
+        };
+        if !caller.may(needs) {
+            return Err(ApiError::lacks(needs.as_str()));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn in_use(zone: &str, nodes: i64, sessions: i64) -> ApiError {
+    ApiError::new(
+        StatusCode::CONFLICT,
+        "zone_in_use",
+        format!("{nodes} nodes of zone {zone} work, with {sessions} sessions on them"),
+    )
+    .hint(format!("Drain it first, and end what runs there: meridian admin zones delete {zone} --drain"))
+}
+
+/// A JSON body that may be long.
+pub(super) struct Long<T>(T);
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Long<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &AppState) -> Result<Self, ApiError> {
+        let bytes = to_bytes(request.into_body(), MAX_BYTES).await.map_err(|_| too_large())?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            let mut problems = Problems::default();
+            problems.add("body", error.to_string());
+            ApiError::fields(problems)
+        })
+    }
+}

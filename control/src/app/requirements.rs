@@ -1,0 +1,230 @@
+//! What a zone needs of the world around it: names in the DNS, names in certificates; and what is unwise about it as it is. Pure.
+
+use std::net::IpAddr;
+
+use meridian_model::{NodeRole, ZoneSettings};
+
+use crate::views::{CertificateNeedView, DnsNeedView, NodeView, RequirementsView, WarningView};
+
+const REQUEST_HOST: &str = "$request_host$";
+/// Of each role, so that one may go.
+const LEAST: usize = 2;
+
+/// What is asked about.
+pub struct ZoneNeeds<'a> {
+    pub zone: &'a str,
+    pub settings: &'a ZoneSettings,
+    /// The primary's public address.
+    pub public_url: &'a str,
+    /// All nodes.
+    pub nodes: &'a [NodeView],
+}
+
+#[must_use]
+pub fn requirements(needs: &ZoneNeeds<'_>) -> RequirementsView {
+    let mut view = RequirementsView { zone: needs.zone.to_owned(), ..RequirementsView::default() };
+    let settings = needs.settings;
+    let primary = host(needs.public_url);
+    name(&mut view, primary, "the primary balancer, or the Web App nodes", "the Web App nodes");
+    if settings.proxy_hostname != REQUEST_HOST {
+        let target = if settings.proxy_connections { "this zone's proxies" } else { "this zone's agents" };
+        name(
+            &mut view,
+            &settings.proxy_hostname,
+            &format!("the balancer in front of {target}, or {target}"),
+            target,
+        );
+    }
+    for url in [&settings.allow_origin_domain, &settings.upstream_auth_address] {
+        name(&mut view, host(url), "the primary balancer, or the Web App nodes", "the Web App nodes");
+    }
+    if let Some((balancer, _)) = settings.private_balancer.rsplit_once(':') {
+        // It passes TLS through: the certificates behind it are Meridian's own.
+        dns(&mut view, balancer, "this zone's private balancers");
+    }
+    warn_of_counts(&mut view, needs);
+    warn_of_addresses(&mut view, needs, primary);
+    view
+}
+
+fn name(view: &mut RequirementsView, host: &str, points_to: &str, held_by: &str) {
+    if host.is_empty() || host.contains(REQUEST_HOST) {
+        return;
+    }
+    dns(view, host, points_to);
+    if !view.certificates.iter().any(|need| need.name == host && need.held_by == held_by) {
+        view.certificates.push(CertificateNeedView { name: host.to_owned(), held_by: held_by.to_owned() });
+    }
+}
+
+fn dns(view: &mut RequirementsView, host: &str, points_to: &str) {
+    let is_name = host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
+    if is_name && !view.dns.iter().any(|need| need.name == host) {
+        view.dns.push(DnsNeedView { name: host.to_owned(), points_to: points_to.to_owned() });
+    }
+}
+
+fn warn(view: &mut RequirementsView, code: &str, field: Option<&str>, message: String) {
+    view.warnings.push(WarningView { code: code.to_owned(), field: field.map(str::to_owned), message });
+}
+
+fn warn_of_counts(view: &mut RequirementsView, needs: &ZoneNeeds<'_>) {
+    let ready = |role: NodeRole| {
+        let here = |node: &&NodeView| node.role == NodeRole::Web || node.zone.as_deref() == Some(needs.zone);
+        needs.nodes.iter().filter(here).filter(|node| node.role == role && node.state == "ready").count()
+    };
+    let mut wanted = vec![(NodeRole::Web, "Web App nodes"), (NodeRole::Agent, "agents of this zone")];
+    if needs.settings.proxy_connections {
+        wanted.push((NodeRole::Proxy, "proxies of this zone"));
+    }
+    for (role, what) in wanted {
+        let count = ready(role);
+        if count < LEAST {
+            let message = format!(
+                "{count} {what} can take work; with fewer than {LEAST}, none may fail or be upgraded"
+            );
+            warn(view, &format!("few_{role}"), None, message);
+        }
+    }
+}
+
+fn warn_of_addresses(view: &mut RequirementsView, needs: &ZoneNeeds<'_>, primary: &str) {
+    let settings = needs.settings;
+    let upstream = host(&settings.upstream_auth_address);
+    if !upstream.is_empty() && !upstream.contains(REQUEST_HOST) {
+        if is_internal(upstream) {
+            warn(
+                view,
+                "upstream_internal",
+                Some("upstream_auth_address"),
+                format!(
+                    "{upstream} is an internal name or address; it should be the primary balancer's public name"
+                ),
+            );
+        } else if upstream.parse::<IpAddr>().is_ok() {
+            warn(
+                view,
+                "upstream_one_node",
+                Some("upstream_auth_address"),
+                format!(
+                    "{upstream} is one machine's address; when that is away, nobody in this zone can connect"
+                ),
+            );
+        }
+        if let Some(node) =
+            needs.nodes.iter().find(|node| node.role == NodeRole::Web && host(&node.address) == upstream)
+        {
+            warn(
+                view,
+                "upstream_one_node",
+                Some("upstream_auth_address"),
+                format!(
+                    "{upstream} is the Web App node {}; it should be the balancer in front of all",
+                    node.name
+                ),
+            );
+        }
+    }
+    let same_host = settings.proxy_hostname == REQUEST_HOST || settings.proxy_hostname == primary;
+    if same_host && settings.proxy_port == 0 {
+        warn(
+            view,
+            "shared_entry",
+            Some("proxy_hostname"),
+            format!(
+                "streams go to the Web App's own host and port: something in front must route /{}/ to this zone after TLS",
+                settings.proxy_path.trim_matches('/')
+            ),
+        );
+    }
+    if settings.search_alternate_zones && settings.alternate_zones.is_empty() {
+        warn(
+            view,
+            "any_alternate",
+            Some("alternate_zones"),
+            "when this zone is full, workspaces go to any zone that is not isolated, however far".into(),
+        );
+    }
+}
+
+/// A URL's host, or a `host:port`'s.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        Some(_) | None => authority,
+    }
+}
+
+fn is_internal(host: &str) -> bool {
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => address.is_private() || address.is_loopback() || address.is_link_local(),
+        Ok(IpAddr::V6(address)) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
+        Err(_) => {
+            let local = [".internal", ".local", ".lan", ".localdomain", ".home.arpa"];
+            !host.contains('.') || local.iter().any(|suffix| host.ends_with(suffix))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(change: impl FnOnce(&mut ZoneSettings)) -> RequirementsView {
+        let mut settings = ZoneSettings::default();
+        change(&mut settings);
+        let needs = ZoneNeeds {
+            zone: "london",
+            settings: &settings,
+            public_url: "https://work.example.org",
+            nodes: &[],
+        };
+        requirements(&needs)
+    }
+
+    fn codes(view: &RequirementsView) -> Vec<&str> {
+        view.warnings.iter().map(|warning| warning.code.as_str()).collect()
+    }
+
+    #[test]
+    fn names_are_listed_once_with_who_holds_their_certificate() {
+        let view = of(|settings| {
+            settings.proxy_hostname = "london.example.org".into();
+            settings.upstream_auth_address = "https://work.example.org".into();
+            settings.allow_origin_domain = "https://work.example.org".into();
+            settings.private_balancer = "balancer.london.example.org:7443".into();
+        });
+        let names: Vec<_> = view.dns.iter().map(|need| need.name.as_str()).collect();
+        assert_eq!(names, ["work.example.org", "london.example.org", "balancer.london.example.org"]);
+        let held: Vec<_> =
+            view.certificates.iter().map(|need| (need.name.as_str(), need.held_by.as_str())).collect();
+        assert_eq!(
+            held,
+            [("work.example.org", "the Web App nodes"), ("london.example.org", "this zone's proxies")]
+        );
+        assert_eq!(codes(&view), ["few_web", "few_agent", "few_proxy"]);
+    }
+
+    #[test]
+    fn an_upstream_that_is_internal_or_one_machine_is_told() {
+        for internal in ["https://10.1.2.3", "http://web-1:8080", "https://web.internal", "https://[fd00::1]"]
+        {
+            let view = of(|settings| settings.upstream_auth_address = internal.into());
+            assert!(codes(&view).contains(&"upstream_internal"), "{internal}: {view:?}");
+        }
+        let view = of(|settings| settings.upstream_auth_address = "https://203.0.113.9".into());
+        assert!(codes(&view).contains(&"upstream_one_node"));
+        let view = of(|settings| settings.upstream_auth_address = "https://work.example.org".into());
+        assert!(!codes(&view).iter().any(|code| code.starts_with("upstream")));
+    }
+
+    #[test]
+    fn a_shared_entry_needs_something_in_front() {
+        assert!(codes(&of(|_| {})).contains(&"shared_entry"));
+        assert!(!codes(&of(|settings| settings.proxy_port = 8443)).contains(&"shared_entry"));
+    }
+}

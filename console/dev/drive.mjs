@@ -296,6 +296,8 @@ await scenario('progress goes on by asking when the event stream is refused', {}
 });
 
 await scenario('signing out in one tab ends the other at its next question', {}, async ({ page, mock }) => {
+  // The page asks nothing more by itself for a while, once it knows its distances.
+  await page.getByText('Nearest to you').waitFor();
   mock.logins.clear();
   await page.getByRole('link', { name: 'My sessions' }).click();
   await page.getByLabel('Username').waitFor();

@@ -28,7 +28,7 @@ import type {
 
 const ANSWER_WITHIN_MS = 15_000;
 
-const api = createClient<paths>({
+export const api = createClient<paths>({
   baseUrl: globalThis.location.origin,
   credentials: 'same-origin',
   // Every mutation carries it, those without a body too: a form on another site cannot.
@@ -52,7 +52,7 @@ interface Answer<T> {
   response: Response;
 }
 
-async function unwrap<T>(call: Promise<Answer<T>>): Promise<T> {
+export async function unwrap<T>(call: Promise<Answer<T>>): Promise<T> {
   const { data, error, response } = await call;
   if (!response.ok) throw problemFromAnswer(response, error);
   return data as T;
@@ -70,12 +70,19 @@ export function getMe(): Promise<Me> {
   return unwrap(api.GET('/api/v1/auth/me'));
 }
 
-export async function listWorkspaces(): Promise<Workspace[]> {
-  return (await unwrap(api.GET('/api/v1/workspaces'))).items;
+/** What the caller can launch: in a zone, or in any. */
+export async function listWorkspaces(zone: string | null): Promise<Workspace[]> {
+  const query = zone === null ? {} : { zone };
+  return (await unwrap(api.GET('/api/v1/workspaces', { params: { query } }))).items;
 }
 
 export async function listZones(): Promise<Zone[]> {
   return (await unwrap(api.GET('/api/v1/zones'))).items;
+}
+
+/** What a page measured; the zone that the server takes for the nearest. */
+export async function reportDistances(zones: { zone: string; round_trips_ms: number[] }[]): Promise<string | null> {
+  return (await unwrap(api.POST('/api/v1/zones/measurements', { body: { zones } }))).zone ?? null;
 }
 
 export async function listNodes(): Promise<Node[]> {

@@ -2,7 +2,8 @@
 
 import { keepPreviousData, useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import * as api from './client';
-import { keys, pages } from './queries';
+import type { ZonePolicy } from '../pages/zones';
+import { keys, pages, useMe } from './queries';
 
 const people = {
   users: ['users'],
@@ -28,6 +29,19 @@ export function useUsers(search: string) {
 
 export function usePolicy(id: string) {
   return useQuery({ queryKey: people.policy(id), queryFn: () => api.getPolicy(id) });
+}
+
+/**
+ * What policy says about the zone of one's own launches; null while it is not known. A server that says nothing about it lets
+ * people choose, and still refuses what it must.
+ */
+export function useZonePolicy(): ZonePolicy | null {
+  const id = useMe().data?.id ?? '';
+  const policy = useQuery({ queryKey: people.policy(id), queryFn: () => api.getPolicy(id), enabled: id !== '', staleTime: 60_000 });
+  if (policy.isPending) return null;
+  const value = (setting: string) => policy.data?.find((item) => item.setting === setting)?.value ?? null;
+  const allowed = value('allowed_zones');
+  return { choice: value('zone_choice') !== false, allowed: Array.isArray(allowed) ? allowed : [] };
 }
 
 export function useSettings() {
@@ -66,6 +80,8 @@ export function useAudit(filter: api.AuditFilter) {
     queryFn: ({ pageParam }) => api.listAudit(filter, pageParam),
     ...pages,
     placeholderData: keepPreviousData,
+    // Whoever reads on is not read past.
+    refetchInterval: ({ state }) => ((state.data?.pages.length ?? 0) > 1 ? false : REFRESH_MS),
   });
 }
 

@@ -129,12 +129,24 @@ export function onSignOutElsewhere(callback: () => void): () => void {
   return () => channel.close();
 }
 
-export function useWorkspaces() {
-  return useQuery({ queryKey: keys.workspaces, queryFn: api.listWorkspaces, staleTime: 60_000 });
+/** What can be launched in a zone, or in any. */
+export function useWorkspaces(zone: string | null) {
+  return useQuery({
+    queryKey: [...keys.workspaces, 'launch', zone],
+    queryFn: () => api.listWorkspaces(zone),
+    staleTime: 60_000,
+    placeholderData: keepPreviousData,
+  });
 }
 
-export function useZones() {
-  return useQuery({ queryKey: keys.zones, queryFn: api.listZones, staleTime: 30_000 });
+/** `live` for the page that is about them. */
+export function useZones(live = false) {
+  return useQuery({
+    queryKey: keys.zones,
+    queryFn: api.listZones,
+    staleTime: live ? ADMIN_REFRESH_MS / 2 : 30_000,
+    refetchInterval: live ? ADMIN_REFRESH_MS : false,
+  });
 }
 
 /** The caller's sessions that are not over. */
@@ -156,8 +168,8 @@ export function useSessions(filter: api.SessionFilter) {
   });
 }
 
-export function useNodes() {
-  return useQuery({ queryKey: keys.nodes, queryFn: api.listNodes, refetchInterval: ADMIN_REFRESH_MS });
+export function useNodes(enabled = true) {
+  return useQuery({ queryKey: keys.nodes, queryFn: api.listNodes, refetchInterval: ADMIN_REFRESH_MS, enabled });
 }
 
 export function useExplanation(id: string | null) {

@@ -13,11 +13,14 @@ type Written<T> = { [K in keyof T]-?: Exclude<T[K], undefined> };
 
 export type Candidate = Schemas['CandidateView'];
 export type Connect = Schemas['ConnectView'];
-export type Explanation = Written<Schemas['ExplanationView']>;
+/** A server of the release before names no zones. */
+export type Explanation = Omit<Written<Schemas['ExplanationView']>, 'zones'> & { zones?: TriedZone[] };
 /** Who is signed in. A server of the release before says nothing of permissions: see `may`. */
 export type Me = Schemas['UserView'];
 
 export type Workspace = Omit<Schemas['WorkspaceView'], 'network'> & { network: 'none' | 'internet' | 'full' };
+export type WorkspacePatch = Schemas['WorkspacePatch'];
+export type NewWorkspace = Schemas['NewWorkspace'];
 
 export type SessionState = 'starting' | 'running' | 'paused' | 'unreachable' | 'ending' | 'ended' | 'failed' | 'lost';
 export type ProgressStep = 'reserved' | 'pushed' | 'image' | 'container' | 'display' | 'ready';
@@ -26,13 +29,28 @@ export type Session = Omit<Written<Schemas['SessionView']>, 'state' | 'progress'
   progress: Omit<Written<Schemas['ProgressView']>, 'step'> & { step: ProgressStep };
 };
 
-/** Only administrators are shown a zone's settings. */
-export type Zone = { id: string; name: string; zone_name: string; default: boolean } & Partial<Schemas['ZoneSettingsView']>;
+/** Only administrators are shown a zone's settings. A server of the release before names no `probe`. */
+export type ZoneSettings = Written<Schemas['ZoneSettingsView']>;
+export type Zone = { id: string; name: string; zone_name: string; default: boolean; probe?: string } & Partial<ZoneSettings>;
+export type ZonePatch = Schemas['ZonePatch'];
+export type Requirements = Written<Schemas['RequirementsView']>;
+export type ZoneDeletion = Schemas['ZoneDeletionView'];
 
-export type Node = Omit<Written<Schemas['NodeView']>, 'role' | 'state'> & {
+export type TriedZone = Schemas['TriedZoneView'];
+export type ZoneChoice = Schemas['ZoneChoiceView'];
+/** What would become of a launch, and what became of one that was refused. */
+export type Preview = Written<Schemas['PreviewView']>;
+export type Refusal = Written<Schemas['RefusalView']>;
+
+/** A server of the release before says nothing of what may be promised. */
+export type Node = Omit<Written<Schemas['NodeView']>, 'role' | 'state' | 'capacity'> & {
+  capacity?: Schemas['CapacityView'];
   role: 'web' | 'proxy' | 'agent' | 'balance' | 'connect';
   state: 'enrolled' | 'ready' | 'draining' | 'unreachable';
 };
+
+/** With the token that is shown once. */
+export type Enrollment = Schemas['EnrollmentView'];
 
 export type User = Written<Schemas['UserRowView']>;
 export type Group = Written<Omit<Schemas['GroupView'], 'settings'>> & { settings: Record<string, SettingValue> };

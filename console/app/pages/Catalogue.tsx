@@ -1,17 +1,22 @@
-import { Skeleton } from '@mantine/core';
+import { Button, Skeleton } from '@mantine/core';
+import { useSessionStorage } from '@mantine/hooks';
 import { useEffect, useRef, useState } from 'react';
-import { useLiveSessions, useWorkspaces, useZones } from '../api/queries';
+import { useLiveSessions, useMe, useWorkspaces } from '../api/queries';
 import { Empty } from '../ui/Empty';
 import { ProblemNote } from '../ui/ProblemNote';
 import { useTitle } from '../ui/useTitle';
 import { SessionList } from '../session/SessionList';
 import classes from './Catalogue.module.css';
 import { WorkspaceCard } from './WorkspaceCard';
+import { ZonePicker } from './ZonePicker';
 
 export default function Catalogue() {
   useTitle('Catalogue');
-  const workspaces = useWorkspaces();
-  const zones = useZones();
+  const me = useMe().data?.id ?? '';
+  // Kept while the tab is: a choice for today, not a setting.
+  const [zone, setZone] = useSessionStorage({ key: `meridian.zone.${me}`, defaultValue: '' });
+  const chosen = zone === '' ? null : zone;
+  const workspaces = useWorkspaces(chosen);
   const sessions = useLiveSessions();
   const [refusal, setRefusal] = useState<unknown>(null);
   const note = useRef<HTMLDivElement>(null);
@@ -28,9 +33,14 @@ export default function Catalogue() {
       )}
       {sessions.isError && !sessions.data && <ProblemNote error={sessions.error} />}
       <section aria-labelledby="catalogue">
-        <h1 id="catalogue">Catalogue</h1>
+        <div className={classes.head}>
+          <h1 id="catalogue">Catalogue</h1>
+          <ZonePicker zone={zone} onChange={setZone} />
+        </div>
         {workspaces.isError && (
-          <ProblemNote error={workspaces.error} onRetry={() => void workspaces.refetch()} />
+          <ProblemNote error={workspaces.error} onRetry={() => void workspaces.refetch()}>
+            {chosen !== null && <Anyway onClick={() => setZone('')} />}
+          </ProblemNote>
         )}
         {refusal !== null && (
           <div ref={note} className={classes.refusal}>
@@ -38,20 +48,33 @@ export default function Catalogue() {
           </div>
         )}
         {workspaces.isPending && <CardSkeletons />}
-        {workspaces.data?.length === 0 && (
+        {workspaces.data?.length === 0 && chosen === null && (
           <Empty title="There is nothing to launch yet">
             <span>An administrator adds workspaces; ask yours.</span>
+          </Empty>
+        )}
+        {workspaces.data?.length === 0 && chosen !== null && (
+          <Empty title={`Nothing can be launched in ${chosen}`}>
+            <Anyway onClick={() => setZone('')} />
           </Empty>
         )}
         {workspaces.data && workspaces.data.length > 0 && (
           <ul className={classes.cards}>
             {workspaces.data.map((workspace) => (
-              <WorkspaceCard key={workspace.id} workspace={workspace} zones={zones.data ?? []} onRefused={setRefusal} />
+              <WorkspaceCard key={workspace.id} workspace={workspace} zone={chosen} onRefused={setRefusal} />
             ))}
           </ul>
         )}
       </section>
     </>
+  );
+}
+
+function Anyway({ onClick }: { onClick: () => void }) {
+  return (
+    <Button variant="light" onClick={onClick}>
+      Show what there is in any zone
+    </Button>
   );
 }
 

@@ -1,9 +1,9 @@
-import { Button, NativeSelect } from '@mantine/core';
-import { useId, useRef, useState } from 'react';
+import { Button } from '@mantine/core';
+import { useId, useRef } from 'react';
 import { useNavigate } from 'react-router';
 import { idempotencyKey } from '../api/client';
 import { useLaunch } from '../api/queries';
-import type { Workspace, Zone } from '../api/types';
+import type { Workspace } from '../api/types';
 import { WorkspaceArt } from '../ui/WorkspaceArt';
 import classes from './Catalogue.module.css';
 
@@ -15,22 +15,22 @@ const networks: Record<Workspace['network'], string> = {
 
 interface Props {
   workspace: Workspace;
-  zones: Zone[];
+  /** Where to launch it; null: the server decides. */
+  zone: string | null;
   /** The outcome of the last launch from any card; null when one begins. */
   onRefused: (error: unknown) => void;
 }
 
-export function WorkspaceCard({ workspace, zones, onRefused }: Props) {
+export function WorkspaceCard({ workspace, zone, onRefused }: Props) {
   const navigate = useNavigate();
   const launch = useLaunch();
-  const [zone, setZone] = useState('');
   const heading = useId();
   const key = useRef(idempotencyKey());
 
   const start = () => {
     onRefused(null);
     launch.mutate(
-      { workspaceId: workspace.id, zone: zone === '' ? null : zone, key: key.current },
+      { workspaceId: workspace.id, zone, key: key.current },
       {
         onSuccess: (session) => void navigate(`/sessions/${session.id}`),
         onError: onRefused,
@@ -59,17 +59,6 @@ export function WorkspaceCard({ workspace, zones, onRefused }: Props) {
           <li>{networks[workspace.network]}</li>
         </ul>
         <div className={classes.launch}>
-          {zones.length > 1 && (
-            <NativeSelect
-              label="Zone"
-              value={zone}
-              onChange={(event) => setZone(event.currentTarget.value)}
-              data={[
-                { value: '', label: 'Automatic' },
-                ...zones.map(({ zone_name: name }) => ({ value: name, label: name })),
-              ]}
-            />
-          )}
           <Button onClick={start} loading={launch.isPending} aria-describedby={heading} fullWidth>
             Launch
           </Button>

@@ -4,20 +4,23 @@ import { useNow } from '../ui/When';
 import { CheckIcon, CrossIcon } from '../ui/icons';
 import { clock } from '../ui/time';
 import classes from './Launching.module.css';
+import { placeOf } from './place';
 import { type StepStatus, launchSteps } from './progress';
 
 /** What the launch is doing, step by step, as the server reports it. */
 export function Launching({ session }: { session: Session }) {
   const now = useNow(1_000);
+  const place = placeOf(session);
   const elapsed = (now.getTime() - new Date(session.created_at).getTime()) / 1000;
   return (
     <>
       <p className={classes.lead}>
-        Starting in {session.zone}
+        Starting in {place.where}
         <span className={classes.clock} aria-hidden="true">
           {clock(elapsed)}
         </span>
       </p>
+      {place.why !== null && <p className={classes.why}>{place.why}</p>}
       <LaunchSteps session={session} />
       <p className="m-hidden" role="status">
         {session.progress.message}

@@ -6,6 +6,7 @@ import { SessionStateBadge } from '../ui/StateBadge';
 import { When } from '../ui/When';
 import { WorkspaceArt } from '../ui/WorkspaceArt';
 import { useEndDialog } from './EndDialog';
+import { placeOf } from './place';
 import classes from './SessionList.module.css';
 
 /** The person's own sessions, each with what can be done about it. */
@@ -23,10 +24,11 @@ export function SessionList({ sessions }: { sessions: Session[] }) {
                 {session.name} <SessionStateBadge state={session.state} />
               </div>
               <div className={classes.where}>
-                {session.zone} · {isFinal(session.state) ? 'ended' : 'started'}{' '}
+                <Where session={session} /> · {isFinal(session.state) ? 'ended' : 'started'}{' '}
                 <When at={isFinal(session.state) ? session.ended_at : session.created_at} />
                 {isFinal(session.state) && session.reason && <> · {session.reason}</>}
               </div>
+              <Elsewhere session={session} />
             </div>
             {!isFinal(session.state) && (
               <div className={classes.actions}>
@@ -49,4 +51,15 @@ export function SessionList({ sessions }: { sessions: Session[] }) {
       {end.dialog}
     </>
   );
+}
+
+/** Where it runs; where that is not what was meant, why. */
+function Where({ session }: { session: Session }) {
+  const place = placeOf(session);
+  return <span title={place.why ?? undefined}>{place.where}</span>;
+}
+
+function Elsewhere({ session }: { session: Session }) {
+  const place = placeOf(session);
+  return place.elsewhere && !isFinal(session.state) ? <div className={classes.elsewhere}>{place.why}</div> : null;
 }

@@ -17,6 +17,7 @@ import {
 import { ClipboardPanel } from './ClipboardPanel';
 import classes from './Toolbar.module.css';
 import { SoftKeyboard } from './SoftKeyboard';
+import { WhereItRuns } from './WhereItRuns';
 import { combinations } from './keys';
 import { bytesPerSecond, latency } from './rates';
 import type { Desktop } from './useDesktop';
@@ -67,7 +68,7 @@ function FullBar({ ref, session, desktop, onEnd, onFold }: Props & { onFold: () 
         <BackIcon />
       </ActionIcon>
       <span className={classes.name}>
-        {session.name} <span className={classes.zone}>{session.zone}</span>
+        {session.name} <WhereItRuns session={session} className={classes.zone} />
       </span>
       <RateFigures rates={rates} />
       <KeysMenu desktop={desktop} />

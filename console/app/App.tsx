@@ -17,6 +17,7 @@ const SessionPage = lazy(() => import('./session/SessionPage'));
 const Zones = lazy(() => import('./pages/admin/Zones'));
 const Nodes = lazy(() => import('./pages/admin/Nodes'));
 const AllSessions = lazy(() => import('./pages/admin/AllSessions'));
+const Workspaces = lazy(() => import('./pages/admin/Workspaces'));
 const Users = lazy(() => import('./pages/admin/Users'));
 const Groups = lazy(() => import('./pages/admin/Groups'));
 const AuditLog = lazy(() => import('./pages/admin/AuditLog'));
@@ -53,6 +54,7 @@ function Pages({ me }: { me: Me | null }) {
             <Route path="/admin/zones" element={may(me, 'zones:view') ? <Zones /> : <NotFound />} />
             <Route path="/admin/nodes" element={may(me, 'nodes:view') ? <Nodes /> : <NotFound />} />
             <Route path="/admin/sessions" element={may(me, 'sessions:view') ? <AllSessions /> : <NotFound />} />
+            <Route path="/admin/workspaces" element={may(me, 'workspaces:view') ? <Workspaces /> : <NotFound />} />
             <Route path="/admin/users" element={may(me, 'users:view') ? <Users /> : <NotFound />} />
             <Route path="/admin/groups" element={may(me, 'groups:view') ? <Groups /> : <NotFound />} />
             <Route path="/admin/audit" element={may(me, 'audit:view') ? <AuditLog /> : <NotFound />} />

@@ -68,7 +68,7 @@ async function tour(page, mock, shoot) {
   mock.refuseLaunch = null;
 
   const admin = { id: 'usr-admin', name: 'admin' };
-  const starting = mock.add(admin, workspaces[0], 'london', { progress: { step: 'image', message: 'Fetching the image: 182 of 410 MB', percent: 44 } });
+  const starting = mock.add(admin, workspaces[0], 'london', { choice: { zone: 'london', because: 'you chose it', elsewhere_because: null, distance_ms: 11.7, meant_distance_ms: 11.7 }, progress: { step: 'image', message: 'Fetching the image: 182 of 410 MB', percent: 44 } });
   await page.goto(`${url}/sessions/${starting.id}`);
   await page.getByText('Fetching').first().waitFor();
   await shoot('launching');
@@ -85,7 +85,9 @@ async function tour(page, mock, shoot) {
   await shoot('failed');
 
   mock.add({ id: 'usr-ada', name: 'ada' }, workspaces[2], 'virginia', { state: 'unreachable' });
-  const running = mock.add(admin, workspaces[0], 'london', { state: 'running', started_at: new Date(Date.now() - 3.9e6).toISOString(), created_at: new Date(Date.now() - 3.9e6).toISOString() });
+  const choice = { zone: 'london', because: 'it is the nearest to you, as measured', elsewhere_because: 'none of its agents fits', distance_ms: 82.4, meant_distance_ms: 11.7 };
+  mock.add(admin, workspaces[1], 'virginia', { state: 'running', choice, started_at: new Date(Date.now() - 6e5).toISOString() });
+  const running = mock.add(admin, workspaces[0], 'london', { state: 'running', choice: { ...choice, elsewhere_because: null, distance_ms: 11.7 }, started_at: new Date(Date.now() - 3.9e6).toISOString(), created_at: new Date(Date.now() - 3.9e6).toISOString() });
   await page.goto(url);
   await page.getByRole('heading', { name: 'Running now' }).waitFor();
   await shoot('catalogue');
@@ -94,15 +96,7 @@ async function tour(page, mock, shoot) {
   await page.getByText('Docker Engine').waitFor();
   await shoot('my-sessions');
 
-  for (const admin of ['zones', 'nodes', 'sessions']) {
-    await page.goto(`${url}/admin/${admin}`);
-    await page.getByRole('table').waitFor();
-    await shoot(`admin-${admin}`);
-    await page.getByRole('button', { name: admin === 'sessions' ? 'Explain' : 'Show' }).nth(admin === 'nodes' ? 4 : 0).click();
-    await page.getByRole('dialog').waitFor();
-    await page.waitForTimeout(400);
-    await shoot(`admin-${admin}-drawer`);
-  }
+  await administration(page, url, shoot);
 
   await page.goto(`${url}/nowhere`);
   await page.getByText('no page').waitFor();
@@ -113,6 +107,67 @@ async function tour(page, mock, shoot) {
     await shoot('menu');
   }
   await viewer(page, mock, running, shoot);
+}
+
+/** Every page of administrators, and what each opens. */
+async function administration(page, url, shoot) {
+  const panel = page.getByRole('dialog');
+  const visit = async (name, button, what = name) => {
+    await page.goto(`${url}/admin/${name}`);
+    await page.getByRole('table').first().waitFor();
+    await shoot(`admin-${what}`);
+    if (button === null) return;
+    await page.getByRole('button', { name: button }).first().click();
+    await panel.waitFor();
+    await page.waitForTimeout(500);
+    await shoot(`admin-${what}-panel`);
+    await panel.getByRole('button').last().scrollIntoViewIfNeeded();
+    await page.waitForTimeout(200);
+    await shoot(`admin-${what}-panel-end`);
+  };
+  await visit('zones', 'Show london');
+  await panel.getByLabel('alternate_zones', { exact: true }).fill('atlantis');
+  await panel.getByLabel('isolated', { exact: true }).check({ force: true });
+  await panel.getByLabel('isolated', { exact: true }).scrollIntoViewIfNeeded();
+  await shoot('admin-zones-wrong');
+  await visit('nodes', 'Show agent-london-2');
+  await visit('sessions', /^Explain/);
+  await page.goto(`${url}/admin/sessions`);
+  await page.getByText('Refused launches').click();
+  await page.getByRole('button', { name: /^Explain why/ }).first().click();
+  await panel.waitFor();
+  await page.waitForTimeout(500);
+  await shoot('admin-refusal');
+  await visit('workspaces', 'Show Browser');
+  await visit('users', 'Show ada');
+  await page.goto(`${url}/admin/users`);
+  await page.getByRole('button', { name: 'New user' }).click();
+  await page.waitForTimeout(500);
+  await shoot('admin-users-new');
+  await visit('groups', 'Show Guests');
+  await page.goto(`${url}/admin/groups`);
+  await page.getByRole('button', { name: 'New group' }).click();
+  await page.waitForTimeout(500);
+  await shoot('admin-groups-new');
+  await visit('audit', /^Show/);
+  await page.goto(`${url}/api-keys`);
+  await page.getByRole('table').waitFor();
+  await shoot('api-keys');
+  await page.getByRole('button', { name: 'New key' }).click();
+  await page.waitForTimeout(500);
+  await shoot('api-keys-new');
+  await page.getByLabel('Name').fill('backups');
+  await page.getByLabel('sessions:view').check({ force: true });
+  await page.getByRole('button', { name: 'Make the key' }).click();
+  await page.getByText('Copy the key now').waitFor();
+  await shoot('api-keys-made');
+  await page.goto(url);
+  await page.getByRole('button', { name: 'admin', exact: true }).click();
+  await page.waitForTimeout(300);
+  await shoot('person-menu');
+  await page.getByRole('menuitem', { name: 'Change password' }).click();
+  await page.waitForTimeout(500);
+  await shoot('change-password');
 }
 
 async function viewer(page, mock, session, shoot) {

@@ -2,11 +2,12 @@
 
 import type { Me } from './types';
 
-export const resources = ['users', 'groups', 'zones', 'nodes', 'workspaces', 'images'] as const;
+const resources = ['users', 'groups', 'zones', 'nodes', 'workspaces', 'images'] as const;
+export const actions = ['view', 'modify', 'create', 'delete'] as const;
 
 /** Every permission there is, in the order of a form. */
 export const permissions: string[] = [
-  ...resources.flatMap((resource) => ['view', 'modify', 'create', 'delete'].map((action) => `${resource}:${action}`)),
+  ...resources.flatMap((resource) => actions.map((action) => `${resource}:${action}`)),
   ...['sessions:view', 'sessions:modify', 'sessions:delete', 'audit:view', 'settings:view', 'settings:modify'],
 ];
 

@@ -53,3 +53,13 @@ test('any thrown thing becomes a problem with a next step', () => {
   expect(asProblem(new TypeError('boom')).details).toMatchObject({ message: 'boom', hop: 'in this browser' });
   expect(asProblem('boom').details.hint).not.toBeNull();
 });
+
+test('a name that is taken is said at the name, whatever the form calls it', () => {
+  const problem = problemFromAnswer(answer(409), { error: { code: 'name_taken', message: 'A zone of that name exists already', request_id: 'r' } });
+  expect(['name', 'username', 'zone_name', 'priority'].map((field) => problem.at(field))).toEqual([
+    'A zone of that name exists already',
+    'A zone of that name exists already',
+    'A zone of that name exists already',
+    null,
+  ]);
+});

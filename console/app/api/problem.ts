@@ -56,7 +56,7 @@ export function problemFromAnswer(response: Response, body: unknown): Problem {
     hop: text(field(error, 'hop')) ?? (error === undefined ? 'between this browser and Meridian' : null),
     hint: text(field(error, 'hint')) ?? (error === undefined ? 'Try again. If it stays, tell your administrator.' : null),
     explanation: candidates(field(error, 'explanation')),
-    fields: fields(field(error, 'fields')),
+    fields: judged(error),
     requestId: text(field(error, 'request_id')),
     retryAfter: seconds(response.headers.get('Retry-After')),
   });
@@ -112,6 +112,15 @@ function candidates(value: unknown): Candidate[] {
     agent: text(field(entry, 'agent')) ?? '',
     verdict: text(field(entry, 'verdict')) ?? '',
   }));
+}
+
+/** What a form may call the name that is taken already: the server says only that it is. */
+const NAMES = ['name', 'username', 'zone_name'];
+
+function judged(error: unknown): { field: string; message: string }[] {
+  const given = fields(field(error, 'fields'));
+  if (given.length > 0 || field(error, 'code') !== 'name_taken') return given;
+  return NAMES.map((name) => ({ field: name, message: text(field(error, 'message')) ?? 'is taken' }));
 }
 
 function fields(value: unknown): { field: string; message: string }[] {

@@ -1,4 +1,4 @@
-import { Alert, Badge, Button, Checkbox, Code, CopyButton, NumberInput, SimpleGrid, Stack, Switch, TextInput } from '@mantine/core';
+import { Badge, Button, Checkbox, Code, Input, NumberInput, Stack, Switch, TextInput } from '@mantine/core';
 import { type SubmitEvent, useState } from 'react';
 import { OWN_SESSIONS, may, permissions } from '../api/permissions';
 import { useApiKeys, useCreateKey, useRevokeKey } from '../api/people';
@@ -9,7 +9,9 @@ import { DataTable } from '../ui/DataTable';
 import { Empty } from '../ui/Empty';
 import { PageHead } from '../ui/PageHead';
 import { PageSkeleton } from '../ui/PageSkeleton';
+import { PermissionGrid } from '../ui/PermissionGrid';
 import { ProblemNote } from '../ui/ProblemNote';
+import { ShownOnce } from '../ui/ShownOnce';
 import { SidePanel } from '../ui/SidePanel';
 import { When } from '../ui/When';
 import { useConfirm } from '../ui/useConfirm';
@@ -48,7 +50,7 @@ export default function ApiKeys() {
             { label: 'Begins with', render: (key) => <Code>{key.hint}…</Code> },
             { label: 'Whose', render: (key) => key.user.name },
             { label: 'State', render: (key) => <State state={key.state} /> },
-            { label: 'May', render: (key) => key.permissions.join(', ') },
+            { label: 'May', render: (key) => key.permissions.map(words).join(', ') },
             { label: 'Zones', render: (key) => key.zones?.join(', ') ?? 'all' },
             { label: 'Expires', render: (key) => <When at={key.expires_at} /> },
             { label: 'Last used', render: (key) => <When at={key.last_used_at} /> },
@@ -60,6 +62,7 @@ export default function ApiKeys() {
                     size="compact-sm"
                     variant="light"
                     color="red"
+                    aria-label={`Revoke ${key.name}`}
                     onClick={() =>
                       ask({
                         title: `Revoke ${key.name}?`,
@@ -89,6 +92,10 @@ export default function ApiKeys() {
   );
 }
 
+function words(permission: string): string {
+  return permission === OWN_SESSIONS ? 'own sessions' : permission;
+}
+
 function State({ state }: { state: ApiKey['state'] }) {
   return (
     <Badge variant="light" radius="sm" tt="none" color={state === 'active' ? 'green' : 'gray'}>
@@ -104,13 +111,20 @@ function NewKey({ onDone }: { onDone: () => void }) {
   const [days, setDays] = useState(90);
   const [wanted, setWanted] = useState<string[]>([]);
   const [zones, setZones] = useState('');
+  const givable = permissions.filter((permission) => may(me, permission));
   const problem = create.error ? asProblem(create.error) : null;
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const named = zones.split(',').map((zone) => zone.trim()).filter(Boolean);
     create.mutate({ name, permissions: wanted, expires_in_days: days, zones: named.length > 0 ? named : null });
   };
-  if (create.data) return <Made token={create.data.token} onDone={onDone} />;
+  if (create.data) {
+    return (
+      <ShownOnce secret={create.data.token} title="Copy the key now" onDone={onDone}>
+        It is not shown again. Whoever has it can do what it may.
+      </ShownOnce>
+    );
+  }
   return (
     <form onSubmit={submit} noValidate>
       <Stack>
@@ -130,21 +144,18 @@ function NewKey({ onDone }: { onDone: () => void }) {
           onChange={(value) => setDays(Number(value))}
           error={problem?.at('expires_in_days')}
         />
-        <Checkbox.Group
-          label="What it may do"
-          value={wanted}
-          onChange={setWanted}
-          error={problem?.at('permissions')}
-        >
-          <SimpleGrid cols={2} spacing="xs" mt="xs">
-            <Checkbox value={OWN_SESSIONS} label="your own sessions" />
-            {permissions
-              .filter((permission) => may(me, permission))
-              .map((permission) => (
-                <Checkbox key={permission} value={permission} label={permission} />
-              ))}
-          </SimpleGrid>
-        </Checkbox.Group>
+        <Input.Wrapper label="What it may do" error={problem?.at('permissions')} role="group">
+          <Stack gap="xs" mt="xs" mb={4}>
+            <Checkbox
+              label="Your own sessions: launch, see, connect to and end them"
+              checked={wanted.includes(OWN_SESSIONS)}
+              onChange={(event) =>
+                setWanted(event.currentTarget.checked ? [...wanted, OWN_SESSIONS] : wanted.filter((other) => other !== OWN_SESSIONS))
+              }
+            />
+            {givable.length > 0 && <PermissionGrid held={wanted} mayGive={(permission) => may(me, permission)} onChange={setWanted} />}
+          </Stack>
+        </Input.Wrapper>
         <TextInput
           label="Zones"
           description="Names with commas between; empty: all"
@@ -158,25 +169,5 @@ function NewKey({ onDone }: { onDone: () => void }) {
         </Button>
       </Stack>
     </form>
-  );
-}
-
-/** The one time that a key is shown. */
-function Made({ token, onDone }: { token: string; onDone: () => void }) {
-  return (
-    <Stack>
-      <Alert color="green" title="Copy the key now">
-        It is not shown again. Whoever has it can do what it may.
-      </Alert>
-      <Code block>{token}</Code>
-      <CopyButton value={token}>
-        {({ copied, copy }) => (
-          <Button variant="light" onClick={copy}>
-            {copied ? 'Copied' : 'Copy'}
-          </Button>
-        )}
-      </CopyButton>
-      <Button onClick={onDone}>Done</Button>
-    </Stack>
   );
 }

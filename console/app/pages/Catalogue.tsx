@@ -7,6 +7,7 @@ import { ProblemNote } from '../ui/ProblemNote';
 import { useTitle } from '../ui/useTitle';
 import { SessionList } from '../session/SessionList';
 import classes from './Catalogue.module.css';
+import { FullExplanation } from './FullExplanation';
 import { WorkspaceCard } from './WorkspaceCard';
 import { ZonePicker } from './ZonePicker';
 
@@ -44,7 +45,9 @@ export default function Catalogue() {
         )}
         {refusal !== null && (
           <div ref={note} className={classes.refusal}>
-            <ProblemNote error={refusal} />
+            <ProblemNote error={refusal}>
+              <FullExplanation error={refusal} />
+            </ProblemNote>
           </div>
         )}
         {workspaces.isPending && <CardSkeletons />}

@@ -1,10 +1,11 @@
-import { Button, PasswordInput, Stack, Text } from '@mantine/core';
+import { Button, Stack, Text } from '@mantine/core';
 import { type SubmitEvent, useState } from 'react';
 import { useChangePassword } from '../api/people';
 import { asProblem } from '../api/problem';
 import { useSignOut } from '../api/queries';
 import type { Me } from '../api/types';
 import { ThemeMenu } from '../shell/ThemeMenu';
+import { PasswordField } from '../ui/PasswordField';
 import { Logo } from '../ui/icons';
 import { ProblemNote } from '../ui/ProblemNote';
 import { useTitle } from '../ui/useTitle';
@@ -52,14 +53,14 @@ export function PasswordForm({ onDone }: { onDone?: () => void }) {
   return (
     <form onSubmit={submit} noValidate>
       <Stack gap="md">
-        <PasswordInput
+        <PasswordField
           label="Current password"
           autoComplete="current-password"
           value={current}
           onChange={(event) => setCurrent(event.currentTarget.value)}
           error={tried && current === '' ? 'Enter your current password.' : problem?.at('current_password')}
         />
-        <PasswordInput
+        <PasswordField
           label="New password"
           description="8 characters or more"
           autoComplete="new-password"
@@ -67,7 +68,7 @@ export function PasswordForm({ onDone }: { onDone?: () => void }) {
           onChange={(event) => setNext(event.currentTarget.value)}
           error={tried && next === '' ? 'Enter a new password.' : problem?.at('new_password')}
         />
-        <PasswordInput
+        <PasswordField
           label="New password, again"
           autoComplete="new-password"
           value={again}

@@ -1,37 +1,31 @@
-import { Skeleton, Stack } from '@mantine/core';
+import { Skeleton, Stack, Text } from '@mantine/core';
 import { useExplanation } from '../api/queries';
-import { CandidateTable } from '../ui/CandidateTable';
+import type { Session } from '../api/types';
+import { PlacementFacts } from '../ui/PlacementFacts';
 import { ProblemNote } from '../ui/ProblemNote';
-import classes from './ExplanationView.module.css';
+import { placeOf } from './place';
 
-/** Why a session is where it is: what was chosen, how many places were passed over for what, and the first of them. */
-export function ExplanationView({ sessionId }: { sessionId: string }) {
-  const explanation = useExplanation(sessionId);
+/** Why a session is where it is: the zone it was meant for, what was chosen, and who was passed over for what. */
+export function ExplanationView({ session }: { session: Session }) {
+  const explanation = useExplanation(session.id);
   if (explanation.isPending) return <Skeleton height={120} />;
   if (explanation.isError) return <ProblemNote error={explanation.error} onRetry={() => void explanation.refetch()} />;
-  const { chosen, counts, candidates } = explanation.data;
-  const reasons = Object.entries(counts).sort(([, a], [, b]) => b - a);
+  const { chosen, counts, candidates, zones } = explanation.data;
+  const place = placeOf(session);
   return (
     <Stack gap="sm">
-      <p className={classes.chosen}>
+      <Text size="sm">
         {chosen ? (
           <>
             Placed on <strong>{chosen.agent}</strong> in <strong>{chosen.zone}</strong>.
           </>
         ) : (
           'No place was found.'
-        )}
-      </p>
-      {reasons.length > 0 && (
-        <ul className={classes.counts} aria-label="Verdicts">
-          {reasons.map(([verdict, count]) => (
-            <li key={verdict}>
-              <strong>{count}</strong> {verdict}
-            </li>
-          ))}
-        </ul>
-      )}
-      {candidates.length > 0 && <CandidateTable caption="Candidates" candidates={candidates} />}
+        )}{' '}
+        {place.why}
+      </Text>
+      {/* A server of the release before names no zones. */}
+      <PlacementFacts zones={zones ?? []} counts={counts} candidates={candidates} />
     </Stack>
   );
 }

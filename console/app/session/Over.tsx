@@ -57,7 +57,7 @@ export function Over({ session, state }: { session: Session; state: keyof typeof
           </Button>
         )}
       </Group>
-      {explain && <ExplanationView sessionId={session.id} />}
+      {explain && <ExplanationView session={session} />}
     </Stack>
   );
 }

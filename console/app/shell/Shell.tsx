@@ -26,9 +26,10 @@ const places: Place[] = [
 ];
 
 const adminPlaces: (Place & { needs: string })[] = [
+  { to: '/admin/sessions', label: 'Sessions', needs: 'sessions:view' },
   { to: '/admin/zones', label: 'Zones', needs: 'zones:view' },
   { to: '/admin/nodes', label: 'Nodes', needs: 'nodes:view' },
-  { to: '/admin/sessions', label: 'Sessions', needs: 'sessions:view' },
+  { to: '/admin/workspaces', label: 'Workspaces', needs: 'workspaces:view' },
   { to: '/admin/users', label: 'Users', needs: 'users:view' },
   { to: '/admin/groups', label: 'Groups', needs: 'groups:view' },
   { to: '/admin/audit', label: 'Audit log', needs: 'audit:view' },
@@ -39,6 +40,7 @@ export function Shell({ me }: { me: Me }) {
   const [passwordOpen, password] = useDisclosure(false);
   const signOut = useSignOut();
   const { pathname } = useLocation();
+  const administered = adminPlaces.filter((place) => may(me, place.needs));
   return (
     <div className={classes.shell}>
       <a className={classes.skip} href="#content">
@@ -58,7 +60,7 @@ export function Shell({ me }: { me: Me }) {
           <span>Meridian</span>
         </Link>
         <nav className={classes.nav} aria-label="Pages">
-          <Places me={me} />
+          {places.map(placeLink)}
         </nav>
         <div className={classes.end}>
           <ThemeMenu />
@@ -69,7 +71,7 @@ export function Shell({ me }: { me: Me }) {
               </Button>
             </Menu.Target>
             <Menu.Dropdown>
-              <Menu.Label>{me.role === 'admin' ? 'Administrator' : 'Signed in'}</Menu.Label>
+              <Menu.Label>{me.role === 'admin' ? `${me.name}, administrator` : `Signed in as ${me.name}`}</Menu.Label>
               <Menu.Item component={Link} to="/api-keys">
                 API keys
               </Menu.Item>
@@ -79,6 +81,11 @@ export function Shell({ me }: { me: Me }) {
           </Menu>
         </div>
       </header>
+      {administered.length > 0 && (
+        <nav className={classes.administration} aria-label="Administration">
+          {administered.map(placeLink)}
+        </nav>
+      )}
       <Drawer
         opened={menuOpen}
         onClose={menu.close}
@@ -89,7 +96,9 @@ export function Shell({ me }: { me: Me }) {
       >
         {/* Any choice closes the drawer. */}
         <nav className={classes.drawerNav} aria-label="Pages" onClick={menu.close}>
-          <Places me={me} />
+          {places.map(placeLink)}
+          {administered.length > 0 && <span className={classes.heading}>Administration</span>}
+          {administered.map(placeLink)}
         </nav>
       </Drawer>
       <SidePanel opened={passwordOpen} onClose={password.close} title="Change password">
@@ -102,21 +111,6 @@ export function Shell({ me }: { me: Me }) {
         </Suspense>
       </main>
     </div>
-  );
-}
-
-function Places({ me }: { me: Me }) {
-  const administered = adminPlaces.filter((place) => may(me, place.needs));
-  return (
-    <>
-      {places.map(placeLink)}
-      {administered.length > 0 && (
-        <>
-          <span className={classes.divider} role="separator" aria-orientation="vertical" />
-          {administered.map(placeLink)}
-        </>
-      )}
-    </>
   );
 }
 

@@ -5,7 +5,7 @@ export function PageHead({ title, children }: { title: string; children?: ReactN
   return (
     <div className={classes.head}>
       <h1>{title}</h1>
-      {children}
+      {children && <div className={classes.tools}>{children}</div>}
     </div>
   );
 }

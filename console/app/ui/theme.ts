@@ -38,6 +38,7 @@ export const theme = createTheme({
   fontFamily: 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif',
   fontFamilyMonospace: 'ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", monospace',
   components: {
+    Fieldset: { styles: { legend: { padding: '0 6px', fontWeight: 650 } } },
     Drawer: { styles: { title: { fontSize: '1.12rem', fontWeight: 650 } } },
     Modal: { styles: { title: { fontSize: '1.12rem', fontWeight: 650 } } },
   },

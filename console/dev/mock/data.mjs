@@ -1,9 +1,12 @@
-/** What the mock has to show: two zones, their nodes, three workspaces. */
+/** What the mock has to show: three zones, their nodes, four workspaces. */
+
+/** For everybody, everywhere. */
+const open = { groups: null, zones: null, required_labels: {} };
 
 export const workspaces = [
-  { id: 'wsp-desktop', name: 'Desktop', description: 'A full desktop with terminal, files and an editor.', image: 'meridian/desktop:1', cpu: 2, memory_mb: 2048, gpu: 0, network: 'internet', icon: 'desktop' },
-  { id: 'wsp-browser', name: 'Browser', description: 'Chromium in a sandbox of its own, away from this computer.', image: 'meridian/browser:1', cpu: 2, memory_mb: 3072, gpu: 0, network: 'internet', icon: 'browser' },
-  { id: 'wsp-terminal', name: 'Terminal', description: 'A shell and nothing else. Starts fastest.', image: 'meridian/terminal:1', cpu: 0.5, memory_mb: 512, gpu: 0, network: 'none', icon: 'terminal' },
+  { id: 'wsp-desktop', name: 'Desktop', description: 'A full desktop with terminal, files and an editor.', image: 'meridian/desktop:1', cpu: 2, memory_mb: 2048, gpu: 0, network: 'internet', icon: 'desktop', ...open },
+  { id: 'wsp-browser', name: 'Browser', description: 'Chromium in a sandbox of its own, away from this computer.', image: 'meridian/browser:1', cpu: 2, memory_mb: 3072, gpu: 0, network: 'internet', icon: 'browser', ...open, zones: ['london', 'virginia'] },
+  { id: 'wsp-terminal', name: 'Terminal', description: 'A shell and nothing else. Starts fastest.', image: 'meridian/terminal:1', cpu: 0.5, memory_mb: 512, gpu: 0, network: 'none', icon: 'terminal', ...open },
 ];
 
 function zone(name, extra) {
@@ -20,25 +23,31 @@ function zone(name, extra) {
     alternate_zones: [],
     isolated: false,
     allow_origin_domain: '$request_host$',
-    upstream_auth_address: '$request_host$',
+    upstream_auth_address: 'https://work.example.org',
     prioritize_static_agents: false,
     proxy_connections: true,
     outage_grace: 86400,
     private_balancer: `balance.${name}.internal:7443`,
     nodes_ready: 2,
+    labels: {},
+    applied_revision: '',
+    applied_at: null,
+    drifted: false,
     ...extra,
   };
 }
 
-export const zones = [
-  zone('london', { default: true, alternate_zones: ['virginia'] }),
-  zone('virginia', { load_strategy: 'round_robin' }),
+export const zones = () => [
+  zone('london', { default: true, alternate_zones: ['virginia'], labels: { site: 'docklands' }, applied_revision: '4f2c1d9', applied_at: new Date(Date.now() - 7.2e6).toISOString(), drifted: true }),
+  zone('virginia', { load_strategy: 'round_robin', applied_revision: '4f2c1d9', applied_at: new Date(Date.now() - 7.2e6).toISOString() }),
   zone('singapore', { isolated: true, search_alternate_zones: false, outage_grace: 0, nodes_ready: 0 }),
 ];
 
-export const users = [
-  { id: 'usr-admin', name: 'admin', role: 'admin', disabled: false },
-  { id: 'usr-ada', name: 'ada', role: 'user', disabled: false },
+/** Zones as a launch that found no place met them. */
+export const tried = [
+  { zone: 'london', verdict: 'none of its agents fits' },
+  { zone: 'virginia', verdict: 'none of its agents fits' },
+  { zone: 'singapore', verdict: 'isolated: it lends nothing' },
 ];
 
 const images = workspaces.map(({ image }, index) => ({ reference: image, image_id: `sha256:${String(index + 3).repeat(64)}` }));
@@ -65,13 +74,16 @@ export function nodes() {
     network_modes: [],
     quarantined: [],
     problems: [],
+    capacity: { cpu: 0, memory_mb: 0, gpus: 0, cpu_overcommit: 1, memory_overcommit: 1, sessions: null, static: true, labels: {} },
     ...extra,
   });
+  const promises = (cpu, memory, labels = {}) => ({ capacity: { cpu, memory_mb: memory, gpus: 0, cpu_overcommit: 1, memory_overcommit: 1, sessions: null, static: true, labels } });
   const reports = { home_storage: 'sized home volume', network_modes: ['none', 'internet'] };
   return [
     node('web-1', 'web', null),
     node('proxy-london-1', 'proxy', 'london'),
-    node('agent-london-1', 'agent', 'london', { sessions: 2, cpu_total: 8, cpu_used: 4.5, memory_mb_total: 16384, memory_mb_used: 5632, images, ...reports }),
+    node('agent-london-1', 'agent', 'london', { sessions: 2, cpu_total: 8, cpu_used: 4.5, memory_mb_total: 16384, memory_mb_used: 5632, images, ...reports, ...promises(8, 16384, { disk: 'fast' }) }),
+    node('agent-london-2', 'agent', 'london', { state: 'draining', sessions: 1, streams: 1, cpu_total: 8, cpu_used: 2, memory_mb_total: 16384, memory_mb_used: 2048, images, ...reports, ...promises(8, 16384) }),
     node('proxy-virginia-1', 'proxy', 'virginia', { state: 'draining', streams: 3 }),
     node('agent-virginia-1', 'agent', 'virginia', {
       state: 'unreachable',
@@ -91,6 +103,10 @@ export function nodes() {
 
 export function explanation(session) {
   return {
+    choice: session.choice,
+    zones: session.choice?.elsewhere_because
+      ? [{ zone: session.choice.zone, verdict: session.choice.elsewhere_because }, { zone: session.zone, verdict: 'chosen' }]
+      : [{ zone: session.zone, verdict: 'chosen' }],
     chosen: { zone: session.zone, agent: session.agent },
     counts: { chosen: 1, draining: 1, '0.5 core short': 2 },
     candidates: [

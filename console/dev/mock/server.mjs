@@ -16,11 +16,14 @@ import { extname, join, normalize } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { WebSocketServer } from 'ws';
 import { Stream } from './agent.mjs';
-import { explanation, fullHouse, nodes, users, workspaces, zones } from './data.mjs';
+import { explanation, fullHouse } from './data.mjs';
+import { Deployment } from './deployment.mjs';
+import { failure } from './failure.mjs';
+import { People } from './people.mjs';
 
 const dist = fileURLToPath(new URL('../../dist/', import.meta.url));
 const policy =
-  "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:";
+  "default-src 'self'; connect-src 'self' http: https: ws: wss:; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:";
 const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
 
 const launchSteps = [
@@ -60,6 +63,8 @@ class Mock {
     this.options = options;
     this.logins = new Map();
     this.failedLogins = 0;
+    this.people = new People();
+    this.deployment = new Deployment();
     this.sessions = new Map();
     this.launched = new Map();
     this.tickets = new Map();
@@ -75,6 +80,7 @@ class Mock {
 
   async answer(request, response) {
     const url = new URL(request.url, 'http://mock');
+    if (url.pathname.endsWith('/probe')) return response.writeHead(204, { 'Access-Control-Allow-Origin': '*', 'Cache-Control': 'no-store' }).end();
     if (!url.pathname.startsWith('/api/')) return this.page(url.pathname, response);
     if (this.down) return request.destroy();
     let body = '';
@@ -93,15 +99,15 @@ class Mock {
         this.logins.clear();
         send(204);
       },
-      'GET /workspaces': () => send(200, list(workspaces)),
-      'GET /zones': () => send(200, list(me.role === 'admin' ? zones : zones.map(({ id, name, zone_name, default: d }) => ({ id, name, zone_name, default: d })))),
-      'GET /nodes': () => send(200, list(nodes())),
-      'GET /users': () => send(200, list(users)),
       'GET /sessions': () => send(200, list(this.visible(me, url.searchParams))),
       'POST /sessions': () => this.launch(me, JSON.parse(body), request.headers['idempotency-key'], send),
     };
     if (handlers[route]) return handlers[route]();
-    const [, id, rest = ''] = /^\/sessions\/([\w-]+)(\/\w+)?$/.exec(url.pathname.replace('/api/v1', '')) ?? [];
+    const { host } = request.headers;
+    const path = url.pathname.replace('/api/v1', '');
+    const asked = { me, method: request.method, path, query: url.searchParams, body: body === '' ? {} : JSON.parse(body), host, send };
+    if (this.people.answer(asked) !== false || this.deployment.answer(asked) !== false) return;
+    const [, id, rest = ''] = /^\/sessions\/([\w-]+)(\/\w+)?$/.exec(path) ?? [];
     const session = this.sessions.get(id);
     if (!session) return send(404, failure('not_found', 'There is no such session.', { hint: 'Go back to the catalogue.' }));
     if (rest === '/events') return this.watch(session, response);
@@ -124,7 +130,8 @@ class Mock {
       return send(401, failure('bad_credentials', 'User name or password is wrong.', { hint: 'Check both and try again.' }));
     }
     const id = randomUUID();
-    const user = { id: `usr-${username}`, name: username, role: username === 'admin' ? 'admin' : 'user' };
+    const { role = 'user', must_change_password = false } = this.people.findUser(username) ?? {};
+    const user = { id: `usr-${username}`, name: username, role, must_change_password };
     this.logins.set(id, user);
     send(200, { token: id, user }, { 'Set-Cookie': `session=${id}; HttpOnly; Path=/api; SameSite=Strict` });
   }
@@ -138,9 +145,13 @@ class Mock {
 
   launch(me, { workspace_id: workspaceId, zone }, key, send) {
     if (this.launched.has(key)) return send(201, this.launched.get(key));
-    if (this.refuseLaunch) return send(503, this.refuseLaunch);
-    const workspace = workspaces.find((entry) => entry.id === workspaceId);
-    const session = this.add(me, workspace, zone ?? 'london');
+    const workspace = this.deployment.workspaces.find((entry) => entry.id === workspaceId);
+    if (this.refuseLaunch) {
+      this.deployment.refused(me, workspace, zone, this.refuseLaunch.error);
+      return send(503, this.refuseLaunch);
+    }
+    const because = zone ? 'you chose it' : 'it is the nearest to you, as measured';
+    const session = this.add(me, workspace, zone ?? 'london', { choice: { zone: zone ?? 'london', because, elsewhere_because: null, distance_ms: 11.7, meant_distance_ms: 11.7 } });
     this.launched.set(key, session);
     send(201, session);
     launchSteps.forEach(([step, message, percent], index) => {
@@ -169,6 +180,7 @@ class Mock {
       started_at: null,
       ended_at: null,
       reason: null,
+      choice: null,
       ...extra,
     };
     this.sessions.set(session.id, session);
@@ -237,11 +249,7 @@ class Mock {
   }
 }
 
-export { fullHouse };
-
-export function failure(code, message, more = {}) {
-  return { error: { code, message, request_id: `req-${randomUUID().slice(0, 8)}`, ...more } };
-}
+export { failure, fullHouse };
 
 function list(items) {
   return { items, next: null };

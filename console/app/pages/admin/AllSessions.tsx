@@ -1,8 +1,10 @@
-import { Button, Stack, Switch } from '@mantine/core';
+import { Button, SegmentedControl, Stack } from '@mantine/core';
 import { useState } from 'react';
-import { useSessions } from '../../api/queries';
+import { may } from '../../api/permissions';
+import { isFinal, useEndSession, useMe, useSessions } from '../../api/queries';
 import type { Session } from '../../api/types';
 import { ExplanationView } from '../../session/ExplanationView';
+import { placeOf } from '../../session/place';
 import { DataTable } from '../../ui/DataTable';
 import { Empty } from '../../ui/Empty';
 import { Facts } from '../../ui/Facts';
@@ -12,28 +14,47 @@ import { ProblemNote } from '../../ui/ProblemNote';
 import { SidePanel } from '../../ui/SidePanel';
 import { SessionStateBadge } from '../../ui/StateBadge';
 import { When } from '../../ui/When';
+import { useConfirm } from '../../ui/useConfirm';
 import { useTitle } from '../../ui/useTitle';
+import { Refusals } from './Refusals';
+
+type View = 'live' | 'ended' | 'refused';
 
 export default function AllSessions() {
   useTitle('Sessions');
-  const [ended, setEnded] = useState(false);
+  const [view, setView] = useState<View>('live');
+  return (
+    <Stack>
+      <PageHead title="Sessions">
+        <SegmentedControl
+          aria-label="Which sessions"
+          value={view}
+          onChange={setView}
+          data={[
+            { value: 'live', label: 'Live' },
+            { value: 'ended', label: 'With ended ones' },
+            { value: 'refused', label: 'Refused launches' },
+          ]}
+        />
+      </PageHead>
+      {view === 'refused' ? <Refusals /> : <SessionTable ended={view === 'ended'} />}
+    </Stack>
+  );
+}
+
+function SessionTable({ ended }: { ended: boolean }) {
   const sessions = useSessions({ all: true, ...(ended ? { ended: true } : {}) });
   const items = sessions.data?.pages.flatMap((page) => page.items) ?? [];
   const [shown, setShown] = useState<Session | null>(null);
+  // What is shown goes on changing; when the list lets it go, its last state stays.
+  const current = items.find((session) => session.id === shown?.id) ?? shown;
   const [open, setOpen] = useState(false);
   const show = (session: Session) => {
     setShown(session);
     setOpen(true);
   };
   return (
-    <Stack>
-      <PageHead title="Sessions">
-        <Switch
-          label="Show ended ones"
-          checked={ended}
-          onChange={(event) => setEnded(event.currentTarget.checked)}
-        />
-      </PageHead>
+    <>
       {sessions.isError && <ProblemNote error={sessions.error} onRetry={() => void sessions.refetch()} />}
       {sessions.isPending && <PageSkeleton />}
       {sessions.data && items.length === 0 && <Empty title={ended ? 'No sessions yet' : 'Nobody has a session running'} />}
@@ -46,13 +67,18 @@ export default function AllSessions() {
             { label: 'Session', render: (session) => <strong>{session.name}</strong> },
             { label: 'User', render: (session) => session.user.name },
             { label: 'State', render: (session) => <SessionStateBadge state={session.state} /> },
-            { label: 'Zone', render: (session) => session.zone },
+            { label: 'Zone', render: (session) => <Zone session={session} /> },
             { label: 'Agent', render: (session) => session.agent ?? '—' },
             { label: 'Launched', render: (session) => <When at={session.created_at} /> },
             {
               label: 'Placement',
               render: (session) => (
-                <Button size="compact-sm" variant="light" onClick={() => show(session)}>
+                <Button
+                  size="compact-sm"
+                  variant="light"
+                  aria-label={`Explain ${session.name} of ${session.user.name}`}
+                  onClick={() => show(session)}
+                >
                   Explain
                 </Button>
               ),
@@ -65,15 +91,55 @@ export default function AllSessions() {
           Show more
         </Button>
       )}
-      <SidePanel opened={open} onClose={() => setOpen(false)} title={shown?.name}>
-        {shown && (
+      <SidePanel opened={open} onClose={() => setOpen(false)} title={current?.name}>
+        {current && (
           <Stack>
-            <Facts facts={facts(shown)} />
-            <ExplanationView sessionId={shown.id} />
+            <Facts facts={facts(current)} />
+            <ExplanationView session={current} />
+            <EndForThem session={current} />
           </Stack>
         )}
       </SidePanel>
-    </Stack>
+    </>
+  );
+}
+
+function EndForThem({ session }: { session: Session }) {
+  const me = useMe().data ?? null;
+  const end = useEndSession();
+  const { ask, dialog } = useConfirm();
+  if (isFinal(session.state) || !may(me, 'sessions:delete')) return null;
+  return (
+    <>
+      {end.isError && <ProblemNote error={end.error} />}
+      <Button
+        color="red"
+        variant="light"
+        disabled={session.state === 'ending'}
+        loading={end.isPending}
+        onClick={() =>
+          ask({
+            title: `End ${session.name} of ${session.user.name}?`,
+            text: 'The programs in it are closed, and what was not saved is lost. Its user is told that it ended.',
+            action: 'End session',
+            onConfirm: () => end.mutate(session.id),
+          })
+        }
+      >
+        End session
+      </Button>
+      {dialog}
+    </>
+  );
+}
+
+function Zone({ session }: { session: Session }) {
+  const place = placeOf(session);
+  return (
+    <span title={place.why ?? undefined}>
+      {session.zone}
+      {place.elsewhere && ` (meant for ${session.choice?.zone ?? 'another'})`}
+    </span>
   );
 }
 

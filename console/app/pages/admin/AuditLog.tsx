@@ -72,6 +72,7 @@ export default function AuditLog() {
                 <Button
                   size="compact-sm"
                   variant="light"
+                  aria-label={`Show ${entry.action.replaceAll('_', ' ')} of ${entry.target || 'nothing'}`}
                   onClick={() => {
                     setShown(entry);
                     setOpen(true);

@@ -1,10 +1,11 @@
-import { Button, Checkbox, Fieldset, Group as Row, NumberInput, SimpleGrid, Stack, TextInput } from '@mantine/core';
+import { Button, Fieldset, Group as Row, NumberInput, Stack, Text, TextInput } from '@mantine/core';
 import { useState } from 'react';
-import { may, permissions } from '../../api/permissions';
+import { may } from '../../api/permissions';
 import { useChangeGroup, useDeleteGroup, useMembers, useSetMember, useSettings } from '../../api/people';
 import { asProblem } from '../../api/problem';
 import { useMe } from '../../api/queries';
 import type { Group, SettingValue } from '../../api/types';
+import { PermissionGrid } from '../../ui/PermissionGrid';
 import { ProblemNote } from '../../ui/ProblemNote';
 import { useConfirm } from '../../ui/useConfirm';
 import { SettingField } from './SettingField';
@@ -137,24 +138,13 @@ function Permissions({ group, disabled }: { group: Group; disabled: boolean }) {
   return (
     <Fieldset legend="What its members may administer" disabled={disabled}>
       <Stack gap="sm">
-        <Checkbox.Group value={held} onChange={setHeld}>
-          <SimpleGrid cols={2} spacing="xs">
-            {permissions.map((permission) => (
-              <Checkbox
-                key={permission}
-                value={permission}
-                label={permission}
-                // Nobody gives away what they lack; the server says no, too.
-                disabled={!may(me, permission)}
-              />
-            ))}
-          </SimpleGrid>
-        </Checkbox.Group>
+        <PermissionGrid held={held} mayGive={(permission) => may(me, permission)} onChange={setHeld} />
         {change.error && <ProblemNote error={change.error} />}
         <Row justify="flex-end">
           <Button
             variant="light"
             loading={change.isPending}
+            disabled={[...held].sort().join() === [...group.permissions].sort().join()}
             onClick={() => change.mutate({ id: group.id, patch: { permissions: held } })}
           >
             Save
@@ -175,7 +165,7 @@ function Members({ group, disabled }: { group: Group; disabled: boolean }) {
       <Stack gap="xs">
         {members.isError && <ProblemNote error={members.error} onRetry={() => void members.refetch()} />}
         {set.error && <ProblemNote error={set.error} />}
-        {members.data && items.length === 0 && <span>Nobody yet.</span>}
+        {members.data && items.length === 0 && <Text size="sm" c="dimmed">Nobody yet: add them by their names.</Text>}
         {items.map((user) => (
           <Row key={user.id} justify="space-between">
             <span>{user.name}</span>

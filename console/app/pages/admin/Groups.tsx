@@ -12,7 +12,7 @@ import { ProblemNote } from '../../ui/ProblemNote';
 import { SidePanel } from '../../ui/SidePanel';
 import { useTitle } from '../../ui/useTitle';
 import { GroupDetails } from './GroupDetails';
-import { settingName, shownValue } from './PolicyTable';
+import { settingName, shownValue } from './settingWords';
 
 export default function Groups() {
   useTitle('Groups');
@@ -50,7 +50,7 @@ export default function Groups() {
             {
               label: 'Details',
               render: (group) => (
-                <Button size="compact-sm" variant="light" onClick={() => show(group)}>
+                <Button size="compact-sm" variant="light" aria-label={`Show ${group.name}`} onClick={() => show(group)}>
                   Show
                 </Button>
               ),

@@ -1,6 +1,7 @@
 import { Badge, Button, Stack } from '@mantine/core';
 import { useState } from 'react';
-import { useNodes } from '../../api/queries';
+import { may } from '../../api/permissions';
+import { useMe, useNodes } from '../../api/queries';
 import type { Node } from '../../api/types';
 import { DataTable } from '../../ui/DataTable';
 import { Empty } from '../../ui/Empty';
@@ -12,11 +13,14 @@ import { SidePanel } from '../../ui/SidePanel';
 import { NodeStateBadge } from '../../ui/StateBadge';
 import { When } from '../../ui/When';
 import { useTitle } from '../../ui/useTitle';
+import { JoinNode } from './JoinNode';
 import { Meter } from './Meter';
+import { NodeOrders } from './NodeOrders';
+import { isEmpty, whatIsLeft } from './drain';
 
 const roles: Record<Node['role'], string> = {
   web: 'Web App',
-  proxy: 'Dedicated Proxy',
+  proxy: 'Proxy',
   agent: 'Agent',
   balance: 'Load balancer',
   connect: 'Connection Proxy',
@@ -24,7 +28,9 @@ const roles: Record<Node['role'], string> = {
 
 export default function Nodes() {
   useTitle('Nodes');
+  const me = useMe().data ?? null;
   const nodes = useNodes();
+  const [joining, setJoining] = useState(false);
   const items = nodes.data ?? [];
   const [shownId, setShownId] = useState<string | null>(null);
   const [open, setOpen] = useState(false);
@@ -35,17 +41,23 @@ export default function Nodes() {
   };
   return (
     <Stack>
-      <PageHead title="Nodes" />
+      <PageHead title="Nodes">{may(me, 'nodes:create') && <Button onClick={() => setJoining(true)}>New node</Button>}</PageHead>
       {nodes.isError && <ProblemNote error={nodes.error} onRetry={() => void nodes.refetch()} />}
       {nodes.isPending && <PageSkeleton />}
-      {nodes.data && items.length === 0 && <Empty title="No node has enrolled" />}
+      {nodes.data && items.length === 0 && (
+        <Empty title="No node has joined">
+          <span>
+            <em>New node</em>, or <code>meridian admin nodes enroll</code>, makes the token with which one joins.
+          </span>
+        </Empty>
+      )}
       {items.length > 0 && (
         <DataTable
           caption="Nodes"
           rows={items}
           rowKey={(node) => node.id}
           columns={[
-            { label: 'Node', render: (node) => <strong>{node.name}</strong> },
+            { label: 'Node', render: (node) => <strong style={{ whiteSpace: 'nowrap' }}>{node.name}</strong> },
             { label: 'Role', render: (node) => roles[node.role] },
             { label: 'Zone', render: (node) => node.zone ?? '—' },
             { label: 'State', render: (node) => <State node={node} /> },
@@ -56,7 +68,7 @@ export default function Nodes() {
             {
               label: 'Details',
               render: (node) => (
-                <Button size="compact-sm" variant="light" onClick={() => show(node)}>
+                <Button size="compact-sm" variant="light" aria-label={`Show ${node.name}`} onClick={() => show(node)}>
                   Show
                 </Button>
               ),
@@ -64,8 +76,11 @@ export default function Nodes() {
           ]}
         />
       )}
+      <SidePanel opened={joining} onClose={() => setJoining(false)} title="New node">
+        {joining && <JoinNode onDone={() => setJoining(false)} />}
+      </SidePanel>
       <SidePanel opened={open} onClose={() => setOpen(false)} title={shown?.name}>
-        {shown && <NodeDetails node={shown} />}
+        {shown && <NodeDetails key={shown.id} node={shown} onGone={() => setOpen(false)} />}
       </SidePanel>
     </Stack>
   );
@@ -77,8 +92,8 @@ function State({ node }: { node: Node }) {
     <>
       <NodeStateBadge state={node.state} />{' '}
       {node.state === 'draining' && carriesStreams(node) && (
-        <Badge variant="light" color={node.streams === 0 ? 'green' : 'gray'} radius="sm" tt="none">
-          {left(node.streams)}
+        <Badge variant="light" color={isEmpty(node) ? 'green' : 'gray'} radius="sm" tt="none">
+          {isEmpty(node) ? 'empty' : `${whatIsLeft(node)} left`}
         </Badge>
       )}{' '}
       {problems > 0 && (
@@ -100,7 +115,7 @@ function Load({ node }: { node: Node }) {
   );
 }
 
-function NodeDetails({ node }: { node: Node }) {
+function NodeDetails({ node, onGone }: { node: Node; onGone: () => void }) {
   return (
     <Stack>
       {node.problems.length > 0 && (
@@ -117,6 +132,7 @@ function NodeDetails({ node }: { node: Node }) {
           { name: 'Address', value: node.address || '—' },
           { name: 'Version', value: node.version || '—' },
           { name: 'Heard from', value: <When at={node.last_seen_at} /> },
+          ...(node.role === 'agent' ? promised(node) : []),
           { name: 'Home storage', value: node.home_storage ?? '—' },
           { name: 'Network modes', value: node.network_modes.join(', ') || '—' },
         ]}
@@ -133,8 +149,22 @@ function NodeDetails({ node }: { node: Node }) {
           ]}
         />
       )}
+      <NodeOrders node={node} onGone={onGone} />
     </Stack>
   );
+}
+
+/** What may be promised on an agent, where that differs from what it has. */
+function promised({ capacity }: Node) {
+  if (!capacity) return [];
+  const labels = Object.entries(capacity.labels).map(([name, value]) => `${name}=${value}`);
+  return [
+    { name: 'Promised at most', value: `${capacity.cpu} cores, ${gigabytes(capacity.memory_mb)} GB, ${capacity.gpus} GPU` },
+    { name: 'Sessions at most', value: capacity.sessions ?? 'as many as fit' },
+    { name: 'Overcommit', value: `CPU × ${capacity.cpu_overcommit}, memory × ${capacity.memory_overcommit}` },
+    { name: 'Static', value: capacity.static ? 'yes' : 'no' },
+    { name: 'Labels', value: labels.join(', ') || '—' },
+  ];
 }
 
 function Listed({ title, items }: { title: string; items: string[] }) {
@@ -152,12 +182,6 @@ function Listed({ title, items }: { title: string; items: string[] }) {
 
 function carriesStreams(node: Node): boolean {
   return node.role === 'proxy' || node.role === 'agent' || node.role === 'connect';
-}
-
-/** How far a drain is. */
-function left(streams: number): string {
-  if (streams === 0) return 'empty';
-  return streams === 1 ? '1 stream left' : `${streams} streams left`;
 }
 
 /** Enough of a digest to tell two apart. */

@@ -1,8 +1,9 @@
 import { usePolicy, useSettings } from '../../api/people';
-import type { PolicyItem, SettingValue } from '../../api/types';
+import type { PolicyItem } from '../../api/types';
 import { DataTable } from '../../ui/DataTable';
 import { PageSkeleton } from '../../ui/PageSkeleton';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { settingName, shownValue } from './settingWords';
 
 /** What holds for a person, and which group each of it comes from. */
 export function PolicyTable({ userId }: { userId: string }) {
@@ -26,20 +27,11 @@ export function PolicyTable({ userId }: { userId: string }) {
   );
 }
 
+/** The priority of Everyone, which comes after all that people give. */
+const LAST = 1_000_000;
+
 function origin(item: PolicyItem): string {
   if (item.source === 'account') return 'the account itself';
-  return item.group ? `${item.group.name} (${item.group.priority})` : 'default';
-}
-
-/** `clipboard_in` as a person reads it. */
-export function settingName(name: string): string {
-  const words = name.replace(/_s$/, ' (seconds)').replace(/_mb$/, ' (MB)').replaceAll('_', ' ');
-  return words.charAt(0).toUpperCase() + words.slice(1);
-}
-
-export function shownValue(value: SettingValue): string {
-  if (value === null) return '—';
-  if (typeof value === 'boolean') return value ? 'yes' : 'no';
-  if (Array.isArray(value)) return value.length === 0 ? 'any' : value.join(', ');
-  return String(value);
+  if (!item.group) return 'default';
+  return item.group.priority < LAST ? `${item.group.name} (${item.group.priority})` : item.group.name;
 }

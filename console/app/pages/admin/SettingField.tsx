@@ -1,6 +1,6 @@
 import { NativeSelect, NumberInput, TextInput } from '@mantine/core';
 import type { Setting, SettingValue } from '../../api/types';
-import { settingName, shownValue } from './PolicyTable';
+import { settingName, shownValue } from './settingWords';
 
 interface Props {
   setting: Setting;

@@ -1,4 +1,4 @@
-import { Badge, Button, Checkbox, Group, PasswordInput, Stack, TextInput } from '@mantine/core';
+import { Badge, Button, Checkbox, Group, Stack, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { type SubmitEvent, useState } from 'react';
 import { may } from '../../api/permissions';
@@ -11,6 +11,7 @@ import { Empty } from '../../ui/Empty';
 import { Facts } from '../../ui/Facts';
 import { PageHead } from '../../ui/PageHead';
 import { PageSkeleton } from '../../ui/PageSkeleton';
+import { PasswordField } from '../../ui/PasswordField';
 import { ProblemNote } from '../../ui/ProblemNote';
 import { SidePanel } from '../../ui/SidePanel';
 import { When } from '../../ui/When';
@@ -63,6 +64,7 @@ export default function Users() {
                 <Button
                   size="compact-sm"
                   variant="light"
+                  aria-label={`Show ${user.name}`}
                   onClick={() => {
                     setShownId(user.id);
                     setPanel('one');
@@ -132,7 +134,7 @@ function NewUser({ onDone }: { onDone: () => void }) {
           error={problem?.at('username')}
           data-autofocus
         />
-        <PasswordInput
+        <PasswordField
           label="Password"
           description="8 characters or more; tell it to the person by a safe way"
           autoComplete="new-password"
@@ -147,6 +149,7 @@ function NewUser({ onDone }: { onDone: () => void }) {
         />
         <Checkbox
           label="An administrator"
+          aria-label="An administrator"
           description="May administer everything"
           checked={admin}
           onChange={(event) => setAdmin(event.currentTarget.checked)}
@@ -217,7 +220,7 @@ function Details({ user, onGone }: { user: User; onGone: () => void }) {
             </Button>
           </Group>
           <Group align="end">
-            <PasswordInput
+            <PasswordField
               label="New password"
               autoComplete="new-password"
               value={password}

@@ -1,47 +1,59 @@
-import { Badge, Button, Stack } from '@mantine/core';
+import { Badge, Button, Group, Stack } from '@mantine/core';
 import { useState } from 'react';
-import { useZones } from '../../api/queries';
-import type { Zone } from '../../api/types';
+import { useCreateZone } from '../../api/deployment';
+import { may } from '../../api/permissions';
+import { useMe, useNodes, useZones } from '../../api/queries';
+import type { Node, Zone } from '../../api/types';
 import { DataTable } from '../../ui/DataTable';
 import { Empty } from '../../ui/Empty';
-import { Facts } from '../../ui/Facts';
 import { PageHead } from '../../ui/PageHead';
 import { PageSkeleton } from '../../ui/PageSkeleton';
 import { ProblemNote } from '../../ui/ProblemNote';
 import { SidePanel } from '../../ui/SidePanel';
 import { useTitle } from '../../ui/useTitle';
-import { zoneSettings } from './zoneSettings';
+import { Meter } from './Meter';
+import { SettingsForm } from './zones/SettingsForm';
+import { ZoneDetails } from './zones/ZoneDetails';
+import { type Health, healthOf } from './zones/health';
+import { fresh } from './zones/settings';
 
 export default function Zones() {
   useTitle('Zones');
-  const zones = useZones();
-  const [shown, setShown] = useState<Zone | null>(null);
-  const [open, setOpen] = useState(false);
+  const me = useMe().data ?? null;
+  const zones = useZones(true);
+  const items = zones.data ?? [];
+  const names = items.map((zone) => zone.zone_name);
+  const nodes = useNodes(may(me, 'nodes:view')).data ?? null;
+  const [shownId, setShownId] = useState<string | null>(null);
+  const [panel, setPanel] = useState<'none' | 'new' | 'one'>('none');
+  const shown = items.find((zone) => zone.id === shownId);
   const show = (zone: Zone) => {
-    setShown(zone);
-    setOpen(true);
+    setShownId(zone.id);
+    setPanel('one');
   };
   return (
     <Stack>
-      <PageHead title="Zones" />
+      <PageHead title="Zones">{may(me, 'zones:create') && <Button onClick={() => setPanel('new')}>New zone</Button>}</PageHead>
       {zones.isError && <ProblemNote error={zones.error} onRetry={() => void zones.refetch()} />}
       {zones.isPending && <PageSkeleton />}
-      {zones.data?.length === 0 && <Empty title="No zone has been set up" />}
-      {zones.data && zones.data.length > 0 && (
+      {zones.data && items.length === 0 && (
+        <Empty title="No zone has been set up">A zone is where workspaces run: its agents, and the proxies near its users.</Empty>
+      )}
+      {items.length > 0 && (
         <DataTable
           caption="Zones"
-          rows={zones.data}
+          rows={items}
           rowKey={(zone) => zone.id}
           columns={[
             { label: 'Zone', render: (zone) => <ZoneName zone={zone} /> },
-            { label: 'Nodes ready', numeric: true, render: (zone) => <NodesReady count={zone.nodes_ready} /> },
-            { label: 'Placement', render: (zone) => words(zone.load_strategy) },
+            { label: 'Health', render: (zone) => <ZoneHealth zone={zone} nodes={nodes} /> },
+            { label: 'Promised', render: (zone) => <Capacity health={nodes && healthOf(zone, nodes)} /> },
+            { label: 'Sessions', numeric: true, render: (zone) => (nodes ? healthOf(zone, nodes).sessions : '—') },
             { label: 'When full', render: overflow },
-            { label: 'Proxy', render: (zone) => zone.proxy_hostname ?? '—' },
             {
-              label: 'Settings',
+              label: 'Details',
               render: (zone) => (
-                <Button size="compact-sm" variant="light" onClick={() => show(zone)}>
+                <Button size="compact-sm" variant="light" aria-label={`Show ${zone.zone_name}`} onClick={() => show(zone)}>
                   Show
                 </Button>
               ),
@@ -49,29 +61,85 @@ export default function Zones() {
           ]}
         />
       )}
-      <SidePanel opened={open} onClose={() => setOpen(false)} title={shown?.zone_name}>
-        {shown && <Facts facts={zoneSettings(shown)} />}
+      <SidePanel opened={panel === 'new'} onClose={() => setPanel('none')} title="New zone">
+        {panel === 'new' && <NewZone zones={names} onDone={show} />}
+      </SidePanel>
+      <SidePanel opened={panel === 'one'} onClose={() => setPanel('none')} title={shown?.zone_name}>
+        {shown && (
+          <ZoneDetails
+            key={shown.id}
+            zone={shown}
+            zones={names}
+            health={nodes && healthOf(shown, nodes)}
+            onGone={() => setPanel('none')}
+          />
+        )}
       </SidePanel>
     </Stack>
   );
 }
 
-function ZoneName({ zone }: { zone: Zone }) {
+function NewZone({ zones, onDone }: { zones: string[]; onDone: (zone: Zone) => void }) {
+  const create = useCreateZone();
   return (
-    <>
-      <strong>{zone.zone_name}</strong>{' '}
-      {zone.default && (
-        <Badge variant="light" size="sm" radius="sm" tt="none">
-          default
-        </Badge>
-      )}
-    </>
+    <SettingsForm
+      fresh
+      before={fresh}
+      zones={zones}
+      disabled={false}
+      action="Make the zone"
+      error={create.error}
+      pending={create.isPending}
+      onSend={(patch) => create.mutate(patch, { onSuccess: onDone })}
+    />
   );
 }
 
-function NodesReady({ count }: { count: number | undefined }) {
-  if (count === 0) return <strong style={{ color: 'var(--mantine-color-red-text)' }}>none</strong>;
-  return <>{count ?? '—'}</>;
+function ZoneName({ zone }: { zone: Zone }) {
+  return (
+    <Group gap={6}>
+      <strong>{zone.zone_name}</strong>
+      {zone.default && <Mark color="petrol" text="default" />}
+      {zone.isolated === true && <Mark color="gray" text="isolated" />}
+      {zone.drifted === true && <Mark color="yellow" text="drifted" />}
+    </Group>
+  );
+}
+
+function Mark({ color, text }: { color: string; text: string }) {
+  return (
+    <Badge variant="light" color={color} size="sm" radius="sm" tt="none">
+      {text}
+    </Badge>
+  );
+}
+
+/** In a word, with the first worry beneath; the rest is told where its details are. */
+function ZoneHealth({ zone, nodes }: { zone: Zone; nodes: Node[] | null }) {
+  if (nodes === null) return <>{zone.nodes_ready === undefined ? '—' : `${zone.nodes_ready} nodes ready`}</>;
+  const { down, worries } = healthOf(zone, nodes);
+  if (worries.length === 0) return <Mark color="teal" text="well" />;
+  const [first, ...more] = worries;
+  return (
+    <div>
+      <Mark color={down ? 'red' : 'orange'} text={down ? 'down' : 'at risk'} />
+      <div style={{ fontSize: 'var(--mantine-font-size-xs)', maxWidth: '17rem' }} title={worries.join('\n')}>
+        {first}
+        {more.length > 0 && `, and ${more.length} more`}
+      </div>
+    </div>
+  );
+}
+
+function Capacity({ health }: { health: Health | null }) {
+  if (health === null || health.cpu.total === 0) return <>—</>;
+  const gigabytes = (mb: number) => Number((mb / 1024).toFixed(1));
+  return (
+    <div style={{ display: 'grid', gap: 4 }}>
+      <Meter name="CPU" used={health.cpu.used} total={health.cpu.total} unit="cores" />
+      <Meter name="Memory" used={gigabytes(health.memoryMb.used)} total={gigabytes(health.memoryMb.total)} unit="GB" />
+    </div>
+  );
 }
 
 function overflow(zone: Zone): string {
@@ -79,8 +147,4 @@ function overflow(zone: Zone): string {
   if (!zone.search_alternate_zones) return 'refuses';
   const others = zone.alternate_zones ?? [];
   return others.length === 0 ? 'tries any other zone' : `tries ${others.join(', ')}`;
-}
-
-function words(name: string | undefined): string {
-  return name === undefined ? '—' : name.replaceAll('_', ' ');
 }

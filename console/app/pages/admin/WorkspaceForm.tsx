@@ -1,0 +1,91 @@
+import { Button, Fieldset, Group as Row, NativeSelect, NumberInput, SimpleGrid, Stack, TextInput } from '@mantine/core';
+import { type SubmitEvent, useState } from 'react';
+import { asProblem } from '../../api/problem';
+import type { Workspace } from '../../api/types';
+import { ProblemNote } from '../../ui/ProblemNote';
+
+/** What an entry of the catalogue is and takes. */
+export type Entry = Pick<Workspace, 'name' | 'description' | 'icon' | 'image' | 'cpu' | 'memory_mb' | 'gpu' | 'network'>;
+
+export const plain: Entry = { name: '', description: '', icon: 'desktop', image: '', cpu: 1, memory_mb: 1024, gpu: 0, network: 'internet' };
+
+const fields = Object.keys(plain);
+
+interface Props {
+  before: Entry;
+  action: string;
+  disabled?: boolean;
+  error: unknown;
+  pending: boolean;
+  onSend: (entry: Entry) => void;
+}
+
+export function WorkspaceForm({ before, action, disabled = false, error, pending, onSend }: Props) {
+  const [entry, setEntry] = useState(before);
+  const set = (change: Partial<Entry>) => setEntry({ ...entry, ...change });
+  const problem = error ? asProblem(error) : null;
+  const shownAtField = problem?.details.fields.some(({ field }) => fields.includes(field)) ?? false;
+  const submit = (event: SubmitEvent) => {
+    event.preventDefault();
+    onSend(entry);
+  };
+  return (
+    <form onSubmit={submit} noValidate>
+      <Fieldset legend="What it is" disabled={disabled}>
+        <Stack gap="sm">
+          <TextInput label="Name" value={entry.name} onChange={(event) => set({ name: event.currentTarget.value })} error={problem?.at('name')} />
+          <TextInput
+            label="Description"
+            description="What somebody reads who has to choose"
+            value={entry.description}
+            onChange={(event) => set({ description: event.currentTarget.value })}
+            error={problem?.at('description')}
+          />
+          <TextInput
+            label="Image"
+            description="As the agents' engines know it"
+            placeholder="registry.example.org/desktop:1"
+            autoCapitalize="none"
+            spellCheck={false}
+            value={entry.image}
+            onChange={(event) => set({ image: event.currentTarget.value })}
+            error={problem?.at('image')}
+          />
+          <SimpleGrid cols={2}>
+            <NumberInput label="Cores" min={0} step={0.5} value={entry.cpu} onChange={(value) => set({ cpu: Number(value) })} error={problem?.at('cpu')} />
+            <NumberInput
+              label="Memory (MB)"
+              min={0}
+              step={256}
+              allowDecimal={false}
+              value={entry.memory_mb}
+              onChange={(value) => set({ memory_mb: Number(value) })}
+              error={problem?.at('memory_mb')}
+            />
+            <NumberInput label="Graphics cards" min={0} allowDecimal={false} value={entry.gpu} onChange={(value) => set({ gpu: Number(value) })} error={problem?.at('gpu')} />
+            <NativeSelect
+              label="Network"
+              data={['none', 'internet', 'full']}
+              value={entry.network}
+              onChange={(event) => set({ network: event.currentTarget.value as Entry['network'] })}
+              error={problem?.at('network')}
+            />
+            <NativeSelect
+              label="Picture"
+              data={[...new Set(['desktop', 'browser', 'terminal', entry.icon])]}
+              value={entry.icon}
+              onChange={(event) => set({ icon: event.currentTarget.value })}
+              error={problem?.at('icon')}
+            />
+          </SimpleGrid>
+          {problem && !shownAtField && <ProblemNote error={problem} />}
+          <Row justify="flex-end">
+            <Button type="submit" variant="light" loading={pending}>
+              {action}
+            </Button>
+          </Row>
+        </Stack>
+      </Fieldset>
+    </form>
+  );
+}

@@ -1,0 +1,47 @@
+import { Alert, Skeleton, Stack } from '@mantine/core';
+import { useRequirements } from '../../../api/deployment';
+import type { Zone } from '../../../api/types';
+import { DataTable } from '../../../ui/DataTable';
+import { ProblemNote } from '../../../ui/ProblemNote';
+import { WarningIcon } from '../../../ui/icons';
+
+/** What a zone needs of the DNS and of certificates, and what is unwise about it as it is. */
+export function ZoneNeeds({ zone }: { zone: Zone }) {
+  const needs = useRequirements(zone.id);
+  if (needs.isPending) return <Skeleton height={120} />;
+  if (needs.isError) return <ProblemNote error={needs.error} onRetry={() => void needs.refetch()} />;
+  const { dns, certificates, warnings } = needs.data;
+  return (
+    <Stack gap="sm">
+      {warnings.map((warning) => (
+        <Alert key={warning.code} color="orange" variant="light" icon={<WarningIcon />} title={warning.field ?? undefined}>
+          {warning.message}.
+        </Alert>
+      ))}
+      {dns.length > 0 && (
+        <DataTable
+          dense
+          caption="DNS records it needs"
+          rows={dns}
+          rowKey={(need) => need.name}
+          columns={[
+            { label: 'Name', render: (need) => <code>{need.name}</code> },
+            { label: 'Points to', render: (need) => need.points_to },
+          ]}
+        />
+      )}
+      {certificates.length > 0 && (
+        <DataTable
+          dense
+          caption="Names in public certificates"
+          rows={certificates}
+          rowKey={(need) => `${need.name}/${need.held_by}`}
+          columns={[
+            { label: 'Name', render: (need) => <code>{need.name}</code> },
+            { label: 'Held by', render: (need) => need.held_by },
+          ]}
+        />
+      )}
+    </Stack>
+  );
+}

@@ -184,7 +184,7 @@ step('the administrator sees zones, nodes and sessions', { timeout: 60_000 }, as
   for (const name of ['Zones', 'Nodes', 'Sessions']) {
     await page.goto(meridian.url);
     await page.getByRole('link', { name, exact: true }).first().click();
-    await page.getByText(name === 'Sessions' ? 'Show ended ones' : 'london').first().waitFor();
+    await page.getByText(name === 'Sessions' ? 'Refused launches' : 'london').first().waitFor();
     await shot(name.toLowerCase().replace(' ', '-'));
   }
 });

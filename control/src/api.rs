@@ -13,6 +13,7 @@ mod explain;
 pub(crate) mod extract;
 mod groups;
 mod health;
+mod images;
 mod keys;
 mod layers;
 mod measurements;
@@ -47,6 +48,7 @@ use crate::state::AppState;
         (name = "zones", description = "Where workspaces run"),
         (name = "sessions", description = "Launched workspaces"),
         (name = "nodes", description = "The running roles"),
+        (name = "images", description = "What agents have, and shall have"),
         (name = "users", description = "Accounts"),
         (name = "groups", description = "Groups, and what they decide"),
         (name = "api-keys", description = "Keys for programs"),
@@ -82,6 +84,13 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(nodes::undrain_node))
         .routes(routes!(nodes::remove_node))
         .routes(routes!(nodes::create_enrollment))
+        .routes(routes!(images::image_matrix))
+        .routes(routes!(images::list_wanted_images, images::want_image, images::unwant_image))
+        .routes(routes!(
+            images::list_registry_logins,
+            images::set_registry_login,
+            images::remove_registry_login
+        ))
         .routes(routes!(users::list_users, users::create_user))
         .routes(routes!(users::get_user, users::update_user, users::delete_user))
         .routes(routes!(users::get_user_policy))

@@ -4,6 +4,7 @@ pub mod bus;
 pub mod caller;
 pub mod configuration;
 pub mod identity;
+pub mod images;
 pub mod key_use;
 pub mod live;
 pub mod own_certificate;

@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC. A zone is named by its name wherever the API takes or gives one.
 
 mod explain;
+mod images;
 mod nodes;
 mod people;
 mod schemas;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 pub use explain::*;
+pub use images::*;
 pub use nodes::*;
 pub use people::*;
 pub use workspaces::*;

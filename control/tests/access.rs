@@ -72,6 +72,12 @@ fn access(method: &str, path: &str) -> Option<Access> {
         ("DELETE", "/api/v1/groups/{id}") => Needs(P::GroupsDelete),
         ("PUT" | "DELETE", "/api/v1/groups/{id}/members/{user}") => Needs(P::GroupsModify),
         ("DELETE", "/api/v1/api-keys/{id}") => Own(P::UsersModify),
+        ("GET", "/api/v1/images" | "/api/v1/zones/{id}/images" | "/api/v1/zones/{id}/registries") => {
+            Needs(P::ImagesView)
+        }
+        ("PUT", "/api/v1/zones/{id}/images") => Needs(P::ImagesCreate),
+        ("DELETE", "/api/v1/zones/{id}/images") => Needs(P::ImagesDelete),
+        ("PUT" | "DELETE", "/api/v1/zones/{id}/registries") => Needs(P::ImagesModify),
         ("GET", "/api/v1/audit") => Needs(P::AuditView),
         _ => return None,
     })

@@ -18,6 +18,7 @@ declare -rA why=(
     [rust]="builds Meridian"
     [compiler]="builds the parts of Meridian that are in C (cryptography, memory allocator)"
     [postgresql]="the database that Meridian keeps, version $postgresql_oldest or newer"
+    [docker-registry]="the registry of the tests of images"
     [docker]="runs the workspaces in containers"
     [node]="builds the web application, version $node_oldest or newer"
     [nftables]="keeps workspaces away from this host and from each other"
@@ -44,6 +45,7 @@ chromium    chromium         chromium             chromium    chromium
 nginx       nginx,libnginx-mod-stream nginx,nginx-mod-stream nginx,nginx-mod-stream nginx
 haproxy     haproxy          haproxy              haproxy     haproxy
 iproute2    iproute2,util-linux iproute,util-linux   iproute2,util-linux iproute2,util-linux
+docker-registry docker-registry docker-distribution - distribution-registry
 faketime    faketime         libfaketime          libfaketime libfaketime
 rust        rustup           rustup               rustup      rustup
 python      python3          python3              python       python3
@@ -107,6 +109,7 @@ has() {
         python) command -v python3 >/dev/null ;;
         nextest) cargo nextest --version >/dev/null 2>&1 ;;
         debootstrap) command -v debootstrap >/dev/null || [[ -x /usr/sbin/debootstrap ]] ;;
+        docker-registry) command -v docker-registry >/dev/null || command -v registry >/dev/null ;;
         nginx) has_nginx ;;
         iproute2) { command -v ip >/dev/null || [[ -x /usr/sbin/ip ]]; } && command -v setpriv >/dev/null ;;
         faketime) compgen -G '/usr/lib*/*/faketime/libfaketime.so.1' >/dev/null || compgen -G '/usr/lib*/faketime/libfaketime.so.1' >/dev/null ;;
@@ -147,7 +150,7 @@ packages_for() {
         pacman) column=4 ;;
         zypper) column=5 ;;
     esac
-    awk -v need="$2" -v column="$column" '$1 == need { gsub(",", " ", $column); print $column }' <<<"$packages"
+    awk -v need="$2" -v column="$column" '$1 == need && $column != "-" { gsub(",", " ", $column); print $column }' <<<"$packages"
 }
 
 install_packages() {

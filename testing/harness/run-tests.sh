@@ -134,7 +134,7 @@ finish() {
 our_containers() { docker ps --all --quiet --filter label=dev.meridian.deployment | sort; }
 
 say "what tests need"
-deploy/install/need.sh rust compiler postgresql docker node python nftables debootstrap nextest chromium nginx haproxy iproute2 || exit 1
+deploy/install/need.sh rust compiler postgresql docker node python nftables debootstrap nextest chromium nginx haproxy iproute2 docker-registry || exit 1
 deploy/install/docker.sh start "$work/dockerd.pid" || exit 1
 our_containers >"$work/containers-before"
 

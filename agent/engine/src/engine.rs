@@ -5,6 +5,7 @@ use std::{future::Future, path::PathBuf, pin::Pin};
 use futures_util::stream::BoxStream;
 use meridian_ids::SessionId;
 use meridian_model::{Network, Resources, WorkspaceSpec};
+use meridian_runtime::Secret;
 
 /// An answer that is on its way; boxed, so that an agent can hold any engine.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
@@ -20,6 +21,9 @@ pub enum EngineError {
     /// Trying again would not help.
     #[error("{0}")]
     Refused(String),
+    /// A workspace's image is not there; nothing was begun.
+    #[error("the image {0} is not on this node")]
+    NoImage(String),
 }
 
 /// What a node can do.
@@ -30,6 +34,8 @@ pub struct Capabilities {
     pub home_storage: HomeStorage,
     pub networks: Vec<Network>,
     pub problems: Vec<Problem>,
+    /// Where images lie; none where that is not this host's.
+    pub disk: Option<Disk>,
 }
 
 /// How a session's home is kept from filling the node.
@@ -58,11 +64,65 @@ pub struct Problem {
     pub message: String,
 }
 
-/// An image on the node.
+/// An image on the node, under one of its references.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     pub reference: String,
     pub id: String,
+    /// A registry's; none for what was built or loaded here.
+    pub digest: Option<String>,
+    pub size_bytes: u64,
+}
+
+/// An image to be put on the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pull {
+    pub reference: String,
+    pub source: Source,
+}
+
+/// Where an image comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The registry that the reference names.
+    Registry { login: Option<Login> },
+    /// A file, as the engine itself saves images.
+    Archive(PathBuf),
+}
+
+/// Who one is at a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    pub username: String,
+    pub password: Secret<String>,
+}
+
+/// How far a pull has come, as far as it is known by now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    pub done_bytes: u64,
+    pub total_bytes: u64,
+}
+
+/// Why an image is not there. The texts are for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PullError {
+    /// It may come by itself: the registry is away, or the way to it.
+    #[error("{0}")]
+    Passing(String),
+    /// It comes when somebody changes something.
+    #[error("{0}")]
+    Lasting(String),
+}
+
+/// A pull that is on its way.
+pub type Pulling<'a> = Pin<Box<dyn Future<Output = Result<(), PullError>> + Send + 'a>>;
+
+/// The file system that images lie on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    pub free_mb: u64,
+    pub total_mb: u64,
 }
 
 /// A workspace to be started.
@@ -108,7 +168,10 @@ pub trait Engine: Send + Sync + 'static {
     /// The images that are on the node.
     fn images(&self) -> Answer<'_, Vec<Image>>;
 
-    /// Starts a workspace, or completes a start that was interrupted; one that runs already is left alone. A start that fails leaves nothing behind.
+    /// Puts an image on the node. Where the reference has a digest, what came is what it says, or it is an error.
+    fn pull<'a>(&'a self, pull: &'a Pull, progress: &'a (dyn Fn(Loaded) + Send + Sync)) -> Pulling<'a>;
+
+    /// Starts a workspace whose image is there, or completes a start that was interrupted; one that runs already is left alone. A start that fails leaves nothing behind.
     fn start<'a>(&'a self, order: &'a Order, steps: &'a (dyn Fn(Step) + Send + Sync)) -> Answer<'a, ()>;
 
     /// Every container with this deployment's and this agent's labels, and no other.

@@ -14,8 +14,8 @@ mod simulated;
 
 pub use docker::{DockerEngine, DockerSettings};
 pub use engine::{
-    Answer, Capabilities, ContainerState, Engine, EngineError, Events, Found, HomeStorage, Image, Order,
-    Problem, Step,
+    Answer, Capabilities, ContainerState, Disk, Engine, EngineError, Events, Found, HomeStorage, Image,
+    Loaded, Login, Order, Problem, Pull, PullError, Pulling, Source, Step,
 };
 pub use names::Owner;
 pub use place::{DisplayPlaces, STREAM_DIRECTORY};

@@ -5,16 +5,21 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use meridian_ids::SessionId;
 use meridian_node::{HeartbeatParts, NodeClient};
-use meridian_wire::{AgentReport, Observation, ObservedSession};
+use meridian_wire::{AgentReport, ImageReport, ImageStanding, ImageState, Observation, ObservedSession};
 use tokio::time::Instant;
 
-use crate::{inventory::Inventory, sessions::Sessions, stream::Streams};
+use crate::{
+    images::{Images, View as ImagesView},
+    inventory::Inventory,
+    sessions::Sessions,
+    stream::Streams,
+};
 
 /// Everything is said this often, whatever is brought forward meanwhile.
 const ALL_EVERY: Duration = Duration::from_secs(2);
@@ -48,13 +53,53 @@ impl Told {
     }
 }
 
+/// How all images stand is said this often also when nothing about them changed: a database that was restored knows nothing of it.
+const IMAGES_EVERY: Duration = Duration::from_secs(60);
+
+/// What the control plane was told last about images.
+#[derive(Default)]
+struct ToldImages {
+    view: Option<Arc<ImagesView>>,
+    answered_before: u64,
+    all_at: Option<Instant>,
+}
+
+impl ToldImages {
+    /// How the images stand, if that is to be said now.
+    fn news(&mut self, view: Arc<ImagesView>, answered: u64, now: Instant) -> Option<Vec<ImageStanding>> {
+        let is_heard = answered > self.answered_before;
+        let is_time = self.all_at.is_none_or(|at| now >= at + IMAGES_EVERY);
+        self.answered_before = answered;
+        if is_heard && !is_time && self.view.as_ref() == Some(&view) {
+            return None;
+        }
+        self.all_at = Some(now);
+        let standings = view.standings.clone();
+        self.view = Some(view);
+        Some(standings)
+    }
+}
+
+/// Those that are there under another name than the engine lists them by: launches look for them by the name that is wanted.
+fn add_aliases(images: &mut Vec<ImageReport>, view: &ImagesView) {
+    for standing in &view.standings {
+        if let ImageState::Present { image_id, .. } = &standing.state
+            && images.iter().all(|image| image.reference != standing.reference)
+        {
+            let (reference, image_id) = (standing.reference.clone(), image_id.clone());
+            images.push(ImageReport { reference, image_id });
+        }
+    }
+}
+
 pub(crate) fn source(
     inventory: Inventory,
+    images: Images,
     sessions: Sessions,
     streams: Streams,
     client: NodeClient,
 ) -> impl Fn() -> HeartbeatParts + Send + Sync + 'static {
-    let told = Mutex::new(Told::default());
+    let told = Mutex::new((Told::default(), ToldImages::default()));
     move || {
         let view = sessions.view();
         let mut all = view.observed.clone();
@@ -62,9 +107,16 @@ pub(crate) fn source(
             session.streams = streams.count(session.session_id);
         }
         let carried = all.iter().map(|session| session.streams).sum();
-        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = told.news(all, client.heartbeats_answered(), Instant::now());
-        let report = AgentReport { sessions: news, ..inventory.report() };
+        let (mut told, now) = (told.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        let answered = client.heartbeats_answered();
+        let images = images.view();
+        let mut report = AgentReport {
+            sessions: told.0.news(all, answered, now),
+            images_version: Some(images.version.clone()),
+            standings: told.1.news(Arc::clone(&images), answered, now),
+            ..inventory.report()
+        };
+        add_aliases(&mut report.images, &images);
         let mut problems = inventory.problems();
         // An engine that is away is noticed in both places.
         problems.retain(|problem| view.problems.iter().all(|other| other.code != problem.code));
@@ -93,6 +145,23 @@ mod tests {
         assert_eq!(told.news(changed.clone(), 2, soon), changed[..1]);
         assert_eq!(told.news(changed.clone(), 2, soon), changed, "nobody answered the last one");
         assert_eq!(told.news(changed.clone(), 3, start + 2 * ALL_EVERY), changed, "the period");
+    }
+
+    #[test]
+    fn how_images_stand_is_said_when_it_changes_and_until_it_was_heard() {
+        let view = |state: ImageState| {
+            let standings = vec![ImageStanding { reference: "a:1".into(), state }];
+            Arc::new(ImagesView { version: "1".into(), standings })
+        };
+        let (mut told, start) = (ToldImages::default(), Instant::now());
+        let queued = view(ImageState::Queued);
+        assert_eq!(told.news(Arc::clone(&queued), 0, start), Some(queued.standings.clone()), "the first");
+        assert!(told.news(Arc::clone(&queued), 0, start).is_some(), "nobody answered");
+        assert_eq!(told.news(Arc::clone(&queued), 1, start), None);
+        let pulling = view(ImageState::Pulling { done_bytes: 1, total_bytes: 2 });
+        assert_eq!(told.news(Arc::clone(&pulling), 2, start), Some(pulling.standings.clone()));
+        assert_eq!(told.news(Arc::clone(&pulling), 3, start), None);
+        assert!(told.news(pulling, 4, start + IMAGES_EVERY).is_some(), "now and then all the same");
     }
 
     #[test]

@@ -2,11 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use meridian_engine::{Capabilities, Engine, EngineError, Image};
+use meridian_engine::{Capabilities, Disk, Engine, EngineError, Image};
 use meridian_model::Network;
 use meridian_runtime::{Health, Tasks};
-use meridian_wire::{AgentReport, ImageReport, ProblemReport};
-use tokio::{sync::watch, time::timeout};
+use meridian_wire::{AgentReport, DiskReport, ImageReport, ProblemReport};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep, timeout},
+};
 
 const PERIOD: Duration = Duration::from_secs(10);
 /// An engine that is away is asked again sooner.
@@ -20,6 +23,8 @@ struct Known {
     /// The last that was known; an engine that is away does not make the node forget what it is.
     capabilities: Option<Capabilities>,
     images: Vec<Image>,
+    /// When the engine was asked for them.
+    listed_at: Option<Instant>,
     trouble: Option<String>,
 }
 
@@ -27,13 +32,17 @@ struct Known {
 #[derive(Clone)]
 pub(crate) struct Inventory {
     known: watch::Receiver<Known>,
+    again: Arc<Notify>,
 }
 
 impl Inventory {
     pub(crate) async fn start(tasks: &Tasks, engine: Arc<dyn Engine>, health: Health) -> Self {
         let (sender, known) = watch::channel(Known::default());
+        let again = Arc::new(Notify::new());
+        let asked_again = Arc::clone(&again);
         tasks.spawn_until_stop("inventory", async move {
             loop {
+                let asked_at = Instant::now();
                 let wait = match ask(engine.as_ref()).await {
                     Ok((capabilities, images)) => {
                         health.restore("engine");
@@ -41,6 +50,7 @@ impl Inventory {
                             asked: true,
                             capabilities: Some(capabilities),
                             images,
+                            listed_at: Some(asked_at),
                             trouble: None,
                         });
                         PERIOD
@@ -58,13 +68,36 @@ impl Inventory {
                         RETRY
                     }
                 };
-                tokio::time::sleep(wait).await;
+                tokio::select! {
+                    () = sleep(wait) => {}
+                    () = asked_again.notified() => {}
+                }
             }
         });
         let mut first = known.clone();
         // An engine that does not answer in time is reported as a problem, and asked on.
         let _ = timeout(FIRST_ANSWER_LIMIT, first.wait_for(|known| known.asked)).await;
-        Self { known }
+        Self { known, again }
+    }
+
+    /// Asks the engine now: something about its images changed.
+    pub(crate) fn look_again(&self) {
+        self.again.notify_one();
+    }
+
+    /// For waiting until the engine was asked again.
+    pub(crate) fn lists(&self) -> Lists {
+        Lists(self.known.clone())
+    }
+
+    /// The images that the engine listed last, and when it was asked for them.
+    pub(crate) fn listed(&self) -> Option<(Instant, Vec<Image>)> {
+        let known = self.known.borrow();
+        known.listed_at.map(|asked_at| (asked_at, known.images.clone()))
+    }
+
+    pub(crate) fn disk(&self) -> Option<Disk> {
+        self.known.borrow().capabilities.as_ref()?.disk
     }
 
     /// The agent's report without its sessions.
@@ -78,7 +111,6 @@ impl Inventory {
         AgentReport {
             total: capabilities.total,
             images: images.collect(),
-            sessions: Vec::new(),
             home_storage: capabilities.home_storage.as_str().into(),
             network_modes: capabilities
                 .networks
@@ -89,6 +121,8 @@ impl Inventory {
                 .collect(),
             // No engine gives workspaces a card yet.
             gpus: 0,
+            disk: capabilities.disk.map(|disk| DiskReport { free_mb: disk.free_mb, total_mb: disk.total_mb }),
+            ..AgentReport::default()
         }
     }
 
@@ -102,6 +136,16 @@ impl Inventory {
             known.trouble.iter().map(|text| ProblemReport { code: "engine".into(), message: text.clone() }),
         );
         problems
+    }
+}
+
+/// The engine's answers, as they come.
+pub(crate) struct Lists(watch::Receiver<Known>);
+
+impl Lists {
+    /// Waits for the next; the error means that the agent stops.
+    pub(crate) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        self.0.changed().await
     }
 }
 

@@ -1,7 +1,8 @@
 //! The agent: runs a zone's workspaces on one host, serves each session's stream, enforces its policy.
 //!
 //! It decides nothing about who may connect: it verifies what the control plane signed. It holds one watch to the control plane
-//! (`meridian-node`), reconciles what should be with what the container engine reports (`sessions`), and listens for proxies and for the control plane's
+//! (`meridian-node`), reconciles what should be with what the container engine reports (`sessions`), has images there before they are
+//! needed (`images`), and listens for proxies and for the control plane's
 //! push (`listener`). A viewer's stream (`stream`) runs between a WebSocket and the sockets of the workspace's display directory, which are taken
 //! for hostile.
 //!
@@ -10,6 +11,7 @@
 
 mod grants;
 mod heartbeat;
+mod images;
 mod inventory;
 mod listener;
 mod metrics;
@@ -29,6 +31,7 @@ use meridian_settings::AgentSettings;
 use tokio::{net::TcpListener, sync::mpsc};
 
 use grants::Grants;
+use images::Images;
 use inventory::Inventory;
 use listener::Front;
 use metrics::Metrics;
@@ -121,11 +124,20 @@ pub async fn start_with(
 
     let inventory = Inventory::start(&tasks, Arc::clone(&engine), health.clone()).await;
     let ledger_path = settings.node.data.join("sessions");
-    let sessions = Sessions::start(&tasks, Arc::clone(&engine), &settings, &clock, &client, streams.clone())
-        .map_err(|source| AgentError::Ledger { path: ledger_path.display().to_string(), source })?;
+    let images = Images::start(&tasks, Arc::clone(&engine), inventory.clone(), &settings, &clock, &client);
+    let sessions = Sessions::start(
+        &tasks,
+        Arc::clone(&engine),
+        images.clone(),
+        &settings,
+        &clock,
+        &client,
+        streams.clone(),
+    )
+    .map_err(|source| AgentError::Ledger { path: ledger_path.display().to_string(), source })?;
 
     let (updates, inbox) = mpsc::channel(UPDATE_QUEUE);
-    sessions.take_updates(&tasks, inbox);
+    sessions.take_updates(&tasks, inbox, images.clone());
     let front = Front {
         client: client.clone(),
         engine,
@@ -139,7 +151,7 @@ pub async fn start_with(
     listener::serve(&tasks, listener, Arc::new(front));
     streams.follow_revocations(&tasks, client.settings());
     streams.drain_at_stop(&tasks);
-    client.run(&tasks, heartbeat::source(inventory, sessions, streams, client.clone()), updates);
+    client.run(&tasks, heartbeat::source(inventory, images, sessions, streams, client.clone()), updates);
 
     let ops_address = ops.map(|(listener, address)| {
         serve_ops(&tasks, listener, health, metrics.registry());

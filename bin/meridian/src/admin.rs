@@ -4,6 +4,7 @@ mod audit;
 mod explain;
 pub mod files;
 mod groups;
+mod images;
 mod keys;
 mod output;
 mod server;
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use self::{
     audit::Audit,
     groups::Groups,
+    images::Images,
     keys::Keys,
     output::{Column, show_one, show_table},
     server::{Access, Server},
@@ -31,6 +33,7 @@ use crate::exit::{Failure, print};
   meridian admin sessions list --all --json
   meridian admin groups set Guests view_only=true clipboard_out=false
   meridian admin policy show ada
+  meridian admin images want london registry.example.org/desktop:1
   meridian admin keys create ci --permission zones:view --permission zones:modify --zone london
 
 Where the server is and who asks is taken from flags, else from MERIDIAN_URL and MERIDIAN_API_KEY (or MERIDIAN_USERNAME and
@@ -66,6 +69,9 @@ enum Command {
     /// What holds for a user, and why.
     #[command(subcommand)]
     Policy(Policy),
+    /// Images: what zones want on their agents, what is where, and logins for registries.
+    #[command(subcommand)]
+    Images(Images),
     /// API keys.
     #[command(subcommand)]
     Keys(Keys),
@@ -214,6 +220,7 @@ pub async fn run(arguments: AdminArguments) -> Result<(), Failure> {
         Command::Users(users) => users::run(&server, users, json).await,
         Command::Groups(groups) => groups::run(&server, groups, json).await,
         Command::Policy(policy) => users::run_policy(&server, policy, json).await,
+        Command::Images(images) => images::run(&server, images, json).await,
         Command::Keys(keys) => keys::run(&server, keys, json).await,
         Command::Audit(audit) => audit::run(&server, audit, json).await,
         Command::Zones(what) => zones::run(&server, what, json).await,

@@ -169,3 +169,34 @@ async fn a_key_is_printed_alone_works_and_is_revoked() -> Result<()> {
     assert_eq!(site.admin(Some(key), &["zones", "list"], "").await.code, 3);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_are_wanted_and_logins_set_without_a_password_on_the_command_line() -> Result<()> {
+    let site = Site::start().await?;
+    let run = async |arguments: &[&str]| site.admin(None, arguments, "").await;
+    let (one, two) = ("registry.example.org/one:1", "registry.example.org/two:1");
+    assert_eq!(run(&["images", "want", "london", one, two]).await.code, 0);
+    let list = run(&["images", "list", "london"]).await;
+    assert!(list.out.contains(one) && list.out.contains(two), "{list:?}");
+    let refused = run(&["images", "want", "london", "no tag"]).await;
+    assert!(refused.code == 3 && refused.err.contains("reference"), "{refused:?}");
+    assert_eq!(run(&["images", "unwant", "london", two]).await.code, 0);
+    assert_eq!(run(&["images", "unwant", "london", two]).await.code, 3);
+    let matrix = run(&["images", "matrix", "--zone", "london"]).await;
+    assert!(
+        matrix.out.contains("warning: london registry.example.org/one:1: the zone has no agent"),
+        "{matrix:?}"
+    );
+    let json = run(&["images", "matrix", "--zone", "london", "--warnings", "--json"]).await.json();
+    assert_eq!(json["items"].as_array().map(Vec::len), Some(1), "{json}");
+
+    let login = ["images", "login", "london", "registry.example.org", "--user", "puller"];
+    let set = site.admin(None, &login, "of the registry alone\n").await;
+    assert!(set.code == 0 && !set.out.contains("alone"), "{set:?}");
+    let logins = run(&["images", "logins", "london", "--json"]).await;
+    assert_eq!(logins.json()["items"][0]["username"], "puller");
+    assert!(!logins.out.contains("alone"), "{logins:?}");
+    assert_eq!(run(&["images", "logout", "london", "registry.example.org", "--yes"]).await.code, 0);
+    assert_eq!(run(&["images", "logins", "london"]).await.out, "(none)\n");
+    Ok(())
+}

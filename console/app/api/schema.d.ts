@@ -253,6 +253,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/images": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Zone by image by agent: what is where, and what is not as it should be. */
+        get: operations["image_matrix"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes": {
         parameters: {
             query?: never;
@@ -625,6 +642,44 @@ export interface paths {
         patch: operations["update_zone"];
         trace?: never;
     };
+    "/api/v1/zones/{id}/images": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a zone wants on each of its agents; `id` is the zone's id or name. */
+        get: operations["list_wanted_images"];
+        /** Wants an image on each of the zone's agents: they load it ahead of need. Wanted already, nothing changes. */
+        put: operations["want_image"];
+        post?: never;
+        /** Agents keep what they have, and do not load it again. */
+        delete: operations["unwant_image"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/zones/{id}/registries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who the zone's agents are at registries. No password is shown. */
+        get: operations["list_registry_logins"];
+        /** Sets the login that the zone's agents use at a registry, in place of the one before. The password reaches these agents and nobody else. */
+        put: operations["set_registry_login"];
+        post?: never;
+        /** Takes a login away; agents forget it within seconds. */
+        delete: operations["remove_registry_login"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/zones/{id}/requirements": {
         parameters: {
             query?: never;
@@ -914,6 +969,58 @@ export interface components {
              */
             version: number;
         };
+        /** @description How an image stands on an agent, as the agent said last. */
+        ImageCellView: {
+            agent: string;
+            /** Format: uuid */
+            agent_id: string;
+            /** @description The registry's; none for what was built or loaded there. */
+            digest?: string | null;
+            /**
+             * Format: int64
+             * @description What is left where the agent's images lie.
+             */
+            disk_free_mb?: number | null;
+            /** Format: int64 */
+            disk_total_mb?: number | null;
+            /** Format: int64 */
+            done_bytes?: number | null;
+            image_id?: string | null;
+            /** @description Whether the agent is heard of. */
+            reachable: boolean;
+            /** @description Why it could not be loaded. */
+            reason?: string | null;
+            /**
+             * Format: date-time
+             * @description When it is tried again.
+             */
+            retry_at?: string | null;
+            /** Format: date-time */
+            since?: string | null;
+            /** Format: int64 */
+            size_bytes?: number | null;
+            /** @description `absent`, `queued`, `pulling`, `present`, `failed`. */
+            state: string;
+            /** Format: int64 */
+            total_bytes?: number | null;
+            /**
+             * Format: int32
+             * @description How often it failed in a row.
+             */
+            tries?: number | null;
+        };
+        /** @description One image in one zone: what the zone wants, or what a workspace runs that is offered there. */
+        ImageRowView: {
+            agents: components["schemas"]["ImageCellView"][];
+            reference: string;
+            /** @description The zone wants it on each of its agents. */
+            wanted: boolean;
+            /** @description In words; empty: all is as it should be. */
+            warnings: string[];
+            /** @description Workspaces that run it. */
+            workspaces: string[];
+            zone: string;
+        };
         ImageView: {
             image_id: string;
             reference: string;
@@ -990,6 +1097,14 @@ export interface components {
         NewMeasurement: {
             zones: components["schemas"]["MeasuredZoneView"][];
         };
+        /** @description A login for a registry. */
+        NewRegistryLogin: {
+            /** @description As references begin with it, such as `registry.example.org:5000`. */
+            host: string;
+            /** Format: password */
+            password: string;
+            username: string;
+        };
         NewSession: {
             /** Format: uuid */
             workspace_id: string;
@@ -1004,6 +1119,11 @@ export interface components {
             /** @description `admin` is a member of Administrators. */
             role?: components["schemas"]["Role"];
             username: string;
+        };
+        /** @description An image to be wanted. */
+        NewWantedImage: {
+            /** @description With a tag or a digest, such as `registry.example.org/desktop:1`. */
+            reference: string;
         };
         /** @description An entry, new or as its file has it. */
         NewWorkspace: {
@@ -1208,6 +1328,21 @@ export interface components {
             next?: string | null;
         };
         /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_ImageRowView: {
+            items: {
+                agents: components["schemas"]["ImageCellView"][];
+                reference: string;
+                /** @description The zone wants it on each of its agents. */
+                wanted: boolean;
+                /** @description In words; empty: all is as it should be. */
+                warnings: string[];
+                /** @description Workspaces that run it. */
+                workspaces: string[];
+                zone: string;
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
         Page_NamedView: {
             items: {
                 /** Format: uuid */
@@ -1293,6 +1428,18 @@ export interface components {
             next?: string | null;
         };
         /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_RegistryLoginView: {
+            items: {
+                host: string;
+                /** Format: date-time */
+                set_at: string;
+                /** @description Name of whoever set it. */
+                set_by?: string | null;
+                username: string;
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
         Page_SessionView: {
             items: {
                 agent?: string | null;
@@ -1361,6 +1508,17 @@ export interface components {
                  * @description Sessions the user holds.
                  */
                 sessions: number;
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_WantedImageView: {
+            items: {
+                reference: string;
+                /** Format: date-time */
+                wanted_at: string;
+                /** @description Name of whoever asked for it. */
+                wanted_by?: string | null;
             }[];
             next?: string | null;
         };
@@ -1506,6 +1664,15 @@ export interface components {
             zone?: string | null;
             zones?: components["schemas"]["TriedZoneView"][];
         };
+        /** @description Who a zone's agents are at a registry. Its password is shown to nobody. */
+        RegistryLoginView: {
+            host: string;
+            /** Format: date-time */
+            set_at: string;
+            /** @description Name of whoever set it. */
+            set_by?: string | null;
+            username: string;
+        };
         /** @description What a zone needs of the DNS and of certificates, and what is unwise about it. */
         RequirementsView: {
             certificates: components["schemas"]["CertificateNeedView"][];
@@ -1643,6 +1810,14 @@ export interface components {
             /** @description What the user may administer. */
             permissions?: string[];
             role: components["schemas"]["Role"];
+        };
+        /** @description An image that a zone wants on each of its agents ahead of need. */
+        WantedImageView: {
+            reference: string;
+            /** Format: date-time */
+            wanted_at: string;
+            /** @description Name of whoever asked for it. */
+            wanted_by?: string | null;
         };
         WarningView: {
             /** @description Stable, for programs. */
@@ -2812,6 +2987,45 @@ export interface operations {
                 };
             };
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    image_matrix: {
+        parameters: {
+            query?: {
+                zone?: string;
+                cursor?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ImageRowView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4169,6 +4383,264 @@ export interface operations {
                 };
             };
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_wanted_images: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_WantedImageView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    want_image: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWantedImage"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    unwant_image: {
+        parameters: {
+            query: {
+                reference: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_registry_logins: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_RegistryLoginView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    set_registry_login: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRegistryLogin"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    remove_registry_login: {
+        parameters: {
+            query: {
+                host: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

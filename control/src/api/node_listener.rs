@@ -26,6 +26,7 @@ use super::{
 use crate::{
     app::{
         bus::{Changed, next_look},
+        images::open_logins,
         ticket_keys::ticket_keys,
     },
     state::AppState,
@@ -56,9 +57,12 @@ async fn heartbeat(
     match state.store.heartbeat(peer.node, &beat).await? {
         HeartbeatOutcome::Ok { mut update } => {
             let keys = keys_for(&state, &peer);
-            // The database's text goes on as it came; the keys, which are in no database, are all that is added.
+            // The database's text goes on as it came, but for secrets: keys that are in no database, and passwords that rest there sealed.
             if let Some(settings) = update.get_mut("settings").filter(|_| !keys.is_empty()) {
                 settings["ticket_keys"] = serde_json::to_value(keys).unwrap_or_default();
+            }
+            if let (Some(orders), Some(zone)) = (update.get_mut("images"), peer.zone) {
+                open_logins(&state.deployment.sealer, zone, orders);
             }
             Ok(Json(update).into_response())
         }

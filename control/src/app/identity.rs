@@ -35,6 +35,7 @@ pub struct Deployment {
     pub signing_key: SigningKey,
     pub key_set: KeySet,
     pub key_root: KeyRoot,
+    pub sealer: Sealer,
 }
 
 impl Deployment {
@@ -56,10 +57,10 @@ impl Deployment {
                     .ok_or_else(|| StoreError::Corrupt("the founding was not written down".into()))?
             }
         };
-        Self::unseal(&founded, &sealer)
+        Self::unseal(&founded, sealer)
     }
 
-    fn unseal(founded: &Founded, sealer: &Sealer) -> Result<Self, FoundingError> {
+    fn unseal(founded: &Founded, sealer: Sealer) -> Result<Self, FoundingError> {
         sealer.open_sealed("check", &founded.seal_check)?;
         let key_pem = sealer.open_sealed("authority", &founded.sealed_authority_key)?;
         let key_pem = std::str::from_utf8(key_pem.expose()).map_err(|_| SealError::WrongKey)?;
@@ -77,7 +78,8 @@ impl Deployment {
             .into_iter()
             .next()
             .ok_or_else(|| StoreError::Corrupt("the database holds no signing key".into()))?;
-        Ok(Self { id: founded.deployment, authority, signing_key, key_set, key_root: sealer.root() })
+        let key_root = sealer.root();
+        Ok(Self { id: founded.deployment, authority, signing_key, key_set, key_root, sealer })
     }
 }
 

@@ -34,6 +34,8 @@ migrations!(
     "V20261123101700__people_admin",
     "V20261123102500__zone_choice",
     "V20261123103000__zone_life",
+    "V20261123103700__images",
+    "V20261123110100__nodes_again",
 );
 
 /// How long another node's migration is waited for.

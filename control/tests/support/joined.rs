@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::{
     Request,
     body::{Bytes, Incoming},
@@ -11,12 +11,13 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use meridian_control::Web;
+use meridian_identity::NodeTls;
 use meridian_ids::SessionId;
 use meridian_model::NodeRole;
 use meridian_node::{HeartbeatParts, NodeClient};
 use meridian_runtime::{Clock, Health, Tasks};
 use meridian_settings::{BackendSettings, BalanceSettings, NodeSection, RouteSettings};
-use meridian_wire::{WEB_SERVER_NAME, node_paths};
+use meridian_wire::{AgentReport, Heartbeat, WEB_SERVER_NAME, node_paths};
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
@@ -83,6 +84,34 @@ impl JoinedNode {
         });
         sessions
     }
+}
+
+/// One heartbeat over the wire, of a node that knows these orders for images; gives the update that answers it.
+pub async fn beat(address: SocketAddr, tls: NodeTls, images_version: &str) -> Result<Value> {
+    let socket = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(WEB_SERVER_NAME)?;
+    let stream = TlsConnector::from(tls.client_config()).connect(name, socket).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let tasks = Tasks::new();
+    tasks.spawn_until_stop("beat", async move { drop(connection.await) });
+    let agent = AgentReport { images_version: Some(images_version.into()), ..AgentReport::default() };
+    let beat = Heartbeat {
+        since: 0,
+        epoch: 0,
+        version: "0.1.0".into(),
+        address: "127.0.0.1:1".into(),
+        agent: Some(agent),
+        problems: Vec::new(),
+        streams: None,
+    };
+    let request = Request::post(node_paths::HEARTBEAT)
+        .header("host", WEB_SERVER_NAME)
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(serde_json::to_vec(&beat)?)))?;
+    let answer = sender.send_request(request).await?;
+    ensure!(answer.status().is_success(), "{}", answer.status());
+    let body = answer.into_body().collect().await?.to_bytes();
+    Ok(serde_json::from_slice(&body)?)
 }
 
 /// An agent of London. What it reports is a [`FakeAgent`]'s.

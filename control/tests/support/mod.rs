@@ -23,8 +23,8 @@ use meridian_model::{NodeRole, Resources, ZoneSettings};
 use meridian_runtime::{Clock, Health, Tasks};
 use meridian_settings::{FurnishEnrollment, FurnishSettings, FurnishZone, WebSettings};
 use meridian_wire::{
-    AgentReport, AuthorizeRequest, EnrollRequest, EnrollResponse, Heartbeat, ImageReport, Observation,
-    ObservedSession, public_paths,
+    AgentReport, AuthorizeRequest, DiskReport, EnrollRequest, EnrollResponse, Heartbeat, ImageReport,
+    ImageStanding, Observation, ObservedSession, public_paths,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -352,6 +352,32 @@ impl FakeAgent {
                 home_storage: "tmpfs".into(),
                 network_modes: vec!["none".into(), "internet".into()],
                 gpus: self.gpus,
+                ..AgentReport::default()
+            }),
+            problems: Vec::new(),
+            streams: None,
+        };
+        match self.store.heartbeat(self.node, &beat).await? {
+            meridian_control::store::nodes::HeartbeatOutcome::Ok { update } => Ok(update),
+            outcome => anyhow::bail!("{outcome:?}"),
+        }
+    }
+
+    /// One heartbeat of an agent that knows these orders and says how images stand; gives the update that answers it.
+    pub async fn report_images(&self, version: &str, standings: Option<Vec<ImageStanding>>) -> Result<Value> {
+        let beat = Heartbeat {
+            since: 0,
+            epoch: 0,
+            version: "0.1.0".into(),
+            address: "127.0.0.1:1".into(),
+            agent: Some(AgentReport {
+                total: self.total,
+                home_storage: "tmpfs".into(),
+                network_modes: vec!["none".into(), "internet".into()],
+                disk: Some(DiskReport { free_mb: 10, total_mb: 20 }),
+                images_version: Some(version.into()),
+                standings,
+                ..AgentReport::default()
             }),
             problems: Vec::new(),
             streams: None,

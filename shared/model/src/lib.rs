@@ -2,6 +2,7 @@
 //!
 //! Pure data and pure functions. No clock, no I/O, no async; what is stored, sent and shown is defined here once.
 
+mod image;
 pub mod nearest;
 mod permission;
 pub mod placement;
@@ -11,6 +12,7 @@ mod zone;
 
 use serde::{Deserialize, Serialize};
 
+pub use image::{ImageReference, MAX_REFERENCE_BYTES, is_registry, registry_of};
 pub use permission::{OWN_SESSIONS, Permission};
 pub use policy::{GroupSettings, IdleAction, UserPolicy};
 pub use session::{Network, Policy, ProgressStep, Seccomp, SessionState, Transport, WorkspaceSpec};

@@ -45,6 +45,21 @@ pub struct AgentSettings {
     pub max_streams: usize,
     #[serde(default = "window_bytes")]
     pub window_bytes: u32,
+    /// Images that are loaded at once, ahead of need.
+    #[serde(default = "two")]
+    pub pulls_at_once: usize,
+    /// How long, in seconds, a session waits for its image to be loaded.
+    #[serde(default = "fifteen_minutes")]
+    pub image_wait_s: u64,
+    /// No image is loaded when the engine's disk has less left than this, in MiB.
+    #[serde(default = "one_gib_in_mb")]
+    pub images_keep_free_mb: u64,
+    /// Folder with archives of images (`docker save`), which are loaded in place of asking a registry.
+    #[serde(default)]
+    pub archive_directory: Option<PathBuf>,
+    /// An archive larger than this, in MiB, is not loaded.
+    #[serde(default = "archive_max_mb")]
+    pub archive_max_mb: u64,
 }
 
 fn docker() -> String {
@@ -73,4 +88,16 @@ fn max_streams() -> usize {
 }
 fn window_bytes() -> u32 {
     1 << 20
+}
+fn two() -> usize {
+    2
+}
+fn fifteen_minutes() -> u64 {
+    900
+}
+fn one_gib_in_mb() -> u64 {
+    1024
+}
+fn archive_max_mb() -> u64 {
+    16 * 1024
 }

@@ -4,12 +4,14 @@
 //! understand each other (DESIGN.md §6, invariant 11). Times are RFC 3339 in UTC; durations carry their unit in the name.
 
 mod call;
+mod image;
 mod node;
 mod stream;
 
 pub use call::{
     CALL_NODE_HEADER, CALL_NONCE_HEADER, CALL_SIGNATURE_HEADER, CALL_TIME_HEADER, MAX_CALL_SKEW_S, call_text,
 };
+pub use image::{DiskReport, ImageOrders, ImageStanding, ImageState, RegistryLogin, RegistryPassword};
 pub use node::{
     AgentReport, Command, DesiredSession, EnrollRequest, EnrollResponse, Fleet, FleetNode, Heartbeat,
     ImageReport, NodeSettings, Observation, ObservedSession, PeerAddress, ProblemReport, RenewRequest,

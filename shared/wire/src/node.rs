@@ -11,6 +11,8 @@ use meridian_model::{NodeRole, ProgressStep, Resources, WorkspaceSpec, ZoneSetti
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::{DiskReport, ImageOrders, ImageStanding};
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EnrollRequest {
     /// The single-use token.
@@ -79,6 +81,15 @@ pub struct AgentReport {
     /// Graphics cards that workspaces can be given.
     #[serde(default)]
     pub gpus: u32,
+    /// Where images lie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskReport>,
+    /// The `version` of the latest [`ImageOrders`] that the agent took; none from an agent that takes no such orders, empty: none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_version: Option<String>,
+    /// How the images stand that the zone wants or sessions wait for: all of them, or none when nothing about them changed since it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standings: Option<Vec<ImageStanding>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +148,9 @@ pub struct Update {
     pub sessions: Vec<DesiredSession>,
     #[serde(default)]
     pub settings: Option<NodeSettings>,
+    /// For agents, in a heartbeat's answer alone, when they know another version. It is written to no disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<ImageOrders>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

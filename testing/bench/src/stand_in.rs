@@ -211,6 +211,7 @@ impl StandIn {
                 draining: None,
                 fleet: None,
             }),
+            images: None,
         })
     }
 

@@ -39,7 +39,7 @@ pub(super) async fn probe(client: &Client, owner: &Owner) -> Result<HomeStorage,
             remove_volume(client, name).await?;
             Ok(HomeStorage::Tmpfs)
         }
-        Err(error @ EngineError::Unavailable(_)) => Err(error),
+        Err(error @ (EngineError::Unavailable(_) | EngineError::NoImage(_))) => Err(error),
     }
 }
 

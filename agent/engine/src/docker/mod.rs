@@ -31,8 +31,8 @@ use meridian_model::{Network, Resources, Seccomp};
 use tokio::sync::OnceCell;
 
 use crate::{
-    Answer, Capabilities, ContainerState, DisplayPlaces, Engine, EngineError, Events, Found, HomeStorage,
-    Image, Order, Owner, Problem, Step,
+    Answer, Capabilities, ContainerState, Disk, DisplayPlaces, Engine, EngineError, Events, Found,
+    HomeStorage, Image, Loaded, Order, Owner, Problem, Pull, Pulling, Step,
     names::{self, session_name},
 };
 use client::Client;
@@ -103,7 +103,8 @@ impl DockerEngine {
             cpu_milli: if given.cpu_milli > 0 { given.cpu_milli } else { cores },
             memory_mb: if given.memory_mb > 0 { given.memory_mb } else { memory_mb },
         };
-        Ok(Capabilities { total, home_storage: self.home_storage().await?, networks, problems })
+        let disk = info.docker_root_dir.as_deref().and_then(disk_of);
+        Ok(Capabilities { total, home_storage: self.home_storage().await?, networks, problems, disk })
     }
 
     async fn home_storage(&self) -> Result<HomeStorage, EngineError> {
@@ -139,7 +140,8 @@ impl DockerEngine {
             None => {}
         }
         let seccomp = self.seccomp(order.spec.seccomp)?;
-        image::ensure(&self.client, &order.spec.image, steps).await?;
+        steps(Step::Image { message: format!("looking for {}", order.spec.image), percent: None });
+        image::find(&self.client, &order.spec.image).await?;
         steps(Step::Container);
         let started = self.make(order, seccomp).await;
         if let Err(EngineError::Refused(_)) = &started {
@@ -285,6 +287,10 @@ impl Engine for DockerEngine {
         Box::pin(image::list(&self.client))
     }
 
+    fn pull<'a>(&'a self, pull: &'a Pull, progress: &'a (dyn Fn(Loaded) + Send + Sync)) -> Pulling<'a> {
+        Box::pin(image::pull(&self.client, pull, progress))
+    }
+
     fn start<'a>(&'a self, order: &'a Order, steps: &'a (dyn Fn(Step) + Send + Sync)) -> Answer<'a, ()> {
         Box::pin(self.start_one(order, steps))
     }
@@ -317,4 +323,11 @@ impl Engine for DockerEngine {
     fn workspace_uid(&self) -> u32 {
         self.places.user().0
     }
+}
+
+/// What is left on the file system of a directory, if it is on this host.
+fn disk_of(directory: &str) -> Option<Disk> {
+    let found = rustix::fs::statvfs(directory).ok()?;
+    let mb = |blocks: u64| blocks.saturating_mul(found.f_frsize) >> 20;
+    Some(Disk { free_mb: mb(found.f_bavail), total_mb: mb(found.f_blocks) })
 }

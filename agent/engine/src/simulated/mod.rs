@@ -21,8 +21,9 @@ use meridian_runtime::Tasks;
 use tokio::sync::watch;
 
 use crate::{
-    Answer, Capabilities, ContainerState, DisplayPlaces, Engine, EngineError, Events, Found, HomeStorage,
-    Image, Order, Owner, Step, names::session_name,
+    Answer, Capabilities, ContainerState, Disk, DisplayPlaces, Engine, EngineError, Events, Found,
+    HomeStorage, Image, Loaded, Login, Order, Owner, Pull, PullError, Pulling, Source, Step,
+    names::session_name,
 };
 
 /// What may go wrong, as a test wants it.
@@ -38,6 +39,10 @@ pub struct Faults {
     pub blind: bool,
     /// No helper in the containers.
     pub without_helper: bool,
+    /// The registry does not answer.
+    pub registry_away: bool,
+    /// Pulls stay half way.
+    pub pulls_held: bool,
 }
 
 /// What the engine speaks to. Clones share it.
@@ -62,6 +67,10 @@ pub fn serve_workspace(directory: &Path, tasks: &Tasks) -> io::Result<()> {
 struct DaemonState {
     containers: BTreeMap<String, Container>,
     images: Vec<Image>,
+    /// What the registry has: bytes, and who may have it.
+    registry: BTreeMap<String, (u64, Option<(String, String)>)>,
+    /// Pulls that are under way, and the most that ever were at once.
+    pulls: (usize, usize),
     faults: Faults,
 }
 
@@ -87,10 +96,7 @@ impl Daemon {
     /// A daemon that has `images`. Its displays run as tasks of `tasks`.
     #[must_use]
     pub fn new(images: &[&str], tasks: Tasks) -> Self {
-        let images = images
-            .iter()
-            .map(|reference| Image { reference: (*reference).into(), id: format!("sha256:{reference}") })
-            .collect();
+        let images = images.iter().map(|reference| image(reference, 1 << 20)).collect();
         let state = DaemonState { images, ..DaemonState::default() };
         Self { state: Arc::new(Mutex::new(state)), changes: watch::Sender::new(0), tasks }
     }
@@ -98,6 +104,30 @@ impl Daemon {
     /// Changes what goes wrong, from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.lock().faults = faults;
+        self.change();
+    }
+
+    /// Lets the registry have an image of so many bytes, for whoever comes or for one name and password.
+    pub fn publish(&self, reference: &str, bytes: u64, login: Option<(&str, &str)>) {
+        let login = login.map(|(username, password)| (username.to_owned(), password.to_owned()));
+        self.lock().registry.insert(reference.to_owned(), (bytes, login));
+    }
+
+    /// Takes an image from the node, as whoever tidies it by hand.
+    pub fn forget_image(&self, reference: &str) {
+        self.lock().images.retain(|image| image.reference != reference);
+    }
+
+    /// Pulls that are under way.
+    #[must_use]
+    pub fn pulls(&self) -> usize {
+        self.lock().pulls.0
+    }
+
+    /// The most pulls that were ever under way at once.
+    #[must_use]
+    pub fn most_pulls(&self) -> usize {
+        self.lock().pulls.1
     }
 
     /// Lets a workspace end by itself.
@@ -174,6 +204,29 @@ impl Daemon {
     }
 }
 
+fn image(reference: &str, size_bytes: u64) -> Image {
+    Image { reference: reference.into(), id: format!("sha256:{reference}"), digest: None, size_bytes }
+}
+
+/// A pull that is counted as long as it is under way.
+struct Counted<'a>(&'a Daemon);
+
+impl<'a> Counted<'a> {
+    fn begin(daemon: &'a Daemon) -> Self {
+        let mut state = daemon.lock();
+        state.pulls.0 += 1;
+        state.pulls.1 = state.pulls.1.max(state.pulls.0);
+        drop(state);
+        Self(daemon)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.lock().pulls.0 -= 1;
+    }
+}
+
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -213,7 +266,7 @@ impl SimulatedEngine {
             return Err(EngineError::Refused(reason));
         }
         if !self.daemon.lock().images.iter().any(|image| image.reference == order.spec.image) {
-            return Err(EngineError::Refused(format!("the image {} is not on this node", order.spec.image)));
+            return Err(EngineError::NoImage(order.spec.image.clone()));
         }
         steps(Step::Container);
         let name = session_name(order.session);
@@ -247,6 +300,47 @@ impl SimulatedEngine {
         })
     }
 
+    async fn pull_one(
+        &self,
+        pull: &Pull,
+        progress: &(dyn Fn(Loaded) + Send + Sync),
+    ) -> Result<(), PullError> {
+        self.answer().await.map_err(|error| PullError::Passing(error.to_string()))?;
+        let total_bytes = match &pull.source {
+            Source::Registry { login } => self.ask_registry(&pull.reference, login.as_ref())?,
+            Source::Archive(path) => std::fs::metadata(path)
+                .map_err(|error| PullError::Lasting(format!("the archive cannot be read: {error}")))?
+                .len(),
+        };
+        let _counted = Counted::begin(&self.daemon);
+        progress(Loaded { done_bytes: total_bytes / 2, total_bytes });
+        let mut changes = self.daemon.changes.subscribe();
+        while self.daemon.lock().faults.pulls_held {
+            // The daemon outlives its engines, and so does the sender.
+            let _ = changes.changed().await;
+        }
+        if self.daemon.lock().faults.registry_away && matches!(pull.source, Source::Registry { .. }) {
+            return Err(PullError::Passing("the registry broke off".into()));
+        }
+        self.daemon.lock().images.push(image(&pull.reference, total_bytes));
+        Ok(())
+    }
+
+    fn ask_registry(&self, reference: &str, login: Option<&Login>) -> Result<u64, PullError> {
+        let state = self.daemon.lock();
+        if state.faults.registry_away {
+            return Err(PullError::Passing("the registry does not answer".into()));
+        }
+        let Some((bytes, wanted)) = state.registry.get(reference) else {
+            return Err(PullError::Lasting(format!("the registry does not have {reference}")));
+        };
+        let given = login.map(|login| (login.username.clone(), login.password.expose().clone()));
+        match wanted {
+            Some(_) if *wanted != given => Err(PullError::Lasting("the registry refuses the login".into())),
+            Some(_) | None => Ok(*bytes),
+        }
+    }
+
     fn serve(
         &self,
         session: SessionId,
@@ -274,6 +368,7 @@ impl Engine for SimulatedEngine {
                 home_storage: HomeStorage::Tmpfs,
                 networks: vec![Network::None, Network::Internet, Network::Full],
                 problems: Vec::new(),
+                disk: Some(Disk { free_mb: 50_000, total_mb: 100_000 }),
             })
         })
     }
@@ -283,6 +378,10 @@ impl Engine for SimulatedEngine {
             self.answer().await?;
             Ok(self.daemon.lock().images.clone())
         })
+    }
+
+    fn pull<'a>(&'a self, pull: &'a Pull, progress: &'a (dyn Fn(Loaded) + Send + Sync)) -> Pulling<'a> {
+        Box::pin(self.pull_one(pull, progress))
     }
 
     fn start<'a>(&'a self, order: &'a Order, steps: &'a (dyn Fn(Step) + Send + Sync)) -> Answer<'a, ()> {

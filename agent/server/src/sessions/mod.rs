@@ -19,7 +19,7 @@ use meridian_settings::AgentSettings;
 use meridian_wire::Update;
 use tokio::sync::{mpsc, watch};
 
-use crate::stream::Streams;
+use crate::{images::Images, stream::Streams};
 use ledger::Ledger;
 use owner::{Event, Owner, Parts};
 pub(crate) use view::{Phase, Standing, View};
@@ -39,6 +39,7 @@ impl Sessions {
     pub(crate) fn start(
         tasks: &Tasks,
         engine: Arc<dyn Engine>,
+        images: Images,
         settings: &AgentSettings,
         clock: &Clock,
         client: &NodeClient,
@@ -49,6 +50,7 @@ impl Sessions {
         let (publish, view) = watch::channel(Arc::default());
         let parts = Parts {
             engine,
+            images,
             streams,
             tasks: tasks.clone(),
             clock: clock.clone(),
@@ -60,11 +62,14 @@ impl Sessions {
         Ok(Self { view, inbox })
     }
 
-    /// Feeds the owner with the control plane's updates.
-    pub(crate) fn take_updates(&self, tasks: &Tasks, mut updates: mpsc::Receiver<Update>) {
+    /// Feeds the owner, and that of the images, with the control plane's updates.
+    pub(crate) fn take_updates(&self, tasks: &Tasks, mut updates: mpsc::Receiver<Update>, images: Images) {
         let inbox = self.inbox.clone();
         tasks.spawn_until_stop("updates", async move {
-            while let Some(update) = updates.recv().await {
+            while let Some(mut update) = updates.recv().await {
+                if let Some(orders) = update.images.take() {
+                    images.order(orders).await;
+                }
                 if inbox.send(Event::Updated(Box::new(update))).await.is_err() {
                     return;
                 }

@@ -26,7 +26,7 @@ use super::{
     step::Work,
     view::View,
 };
-use crate::stream::Streams;
+use crate::{images::Images, stream::Streams};
 
 /// The guarantee: everything is looked at this often, whatever hints were lost.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -64,6 +64,7 @@ pub(super) enum Outcome {
 /// What the owner works with.
 pub(super) struct Parts {
     pub(super) engine: Arc<dyn Engine>,
+    pub(super) images: Images,
     pub(super) streams: Streams,
     pub(super) tasks: Tasks,
     pub(super) clock: Clock,
@@ -315,7 +316,8 @@ impl Owner {
                 self.steps.insert(session, starting(ProgressStep::Display, String::new()));
                 self.move_on(session, Stage::Ordered, Stage::Started).await;
             }
-            Err(EngineError::Refused(reason)) => {
+            Err(error @ (EngineError::Refused(_) | EngineError::NoImage(_))) => {
+                let reason = error.to_string();
                 tracing::warn!(session.id = %session, reason, "the workspace could not be started");
                 self.move_on(session, Stage::Ordered, Stage::Failed { reason }).await;
             }

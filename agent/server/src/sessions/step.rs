@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use meridian_engine::{ContainerState, Order};
+use meridian_engine::{ContainerState, EngineError, Order};
 use meridian_ids::SessionId;
 use meridian_model::ProgressStep;
 use meridian_runtime::Backoff;
@@ -118,11 +118,19 @@ impl Owner {
         let Command::Run { spec } = &desired.command else { return };
         let order =
             Order { session, epoch: desired.epoch, generation: desired.generation, spec: spec.clone() };
-        let (engine, inbox) = (Arc::clone(&self.parts.engine), self.parts.inbox.clone());
+        let (engine, images) = (Arc::clone(&self.parts.engine), self.parts.images.clone());
+        let inbox = self.parts.inbox.clone();
         self.work_on(session, "start", async move {
             // A step that finds no room is not worth waiting for: the next one says more.
             let report = move |step| drop(inbox.try_send(Event::Stepped { session, step }));
-            Outcome::Started(engine.start(&order, &report).await)
+            let started = match engine.start(&order, &report).await {
+                Err(EngineError::NoImage(_)) => match images.need(&order.spec.image, &report).await {
+                    Ok(()) => engine.start(&order, &report).await,
+                    Err(error) => Err(error),
+                },
+                started => started,
+            };
+            Outcome::Started(started)
         });
     }
 

@@ -306,6 +306,11 @@ async fn start_agent(folder: &Path, control: &Control, make: &Arc<Make>, adjust:
         resume_window_s: 60,
         max_streams: 16,
         window_bytes: 1 << 20,
+        pulls_at_once: 2,
+        image_wait_s: 60,
+        images_keep_free_mb: 0,
+        archive_directory: None,
+        archive_max_mb: 64,
     };
     adjust(&mut settings);
     let (tasks, make) = (Tasks::new(), Arc::clone(make));

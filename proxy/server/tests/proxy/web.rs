@@ -193,6 +193,7 @@ impl Web {
                 draining: state.speaks_of_draining.then_some(state.draining),
                 fleet: None,
             }),
+            images: None,
         })
     }
 

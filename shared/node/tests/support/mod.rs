@@ -22,8 +22,9 @@ use meridian_model::{NodeRole, ZoneSettings};
 use meridian_runtime::{Clock, Tasks};
 use meridian_ticket::{KeySet, SigningKey};
 use meridian_wire::{
-    DesiredSession, EnrollRequest, EnrollResponse, Heartbeat, NodeSettings, ObservedSession, RenewRequest,
-    RenewResponse, Revocation, Update, WEB_SERVER_NAME, node_paths, public_paths,
+    DesiredSession, EnrollRequest, EnrollResponse, Heartbeat, ImageOrders, ImageStanding, NodeSettings,
+    ObservedSession, RenewRequest, RenewResponse, Revocation, Update, WEB_SERVER_NAME, node_paths,
+    public_paths,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -60,6 +61,9 @@ struct State {
     sessions: Vec<(i64, DesiredSession)>,
     revocations: Vec<Revocation>,
     heartbeats: Vec<Heartbeat>,
+    images: Option<ImageOrders>,
+    images_told: usize,
+    standings: Vec<ImageStanding>,
     renewals: usize,
     watches: usize,
     /// Connections of nodes that are open.
@@ -117,6 +121,20 @@ impl Control {
     pub(crate) fn revoke(&self, revocation: Revocation) {
         self.lock().revocations.push(revocation);
         self.version.send_modify(|version| *version += 1);
+    }
+
+    /// What the zone wants on its agents, from the next heartbeat on.
+    pub(crate) fn want_images(&self, orders: ImageOrders) {
+        self.lock().images = Some(orders);
+    }
+
+    /// What the agent said last of images.
+    pub(crate) fn standings(&self) -> Vec<ImageStanding> {
+        self.lock().standings.clone()
+    }
+
+    pub(crate) fn times_images_were_told(&self) -> usize {
+        self.lock().images_told
     }
 
     pub(crate) fn raise_epoch(&self) {
@@ -184,7 +202,21 @@ impl Control {
                 draining: None,
                 fleet: None,
             }),
+            images: None,
         }
+    }
+
+    /// Notes what an agent says of images; what it is told, if it knows another version.
+    fn take_images(&self, heartbeat: &Heartbeat) -> Option<ImageOrders> {
+        let report = heartbeat.agent.as_ref()?;
+        let mut state = self.lock();
+        if let Some(standings) = &report.standings {
+            state.standings.clone_from(standings);
+        }
+        let orders =
+            state.images.clone().filter(|orders| report.images_version.as_ref() != Some(&orders.version))?;
+        state.images_told += 1;
+        Some(orders)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -244,7 +276,8 @@ impl Control {
             public_paths::ENROLL => self.enrol(&serde_json::from_slice(&body).unwrap()),
             node_paths::HEARTBEAT => {
                 let heartbeat: Heartbeat = serde_json::from_slice(&body).unwrap();
-                let update = self.update(heartbeat.since);
+                let mut update = self.update(heartbeat.since);
+                update.images = self.take_images(&heartbeat);
                 self.lock().heartbeats.push(heartbeat);
                 json(StatusCode::OK, &update)
             }

@@ -98,7 +98,7 @@ function words(permission: string): string {
 
 function State({ state }: { state: ApiKey['state'] }) {
   return (
-    <Badge variant="light" radius="sm" tt="none" color={state === 'active' ? 'green' : 'gray'}>
+    <Badge variant="light" radius="sm" tt="none" color={state === 'active' ? 'teal' : 'gray'}>
       {state}
     </Badge>
   );

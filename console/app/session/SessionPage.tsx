@@ -27,7 +27,7 @@ export default function SessionPage() {
 
 function OneSession({ id }: { id: string }) {
   const me = useMe().data ?? null;
-  const query = useSession(id, me !== null);
+  const { query, reachable } = useSession(id, me !== null);
   const session = query.data;
   const [seen, setSeen] = useState(false);
   const { pathname } = useLocation();
@@ -49,7 +49,7 @@ function OneSession({ id }: { id: string }) {
       </SessionFrame>
     );
   }
-  return <SessionView session={session} seen={seen} reachable={query.failureCount === 0} />;
+  return <SessionView session={session} seen={seen} reachable={reachable} />;
 }
 
 function hasDesktop({ state }: Session): boolean {

@@ -30,5 +30,6 @@ export function useSession(id: string, signedIn: boolean) {
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [id, over, visible, signedIn]);
 
-  return query;
+  // Events that flow are an answer, too: while they do, nothing is asked that could take a failure back.
+  return { query, reachable: flowing || query.failureCount === 0 };
 }

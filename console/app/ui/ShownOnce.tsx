@@ -12,7 +12,7 @@ interface Props {
 export function ShownOnce({ secret, title, onDone, children }: Props) {
   return (
     <Stack>
-      <Alert role="status" color="green" variant="light" title={title}>
+      <Alert role="status" color="teal" variant="light" title={title}>
         {children}
       </Alert>
       <Code block style={{ whiteSpace: 'pre-wrap', overflowWrap: 'anywhere' }}>

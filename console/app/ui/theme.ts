@@ -39,6 +39,7 @@ export const theme = createTheme({
   fontFamilyMonospace: 'ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", monospace',
   components: {
     Fieldset: { styles: { legend: { padding: '0 6px', fontWeight: 650 } } },
+    Menu: { defaultProps: { shadow: 'md' } },
     Drawer: { styles: { title: { fontSize: '1.12rem', fontWeight: 650 } } },
     Modal: { styles: { title: { fontSize: '1.12rem', fontWeight: 650 } } },
   },

@@ -32,7 +32,7 @@ export default function AllSessions() {
           onChange={setView}
           data={[
             { value: 'live', label: 'Live' },
-            { value: 'ended', label: 'With ended ones' },
+            { value: 'ended', label: 'All' },
             { value: 'refused', label: 'Refused launches' },
           ]}
         />

@@ -1,4 +1,4 @@
-import { Button, Code, Group, Stack, TextInput } from '@mantine/core';
+import { Button, Code, SimpleGrid, Stack, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { useState } from 'react';
 import { useAudit } from '../../api/people';
@@ -37,11 +37,11 @@ export default function AuditLog() {
   return (
     <Stack>
       <PageHead title="Audit log">
-        <Button variant="default" onClick={() => void audit.refetch()} loading={audit.isFetching}>
+        <Button variant="default" onClick={() => void audit.refetch()}>
           Refresh
         </Button>
       </PageHead>
-      <Group>
+      <SimpleGrid cols={{ base: 2, sm: 4 }}>
         {filters.map(({ name, label, placeholder }) => (
           <TextInput
             key={name}
@@ -51,7 +51,7 @@ export default function AuditLog() {
             onChange={(event) => set(name, event.currentTarget.value)}
           />
         ))}
-      </Group>
+      </SimpleGrid>
       {audit.isError && <ProblemNote error={audit.error} onRetry={() => void audit.refetch()} />}
       {audit.isPending && <PageSkeleton />}
       {audit.data && items.length === 0 && <Empty title="Nothing of that kind happened" />}

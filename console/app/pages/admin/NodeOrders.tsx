@@ -30,7 +30,7 @@ export function NodeOrders({ node, onGone }: { node: Node; onGone: () => void })
   return (
     <>
       {node.state === 'draining' && (
-        <Alert color={isEmpty(node) ? 'green' : 'yellow'} variant="light" title={isEmpty(node) ? 'Drained' : 'Draining'}>
+        <Alert color={isEmpty(node) ? 'teal' : 'yellow'} variant="light" title={isEmpty(node) ? 'Drained' : 'Draining'}>
           {isEmpty(node)
             ? 'Nothing is on it any more: it can be stopped, upgraded or removed.'
             : `It takes nothing new. Still on it: ${whatIsLeft(node)}.`}

@@ -92,7 +92,7 @@ function State({ node }: { node: Node }) {
     <>
       <NodeStateBadge state={node.state} />{' '}
       {node.state === 'draining' && carriesStreams(node) && (
-        <Badge variant="light" color={isEmpty(node) ? 'green' : 'gray'} radius="sm" tt="none">
+        <Badge variant="light" color={isEmpty(node) ? 'teal' : 'gray'} radius="sm" tt="none">
           {isEmpty(node) ? 'empty' : `${whatIsLeft(node)} left`}
         </Badge>
       )}{' '}

@@ -103,7 +103,7 @@ function State({ user }: { user: User }) {
       {user.disabled && badge('red', 'disabled')}
       {user.locked && badge('orange', 'locked')}
       {user.must_change_password && badge('yellow', 'new password due')}
-      {!user.disabled && !user.locked && !user.must_change_password && badge('green', 'active')}
+      {!user.disabled && !user.locked && !user.must_change_password && badge('teal', 'active')}
       {user.role === 'admin' && badge('blue', 'administrator')}
     </Group>
   );

@@ -4,6 +4,7 @@ import type { Zone } from '../../../api/types';
 import { DataTable } from '../../../ui/DataTable';
 import { ProblemNote } from '../../../ui/ProblemNote';
 import { WarningIcon } from '../../../ui/icons';
+import classes from './ZoneNeeds.module.css';
 
 /** What a zone needs of the DNS and of certificates, and what is unwise about it as it is. */
 export function ZoneNeeds({ zone }: { zone: Zone }) {
@@ -13,11 +14,22 @@ export function ZoneNeeds({ zone }: { zone: Zone }) {
   const { dns, certificates, warnings } = needs.data;
   return (
     <Stack gap="sm">
-      {warnings.map((warning) => (
-        <Alert key={warning.code} color="orange" variant="light" icon={<WarningIcon />} title={warning.field ?? undefined}>
-          {warning.message}.
+      {warnings.length > 0 && (
+        <Alert color="orange" variant="light" icon={<WarningIcon />} title="What to look at">
+          <ul className={classes.warnings}>
+            {warnings.map(({ code, field, message }) => (
+              <li key={`${code}/${field ?? ''}/${message}`}>
+                {field && (
+                  <>
+                    <code>{field}</code>:{' '}
+                  </>
+                )}
+                {message}.
+              </li>
+            ))}
+          </ul>
         </Alert>
-      ))}
+      )}
       {dns.length > 0 && (
         <DataTable
           dense

@@ -18,6 +18,7 @@ const Zones = lazy(() => import('./pages/admin/Zones'));
 const Nodes = lazy(() => import('./pages/admin/Nodes'));
 const AllSessions = lazy(() => import('./pages/admin/AllSessions'));
 const Workspaces = lazy(() => import('./pages/admin/Workspaces'));
+const Images = lazy(() => import('./pages/admin/Images'));
 const Users = lazy(() => import('./pages/admin/Users'));
 const Groups = lazy(() => import('./pages/admin/Groups'));
 const AuditLog = lazy(() => import('./pages/admin/AuditLog'));
@@ -55,6 +56,7 @@ function Pages({ me }: { me: Me | null }) {
             <Route path="/admin/nodes" element={may(me, 'nodes:view') ? <Nodes /> : <NotFound />} />
             <Route path="/admin/sessions" element={may(me, 'sessions:view') ? <AllSessions /> : <NotFound />} />
             <Route path="/admin/workspaces" element={may(me, 'workspaces:view') ? <Workspaces /> : <NotFound />} />
+            <Route path="/admin/images" element={may(me, 'images:view') ? <Images /> : <NotFound />} />
             <Route path="/admin/users" element={may(me, 'users:view') ? <Users /> : <NotFound />} />
             <Route path="/admin/groups" element={may(me, 'groups:view') ? <Groups /> : <NotFound />} />
             <Route path="/admin/audit" element={may(me, 'audit:view') ? <AuditLog /> : <NotFound />} />

@@ -139,6 +139,12 @@ async function administration(page, url, shoot) {
   await page.waitForTimeout(500);
   await shoot('admin-refusal');
   await visit('workspaces', 'Show Browser');
+  await visit('images', /^Show .*browser.* in london/);
+  await page.goto(`${url}/admin/images`);
+  await page.getByRole('button', { name: 'Registry logins' }).click();
+  await page.getByRole('table', { name: 'Logins of london' }).waitFor();
+  await page.waitForTimeout(500);
+  await shoot('admin-images-logins');
   await visit('users', 'Show ada');
   await page.goto(`${url}/admin/users`);
   await page.getByRole('button', { name: 'New user' }).click();

@@ -49,6 +49,14 @@ export type Node = Omit<Written<Schemas['NodeView']>, 'role' | 'state' | 'capaci
   state: 'enrolled' | 'ready' | 'draining' | 'unreachable';
 };
 
+/** How an image stands on an agent. */
+export type ImageCell = Omit<Written<Schemas['ImageCellView']>, 'state'> & {
+  state: 'absent' | 'queued' | 'pulling' | 'present' | 'failed';
+};
+/** One image in one zone, agent by agent. */
+export type ImageRow = Omit<Written<Schemas['ImageRowView']>, 'agents'> & { agents: ImageCell[] };
+export type RegistryLogin = Schemas['RegistryLoginView'];
+
 /** With the token that is shown once. */
 export type Enrollment = Schemas['EnrollmentView'];
 

@@ -30,6 +30,7 @@ const adminPlaces: (Place & { needs: string })[] = [
   { to: '/admin/zones', label: 'Zones', needs: 'zones:view' },
   { to: '/admin/nodes', label: 'Nodes', needs: 'nodes:view' },
   { to: '/admin/workspaces', label: 'Workspaces', needs: 'workspaces:view' },
+  { to: '/admin/images', label: 'Images', needs: 'images:view' },
   { to: '/admin/users', label: 'Users', needs: 'users:view' },
   { to: '/admin/groups', label: 'Groups', needs: 'groups:view' },
   { to: '/admin/audit', label: 'Audit log', needs: 'audit:view' },

@@ -20,20 +20,6 @@ ALTER TABLE sessions DROP CONSTRAINT sessions_zone_id_fkey;
 ALTER TABLE nodes DROP CONSTRAINT nodes_zone_id_fkey;
 ALTER TABLE enrollments DROP CONSTRAINT enrollments_zone_id_fkey;
 
-CREATE OR REPLACE FUNCTION session_view_v1(s sessions) RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT jsonb_build_object(
-        'id', s.id, 'name', w.name,
-        'workspace', jsonb_build_object('id', w.id, 'name', w.name, 'icon', w.icon),
-        'user', jsonb_build_object('id', u.id, 'name', u.name),
-        'zone', coalesce((SELECT z.name FROM zones z WHERE z.id = s.zone_id), (SELECT g.name FROM gone_zones g WHERE g.id = s.zone_id)),
-        'agent', n.name, 'state', s.state,
-        'progress', jsonb_build_object('step', s.progress_step, 'message', s.progress_message, 'percent', s.progress_percent),
-        'reason', s.reason, 'choice', s.explanation->'choice',
-        'created_at', s.created_at, 'started_at', s.started_at, 'ended_at', s.ended_at)
-    FROM workspaces w, users u, nodes n
-    WHERE w.id = s.workspace_id AND u.id = s.user_id AND n.id = s.node_id
-$$;
-
 CREATE OR REPLACE FUNCTION zone_view_v1(z zones) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT jsonb_build_object('id', z.id, 'name', z.name, 'version', z.version, 'settings', zone_settings_v1(z),
         'alternates', to_jsonb(z.alternates), 'labels', z.labels,

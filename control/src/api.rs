@@ -78,6 +78,7 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(explain::list_refusals))
         .routes(routes!(sessions::watch_session))
         .routes(routes!(sessions::connect_session))
+        .routes(routes!(sessions::stay_in_session))
         .routes(routes!(nodes::list_nodes))
         .routes(routes!(nodes::update_node))
         .routes(routes!(nodes::drain_node))

@@ -20,6 +20,8 @@ use standing::Standings;
 const REPORT_GRACE: Duration = Duration::from_secs(10);
 /// A job that failed is tried again after this time, if its period is longer.
 const RETRY: Duration = Duration::from_secs(2);
+/// Sessions whose time is over that are acted on by one statement. More wait for the next turn.
+const LIMITS_BATCH: i32 = 200;
 /// Rows of a kind that are removed by one statement.
 const CLEAN_UP_BATCH: i32 = 1000;
 /// Statements of one cleaning: what is left waits for the next.
@@ -48,6 +50,7 @@ pub(crate) fn start(state: &AppState, web_node: NodeId) {
         Duration::from_secs(3),
         job(move |state| async move { state.store.touch_web_node(web_node).await }),
     );
+    every("act_on_limits", Duration::from_secs(5), job(act_on_limits));
     every("audit_counters", Duration::from_secs(60), job(audit_counters));
     every("clean_up", Duration::from_secs(60), job(clean_up));
     every("touch_keys", Duration::from_secs(10), job(touch_keys));
@@ -97,6 +100,19 @@ async fn mark_unreachable(state: &AppState, hearing: &mut Hearing) -> Result<(),
             sessions = marked,
             "agents fell silent; their sessions are unreachable and keep their places"
         );
+    }
+    Ok(())
+}
+
+/// Sessions reach their time limit, or nobody uses them.
+async fn act_on_limits(state: AppState) -> Result<(), StoreError> {
+    let done = state.store.act_on_limits(LIMITS_BATCH).await?;
+    if done.acted > 0 {
+        let ended = done.pushes.len();
+        tracing::info!(sessions = done.acted, ended, "sessions reached a limit of their users' policies");
+    }
+    for push in done.pushes {
+        state.pusher.push(push);
     }
     Ok(())
 }

@@ -246,6 +246,21 @@ pub struct SessionView {
     pub started_at: Option<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<String>,
+    /// When it ends because its user's policy limits its time; none where nothing does.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<String>,
+    /// When it counts as idle, if nobody uses it before.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub idle_ends_at: Option<String>,
+    /// What follows then: `disconnect` or `end`.
+    #[serde(default)]
+    pub idle_action: Option<String>,
+    /// Since when its viewers are disconnected because nobody used it. Opening it again ends that.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub idle_since: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

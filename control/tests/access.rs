@@ -53,7 +53,9 @@ fn access(method: &str, path: &str) -> Option<Access> {
         ("DELETE", "/api/v1/sessions/{id}") => {
             Session { sees: Some(P::SessionsView), may: Some(P::SessionsDelete) }
         }
-        ("POST", "/api/v1/sessions/{id}/connect") => Session { sees: None, may: None },
+        ("POST", "/api/v1/sessions/{id}/connect" | "/api/v1/sessions/{id}/stay") => {
+            Session { sees: None, may: None }
+        }
         ("GET", "/api/v1/nodes") => Needs(P::NodesView),
         ("PATCH", "/api/v1/nodes/{id}") => Needs(P::NodesModify),
         ("POST", "/api/v1/nodes/{id}/drain" | "/api/v1/nodes/{id}/undrain") => Needs(P::NodesModify),

@@ -86,6 +86,7 @@ async fn an_agents_streams_are_those_of_its_sessions() -> Result<()> {
             generation: 1,
             observation: meridian_wire::Observation::Running,
             streams: 2,
+            active_at: None,
         });
     }
     agent.report(sessions).await?;
@@ -172,6 +173,7 @@ async fn sessions_that_merely_run_are_not_written() -> Result<()> {
             generation: 1,
             observation: meridian_wire::Observation::Running,
             streams: 1,
+            active_at: None,
         });
     }
     let before = marks(&site).await?;

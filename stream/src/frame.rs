@@ -48,6 +48,7 @@ pub enum Code {
     Draining,
     ClipboardRefused,
     Revoked,
+    Idle,
     Unknown(u16),
 }
 
@@ -63,6 +64,7 @@ impl Code {
             Self::Draining => 6,
             Self::ClipboardRefused => 7,
             Self::Revoked => 8,
+            Self::Idle => 9,
             Self::Unknown(number) => number,
         }
     }
@@ -78,6 +80,7 @@ impl Code {
             6 => Self::Draining,
             7 => Self::ClipboardRefused,
             8 => Self::Revoked,
+            9 => Self::Idle,
             other => Self::Unknown(other),
         }
     }

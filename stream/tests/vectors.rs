@@ -100,6 +100,7 @@ fn fields(frame: &Frame) -> (&'static str, String) {
             Code::Draining => "draining",
             Code::ClipboardRefused => "clipboard_refused",
             Code::Revoked => "revoked",
+            Code::Idle => "idle",
             Code::Unknown(_) => "unknown",
         };
         format!(r#""code": "{name}", "text": "{message}""#)
@@ -134,7 +135,7 @@ fn fields(frame: &Frame) -> (&'static str, String) {
 
 fn frames() -> Vec<(&'static str, Frame)> {
     let attached = |verdict, received, window| Frame::Attached { verdict, received, window };
-    let codes = (0..=9).map(Code::from_number).collect::<Vec<_>>();
+    let codes = (0..=10).map(Code::from_number).collect::<Vec<_>>();
     let mut frames = vec![
         ("agent", Frame::Challenge { nonce: nonce(), stream: stream() }),
         ("viewer", Frame::Attach(Attach { number: 1, received: 0, key: None })),

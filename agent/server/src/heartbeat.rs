@@ -103,8 +103,12 @@ pub(crate) fn source(
     move || {
         let view = sessions.view();
         let mut all = view.observed.clone();
+        let is_heard = client.heartbeats_answered() > 0;
         for session in &mut all {
             session.streams = streams.count(session.session_id);
+            if session.observation == Observation::Running {
+                session.active_at = streams.active_at(session.session_id, is_heard);
+            }
         }
         let carried = all.iter().map(|session| session.streams).sum();
         let (mut told, now) = (told.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
@@ -114,6 +118,7 @@ pub(crate) fn source(
             sessions: told.0.news(all, answered, now),
             images_version: Some(images.version.clone()),
             standings: told.1.news(Arc::clone(&images), answered, now),
+            reports_activity: is_heard,
             ..inventory.report()
         };
         add_aliases(&mut report.images, &images);
@@ -130,7 +135,14 @@ mod tests {
     use super::*;
 
     fn seen(session: SessionId, observation: Observation) -> ObservedSession {
-        ObservedSession { session_id: session, epoch: 1, generation: 1, observation, streams: 0 }
+        ObservedSession {
+            session_id: session,
+            epoch: 1,
+            generation: 1,
+            observation,
+            streams: 0,
+            active_at: None,
+        }
     }
 
     #[test]

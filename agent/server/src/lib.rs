@@ -120,7 +120,7 @@ pub async fn start_with(
     let owner = Owner { deployment: client.deployment_id(), agent: client.name().node };
     let engine = make_engine(owner, &settings)?;
     let metrics = Arc::new(Metrics::new(&client.zone_name()));
-    let streams = Streams::new(&metrics);
+    let streams = Streams::new(&metrics, clock.clone());
 
     let inventory = Inventory::start(&tasks, Arc::clone(&engine), health.clone()).await;
     let ledger_path = settings.node.data.join("sessions");

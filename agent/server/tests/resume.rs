@@ -165,6 +165,7 @@ async fn a_revocation_cuts_a_stream_that_waits_unless_its_grant_is_younger() {
     let cut = |seconds| Revocation {
         session_id: page.session,
         issued_before: Timestamp::from_second(page.grant.iat + seconds).unwrap(),
+        because: None,
     };
     page.bench.control.revoke(cut(0));
     let later = page.granted(|grant| grant.iat += 2);
@@ -373,7 +374,7 @@ async fn a_pass_is_for_its_own_agent_session_and_time_and_ends_with_a_revocation
     assert_eq!(refused(older).await, (409, "stale_generation".into()));
     let mut viewer = page.viewer().await;
     let issued_before = Timestamp::from_second(page.grant.iat + 1).unwrap();
-    page.bench.control.revoke(Revocation { session_id: page.session, issued_before });
+    page.bench.control.revoke(Revocation { session_id: page.session, issued_before, because: None });
     assert_eq!(viewer.noticed().await, Code::Revoked);
     assert_eq!(refused(pass()).await, (403, "revoked".into()));
     page.bench.end().await;

@@ -205,7 +205,7 @@ async fn an_order_that_the_disk_refuses_is_not_carried_out_until_it_can_be_writt
     assert!(bench.daemon.names().is_empty());
     // An update without orders needs no disk: it must not count as if what came before it had been written.
     let issued_before = bench.control.clock.now();
-    bench.control.revoke(Revocation { session_id: SessionId::generate(), issued_before });
+    bench.control.revoke(Revocation { session_id: SessionId::generate(), issued_before, because: None });
     let heard = bench.control.heartbeats();
     wait_for("its answer", || (bench.control.heartbeats() > heard + 1).then_some(())).await;
     std::fs::rename(&away, &ledger).unwrap();

@@ -317,7 +317,7 @@ async fn a_revocation_cuts_older_streams_and_refuses_older_grants() {
     let late = Grant { jti: meridian_ids::GrantId::generate(), ..grant.clone() };
     let (mut viewer, _) = Viewer::attach(bench.open(&grant).await.unwrap(), 1, None).await.unwrap();
     let issued_before = Timestamp::from_second(grant.iat + 1).unwrap();
-    bench.control.revoke(Revocation { session_id: session, issued_before });
+    bench.control.revoke(Revocation { session_id: session, issued_before, because: None });
     assert_eq!(viewer.noticed().await, Code::Revoked);
     let (status, refusal) = bench.open(&late).await.unwrap_err();
     assert_eq!((status, refusal.error.code.as_str()), (403, "revoked"));

@@ -4,6 +4,7 @@
  */
 
 import createClient from 'openapi-fetch';
+import { noteServerDate } from './clock';
 import { problemFromAnswer, problemFromSilence } from './problem';
 import type { paths } from './schema';
 import type {
@@ -39,7 +40,9 @@ export const api = createClient<paths>({
 async function limitedFetch(request: Request): Promise<Response> {
   const limit = AbortSignal.timeout(ANSWER_WITHIN_MS);
   try {
-    return await fetch(request, { signal: AbortSignal.any([request.signal, limit]) });
+    const answer = await fetch(request, { signal: AbortSignal.any([request.signal, limit]) });
+    noteServerDate(answer.headers.get('date'));
+    return answer;
   } catch (error) {
     if (request.signal.aborted) throw error;
     throw problemFromSilence(limit.aborted);
@@ -108,6 +111,11 @@ export async function getExplanation(id: string): Promise<Explanation> {
 
 export async function endSession(id: string): Promise<Session> {
   return (await unwrap(api.DELETE('/api/v1/sessions/{id}', { params: { path: { id } } }))) as Session;
+}
+
+/** Says that somebody is there, where the session would soon count as idle. */
+export async function stay(id: string): Promise<Session> {
+  return (await unwrap(api.POST('/api/v1/sessions/{id}/stay', { params: { path: { id } } }))) as Session;
 }
 
 /** `key` makes the call safe to repeat: the server launches once for each. */

@@ -231,6 +231,15 @@ export function useEndSession() {
   });
 }
 
+export function useStay() {
+  const note = useNoteSession();
+  return useMutation({
+    mutationFn: api.stay,
+    retry: (failures, error) => failures < 2 && asProblem(error).temporary,
+    onSuccess: note,
+  });
+}
+
 export function isFinal(state: SessionState): boolean {
   return state === 'ended' || state === 'failed' || state === 'lost';
 }

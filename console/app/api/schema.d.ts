@@ -493,6 +493,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sessions/{id}/stay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Says that the user is there, where a session would soon count as idle. */
+        post: operations["stay_in_session"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/users": {
         parameters: {
             query?: never;
@@ -1448,8 +1465,25 @@ export interface components {
                 created_at: string;
                 /** Format: date-time */
                 ended_at?: string | null;
+                /**
+                 * Format: date-time
+                 * @description When it ends because its user's policy limits its time; none where nothing does.
+                 */
+                expires_at?: string | null;
                 /** Format: uuid */
                 id: string;
+                /** @description What follows then: `disconnect` or `end`. */
+                idle_action?: string | null;
+                /**
+                 * Format: date-time
+                 * @description When it counts as idle, if nobody uses it before.
+                 */
+                idle_ends_at?: string | null;
+                /**
+                 * Format: date-time
+                 * @description Since when its viewers are disconnected because nobody used it. Opening it again ends that.
+                 */
+                idle_since?: string | null;
                 /** @description The workspace's name. */
                 name: string;
                 progress: components["schemas"]["ProgressView"];
@@ -1698,8 +1732,25 @@ export interface components {
             created_at: string;
             /** Format: date-time */
             ended_at?: string | null;
+            /**
+             * Format: date-time
+             * @description When it ends because its user's policy limits its time; none where nothing does.
+             */
+            expires_at?: string | null;
             /** Format: uuid */
             id: string;
+            /** @description What follows then: `disconnect` or `end`. */
+            idle_action?: string | null;
+            /**
+             * Format: date-time
+             * @description When it counts as idle, if nobody uses it before.
+             */
+            idle_ends_at?: string | null;
+            /**
+             * Format: date-time
+             * @description Since when its viewers are disconnected because nobody used it. Opening it again ends that.
+             */
+            idle_since?: string | null;
             /** @description The workspace's name. */
             name: string;
             progress: components["schemas"]["ProgressView"];
@@ -3636,6 +3687,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExplanationView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    stay_in_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
                 };
             };
             401: {

@@ -586,6 +586,14 @@ describe('a grant that is revoked', () => {
   });
 });
 
+test('a desktop that nobody used is not opened again by itself', async () => {
+  await goLive();
+  last(sockets).say(0x14, 0, 9, 0x6e, 0x6f);
+  await settle(60_000);
+  expect(last(states)).toEqual({ name: 'stopped', reason: 'idle', message: 'no' });
+  expect(ask).toHaveBeenCalledTimes(1);
+});
+
 describe('leaving', () => {
   const leave = [0x15];
 

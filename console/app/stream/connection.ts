@@ -399,7 +399,7 @@ export class StreamConnection {
     const hasLater = [...this.paths.keys()].some((path) => path > word.path);
     switch (meaningOf(word, hasLater)) {
       case 'stop':
-        return this.stop(word.code === 'ended' || word.code === 'superseded' ? word.code : 'protocol', word.message);
+        return this.stop(reasonOf(word), word.message);
       case 'revoked':
         return this.revoked(word.path, word.message);
       case 'newKey':
@@ -479,6 +479,10 @@ export class StreamConnection {
     for (const { socket } of this.paths.values()) release(socket);
     this.paths.clear();
   }
+}
+
+function reasonOf({ code }: Word): StopReason {
+  return code === 'ended' || code === 'superseded' || code === 'idle' ? code : 'protocol';
 }
 
 function release(socket: WebSocket): void {

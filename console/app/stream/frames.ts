@@ -40,6 +40,7 @@ export type Code =
   | 'draining'
   | 'clipboard_refused'
   | 'revoked'
+  | 'idle'
   | 'unknown';
 const codes: readonly Code[] = [
   'unknown',
@@ -51,6 +52,7 @@ const codes: readonly Code[] = [
   'draining',
   'clipboard_refused',
   'revoked',
+  'idle',
 ];
 
 /** What an agent (or Connection Proxy) says. */

@@ -29,6 +29,7 @@ function refusal({ code, overtaken }: Word): Meaning {
     case 'superseded':
       return overtaken ? 'leave' : 'stop';
     case 'ended':
+    case 'idle':
     case 'protocol':
       return 'stop';
     case 'revoked':
@@ -50,6 +51,8 @@ function notice({ code, overtaken }: Word, hasLater: boolean): Meaning {
       if (overtaken) return 'leave';
       return hasLater ? 'nothing' : 'stop';
     case 'ended':
+    case 'idle':
+      // Also where nobody was there: whoever comes back says so.
       return 'stop';
     case 'revoked':
       return 'revoked';

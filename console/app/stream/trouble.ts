@@ -21,7 +21,7 @@ export class StreamTrouble extends Error {
 }
 
 /** Why a stream will not come back by itself. */
-export type StopReason = 'ended' | 'superseded' | 'revoked' | 'protocol';
+export type StopReason = 'ended' | 'superseded' | 'revoked' | 'idle' | 'protocol';
 
 /** Thrown by `askTicket` when asking again is pointless. */
 export class NoTicket extends Error {

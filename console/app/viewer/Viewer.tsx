@@ -10,6 +10,7 @@ import { useEndDialog } from '../session/EndDialog';
 import type { StreamState } from '../stream/connection';
 import { sentence } from '../ui/text';
 import { Badge } from './Badge';
+import { LimitWarning } from './LimitWarning';
 import { SignInAgain } from './SignInAgain';
 import { Toolbar } from './Toolbar';
 import classes from './Viewer.module.css';
@@ -43,6 +44,7 @@ export default function Viewer({ session, reachable }: Props) {
         {opens && <Opening session={session} state={state} />}
         {state.name === 'stopped' && <Stopped session={session} state={state} onTakeBack={() => connection.current?.restart()} />}
         {login.asks && <SignInAgain session={session} again={login.last} onLater={login.later} />}
+        <LimitWarning session={session} />
         <Badge status={login.asks ? null : status} onSignIn={login.me === null && state.name === 'live' ? login.ask : null} />
       </main>
       {end.dialog}
@@ -85,6 +87,7 @@ const stopped = {
   ended: 'This session has ended',
   superseded: 'This session is open elsewhere',
   revoked: 'Access was taken away',
+  idle: 'You were away',
   protocol: 'The stream was refused',
 } as const;
 
@@ -100,12 +103,10 @@ function Stopped({
   return (
     <div className={classes.cover} role="alert">
       <h1>{stopped[state.reason]}</h1>
-      <p>
-        {state.reason === 'superseded' ? `Another window or device shows ${session.name} now.` : sentence(state.message)}
-      </p>
+      <p>{stoppedWords(state, session)}</p>
       <Group justify="center">
         {state.reason !== 'ended' && state.reason !== 'revoked' && (
-          <Button onClick={onTakeBack}>{state.reason === 'superseded' ? 'Use it here' : 'Try again'}</Button>
+          <Button onClick={onTakeBack}>{takeBack[state.reason]}</Button>
         )}
         <Button component={Link} to="/" variant="default">
           Back to the catalogue
@@ -113,6 +114,14 @@ function Stopped({
       </Group>
     </div>
   );
+}
+
+const takeBack = { superseded: 'Use it here', idle: 'Go on', protocol: 'Try again' } as const;
+
+function stoppedWords({ reason, message }: Extract<StreamState, { name: 'stopped' }>, { name }: Session): string {
+  if (reason === 'superseded') return `Another window or device shows ${name} now.`;
+  if (reason === 'idle') return `${name} was disconnected because nobody used it for a while. It goes on, with everything in it.`;
+  return sentence(message);
 }
 
 /** The desktop takes every key, so one chord is kept to leave it by. */

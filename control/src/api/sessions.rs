@@ -31,7 +31,9 @@ use crate::{
     state::AppState,
     store::{
         logins::TokenHash,
-        sessions::{Connect, EndSession, GetSession, Launch, LaunchContext, ListSessions, SessionFilter},
+        sessions::{
+            Connect, EndSession, GetSession, Launch, LaunchContext, ListSessions, SessionFilter, Stay,
+        },
     },
     views::{ConnectRequest, ConnectView, ErrorView, ExplanationView, NewSession, Page, SessionView},
 };
@@ -309,6 +311,21 @@ pub(super) async fn end_session(
         EndSession::Unauthenticated => Err(nobody(&state, token).await),
         EndSession::Forbidden => Err(ApiError::lacks(Permission::SessionsDelete.as_str())),
         EndSession::NotFound => Err(ApiError::not_found("session")),
+    }
+}
+
+/// Says that the user is there, where a session would soon count as idle.
+#[utoipa::path(post, path = "/api/v1/sessions/{id}/stay", tag = "sessions", params(("id" = String, Path)),
+    responses((status = 200, body = SessionView), (status = 401, body = ErrorView), (status = 404, body = ErrorView)))]
+pub(super) async fn stay_in_session(
+    State(state): State<AppState>,
+    Token(token): Token,
+    Path(id): Path,
+) -> Result<Json<SessionView>, ApiError> {
+    match state.store.stay(token, parse(&id)?).await? {
+        Stay::Ok { session } => Ok(Json(*session)),
+        Stay::Unauthenticated => Err(nobody(&state, token).await),
+        Stay::NotFound => Err(ApiError::not_found("session")),
     }
 }
 

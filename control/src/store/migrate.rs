@@ -34,8 +34,10 @@ migrations!(
     "V20261123101700__people_admin",
     "V20261123102500__zone_choice",
     "V20261123103000__zone_life",
+    "V20261123103100__session_life",
     "V20261123103700__images",
     "V20261123110100__nodes_again",
+    "V20261123110200__sessions_again",
 );
 
 /// How long another node's migration is waited for.

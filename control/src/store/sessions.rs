@@ -135,6 +135,22 @@ pub enum EndSession {
     },
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Stay {
+    Unauthenticated,
+    NotFound,
+    Ok { session: Box<SessionView> },
+}
+
+/// What became of the sessions whose time was over.
+#[derive(Debug, Deserialize)]
+pub struct ActedOnLimits {
+    /// How many were ended, or had their viewers disconnected.
+    pub acted: i32,
+    pub pushes: Vec<Push>,
+}
+
 /// Which sessions a list shall have.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionFilter {
@@ -228,6 +244,22 @@ impl Store {
             &origin.request_id,
         ];
         self.call(AUTHORIZE, &parameters).await
+    }
+
+    /// Does what is due to at most `batch` sessions whose time is over.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn act_on_limits(&self, batch: i32) -> Result<ActedOnLimits, StoreError> {
+        self.call("SELECT act_on_limits_v1($1)", &[&batch]).await
+    }
+
+    /// The session's user is there.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn stay(&self, token: TokenHash, session: SessionId) -> Result<Stay, StoreError> {
+        self.call("SELECT stay_v1($1, $2)", &[&token.0.as_slice(), &session.0]).await
     }
 
     /// # Errors

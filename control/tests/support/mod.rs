@@ -352,6 +352,7 @@ impl FakeAgent {
                 home_storage: "tmpfs".into(),
                 network_modes: vec!["none".into(), "internet".into()],
                 gpus: self.gpus,
+                reports_activity: true,
                 ..AgentReport::default()
             }),
             problems: Vec::new(),
@@ -390,7 +391,15 @@ impl FakeAgent {
 
     pub async fn say(&self, session: &str, generation: i64, observation: Observation) -> Result<Value> {
         let session_id: SessionId = session.parse()?;
-        self.report(vec![ObservedSession { session_id, epoch: 1, generation, observation, streams: 0 }]).await
+        self.report(vec![ObservedSession {
+            session_id,
+            epoch: 1,
+            generation,
+            observation,
+            streams: 0,
+            active_at: None,
+        }])
+        .await
     }
 }
 

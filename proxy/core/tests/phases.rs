@@ -164,9 +164,9 @@ fn a_ticket_must_be_good_here_and_now_for_this_session_and_transport() {
     assert_eq!(refused(world.judge(&other, 1000)), Refusal::TicketSession);
     let plain = Ticket { transport: Transport::Binary, ..world.ticket() };
     assert_eq!(refused(world.judge(&plain, 1000)), Refusal::TicketTransport);
-    world.revocations.push(Revocation { session_id: world.session, issued_before: at(1000) });
+    world.revocations.push(Revocation { session_id: world.session, issued_before: at(1000), because: None });
     assert!(world.judge(&good, 1000).is_ok(), "issued after the revocation");
-    world.revocations.push(Revocation { session_id: world.session, issued_before: at(1001) });
+    world.revocations.push(Revocation { session_id: world.session, issued_before: at(1001), because: None });
     assert_eq!(refused(world.judge(&good, 1000)), Refusal::Revoked);
     world.keys.keys.clear();
     assert_eq!(refused(world.judge(&good, 1000)), Refusal::Ticket(TokenError::UnknownKey));
@@ -253,7 +253,7 @@ fn a_pass_goes_on_without_a_question_and_only_to_its_own_stream() {
     }
     let disguised = world.judge_request(&world.request(&token), 1000);
     assert!(matches!(refused(disguised), Refusal::Ticket(_)), "a pass is no ticket");
-    world.revocations.push(Revocation { session_id: world.session, issued_before: at(1001) });
+    world.revocations.push(Revocation { session_id: world.session, issued_before: at(1001), because: None });
     assert_eq!(refused(world.judge_pass(&pass, 1000)), Refusal::Revoked);
 }
 

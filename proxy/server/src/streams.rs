@@ -7,7 +7,7 @@ use std::{
 
 use meridian_ids::SessionId;
 use meridian_proxy_core::{Connected, revoked};
-use meridian_wire::Revocation;
+use meridian_wire::{CutReason, Revocation};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -62,8 +62,7 @@ impl Streams {
         self.metrics.streams.inc();
         self.metrics.opened.inc();
         let entry = Entry { streams: self.clone(), number, cut };
-        if known()
-            .is_some_and(|zone| revoked(connected.session(), connected.issued_at_s(), &zone.revocations))
+        if known().is_some_and(|zone| is_cut(connected.session(), connected.issued_at_s(), &zone.revocations))
         {
             self.cut(connected.session(), &entry.cut);
         }
@@ -76,7 +75,7 @@ impl Streams {
             return;
         }
         for stream in self.live().by_number.values() {
-            if revoked(stream.session, stream.issued_at_s, revocations) {
+            if is_cut(stream.session, stream.issued_at_s, revocations) {
                 self.cut(stream.session, &stream.cut);
             }
         }
@@ -93,6 +92,12 @@ impl Streams {
     fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a stream is this relay's to cut. Of one that idles its viewer is told by the agent, which a relay that is quicker would prevent.
+fn is_cut(session: SessionId, issued_at_s: i64, revocations: &[Revocation]) -> bool {
+    let mut others = revocations.iter().filter(|revocation| revocation.because != Some(CutReason::Idle));
+    others.any(|revocation| revoked(session, issued_at_s, std::slice::from_ref(revocation)))
 }
 
 impl Drop for Entry {

@@ -79,7 +79,7 @@ pub struct UserPolicy {
     pub workspace_session_limit: u32,
     /// Seconds from launch; 0: no limit.
     pub time_limit_s: u32,
-    /// Seconds without keys, pointer or viewer; 0: never idle.
+    /// Seconds without keys or pointer, counted anew when the session is opened; 0: never idle.
     pub idle_timeout_s: u32,
     pub idle_action: IdleAction,
     /// Where sessions may run; empty: anywhere.

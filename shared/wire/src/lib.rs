@@ -13,9 +13,9 @@ pub use call::{
 };
 pub use image::{DiskReport, ImageOrders, ImageStanding, ImageState, RegistryLogin, RegistryPassword};
 pub use node::{
-    AgentReport, Command, DesiredSession, EnrollRequest, EnrollResponse, Fleet, FleetNode, Heartbeat,
-    ImageReport, NodeSettings, Observation, ObservedSession, PeerAddress, ProblemReport, RenewRequest,
-    RenewResponse, Revocation, TicketKey, TicketSecret, Update,
+    AgentReport, Command, CutReason, DesiredSession, EnrollRequest, EnrollResponse, Fleet, FleetNode,
+    Heartbeat, ImageReport, NodeSettings, Observation, ObservedSession, PeerAddress, ProblemReport,
+    RenewRequest, RenewResponse, Revocation, TicketKey, TicketSecret, Update,
 };
 pub use stream::{
     AuthorizeRequest, AuthorizeResponse, GRANT_HEADER, PASS_PROTOCOL_PREFIX, TICKET_PROTOCOL_PREFIX,

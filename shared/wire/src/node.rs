@@ -90,6 +90,9 @@ pub struct AgentReport {
     /// How the images stand that the zone wants or sessions wait for: all of them, or none when nothing about them changed since it was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standings: Option<Vec<ImageStanding>>,
+    /// Whether `active_at` is said of every session that runs. Of those of an agent that does not, nobody knows whether they are idle.
+    #[serde(default)]
+    pub reports_activity: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +119,11 @@ pub struct ObservedSession {
     /// Live streams of the session.
     #[serde(default)]
     pub streams: u32,
+    /// Until when, in control-plane time, the session counts as used: a little after its user's last key or pointer movement, and never
+    /// earlier than the agent's own start, since it does not remember what was before. It rises in steps, so that a session that is used
+    /// all the time is not news with every heartbeat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -310,6 +318,20 @@ impl fmt::Debug for TicketSecret {
 pub struct Revocation {
     pub session_id: SessionId,
     pub issued_before: Timestamp,
+    /// Where viewers are to be told more than that they are cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<CutReason>,
+}
+
+/// Why streams are cut, where it is not that access was taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CutReason {
+    /// Nobody used the session for a while. The agent alone cuts, with a word: whoever comes back is let in, so relays leave it to it.
+    Idle,
+    /// A later release's.
+    #[serde(other)]
+    Unknown,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -55,12 +55,13 @@ pub struct ClientFilter {
     state: State,
     buffer: Vec<u8>,
     held: Held,
+    inputs: u64,
 }
 
 impl ClientFilter {
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self { policy, state: State::Version, buffer: Vec::new(), held: Held::default() }
+        Self { policy, state: State::Version, buffer: Vec::new(), held: Held::default(), inputs: 0 }
     }
 
     /// What the viewer may do from its next message on.
@@ -72,6 +73,12 @@ impl ClientFilter {
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.buffer.len()
+    }
+
+    /// Messages of keys and pointer until now, also those that policy keeps from the display: somebody is there.
+    #[must_use]
+    pub fn inputs(&self) -> u64 {
+        self.inputs
     }
 
     /// Takes bytes of the viewer's and appends to `out` what the display may read.
@@ -152,7 +159,10 @@ impl ClientFilter {
 
     fn message(&mut self, kind: Kind, out: &mut Vec<u8>) -> Result<(), FilterError> {
         let allowed = match kind {
-            Kind::Key | Kind::Pointer | Kind::ExtendedKey => self.policy.input,
+            Kind::Key | Kind::Pointer | Kind::ExtendedKey => {
+                self.inputs += 1;
+                self.policy.input
+            }
             Kind::DesktopSize => self.policy.resize,
             Kind::CutText => false,
             Kind::SetPixelFormat

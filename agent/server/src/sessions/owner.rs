@@ -404,7 +404,14 @@ impl Owner {
             .map(|record| {
                 let (epoch, generation) = record.pair();
                 let observation = starting(ProgressStep::Pushed, format!("waiting: {problem}"));
-                ObservedSession { session_id: record.session(), epoch, generation, observation, streams: 0 }
+                ObservedSession {
+                    session_id: record.session(),
+                    epoch,
+                    generation,
+                    observation,
+                    streams: 0,
+                    active_at: None,
+                }
             })
             .filter(|order| self.ledger.get(order.session_id).is_none())
             .collect();

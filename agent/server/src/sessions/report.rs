@@ -27,6 +27,7 @@ impl Owner {
             generation: found.generation,
             observation: Observation::Quarantined,
             streams: 0,
+            active_at: None,
         });
         let problems = self
             .problems
@@ -58,7 +59,14 @@ impl Owner {
             Stage::Gone { .. } => return None,
         };
         let (epoch, generation) = record.pair();
-        Some(ObservedSession { session_id: session, epoch, generation, observation, streams: 0 })
+        Some(ObservedSession {
+            session_id: session,
+            epoch,
+            generation,
+            observation,
+            streams: 0,
+            active_at: None,
+        })
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(socket: S, service:
             &service.directory,
             service.workspace_uid,
             service.grant.policy,
+            service.streams.activity(service.grant.sub),
             service.limits.display_wait,
         ) => opened,
         stop = stopped(&service) => Err(words(&stop)),
@@ -108,6 +109,7 @@ pub(super) fn words(stop: &Stop) -> String {
         Stop::Superseded => "a later connection took the stream".into(),
         Stop::Ended(reason) => format!("the session has ended: {reason}"),
         Stop::Revoked => "access to the session was taken away".into(),
+        Stop::Idle => "nobody used the session for a while; the workspace goes on".into(),
         Stop::Draining => "this agent is restarting; the workspace goes on".into(),
     }
 }

@@ -56,10 +56,11 @@ impl Desk {
     pub(super) fn open(service: &Service) -> Self {
         let (sessions, session, policy) = (service.sessions.clone(), service.grant.sub, service.grant.policy);
         let (directory, uid) = (service.directory.clone(), service.workspace_uid);
+        let activity = service.streams.activity(session);
         let limit: Duration = service.limits.display_wait;
         let helper = HelperPlace { directory: directory.clone(), uid };
         let opening = async move {
-            let display = wait_and_open(&sessions, session, &directory, uid, policy, limit).await?;
+            let display = wait_and_open(&sessions, session, &directory, uid, policy, activity, limit).await?;
             let helper = if policy.clipboard_in || policy.clipboard_out {
                 // Images without a helper have no clipboard.
                 timeout(limit, workspace::open_helper(&directory, uid)).await.ok().and_then(Result::ok)

@@ -8,6 +8,7 @@ use meridian_stream::rfb::{ClientFilter, FilterError};
 use rustix::net::{RecvFlags, recv};
 use tokio::{net::UnixStream, time::timeout};
 
+use super::activity::Use;
 use crate::{
     sessions::{Phase, Sessions},
     workspace::{self, RFB_SOCKET},
@@ -24,17 +25,23 @@ pub(super) struct Display {
     filter: ClientFilter,
     waiting: VecDeque<u8>,
     scratch: Vec<u8>,
+    activity: Use,
 }
 
 impl Display {
-    pub(super) async fn open(directory: &Path, uid: u32, policy: Policy) -> io::Result<Self> {
+    pub(super) async fn open(directory: &Path, uid: u32, policy: Policy, activity: Use) -> io::Result<Self> {
         let socket = workspace::open_socket(directory, RFB_SOCKET, uid).await?;
-        Ok(Self { socket, filter: ClientFilter::new(policy), waiting: VecDeque::new(), scratch: Vec::new() })
+        let filter = ClientFilter::new(policy);
+        Ok(Self { socket, filter, waiting: VecDeque::new(), scratch: Vec::new(), activity })
     }
 
     /// Takes what a viewer says; what the filter lets through goes out as the display takes it.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), FilterError> {
+        let inputs = self.filter.inputs();
         let judged = self.filter.push(bytes, &mut self.scratch);
+        if self.filter.inputs() != inputs {
+            self.activity.note();
+        }
         self.waiting.extend(self.scratch.drain(..));
         judged
     }
@@ -145,6 +152,7 @@ pub(super) async fn wait_and_open(
     directory: &Path,
     uid: u32,
     policy: Policy,
+    activity: Use,
     limit: Duration,
 ) -> Result<Display, String> {
     let mut view = sessions.watch();
@@ -162,7 +170,7 @@ pub(super) async fn wait_and_open(
         Some(Phase::Ended(reason)) => return Err(format!("the session has ended: {reason}")),
         Some(Phase::Starting) | None => return Err("the session is not known on this agent".into()),
     }
-    match timeout(limit, Display::open(directory, uid, policy)).await {
+    match timeout(limit, Display::open(directory, uid, policy, activity)).await {
         Ok(Ok(display)) => Ok(display),
         Ok(Err(error)) => {
             tracing::warn!(hop = "workspace", session.id = %session, %error, "a display could not be opened");

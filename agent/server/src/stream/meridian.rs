@@ -58,6 +58,7 @@ impl End {
             Stop::Superseded => Code::Superseded,
             Stop::Ended(_) => Code::Ended,
             Stop::Revoked => Code::Revoked,
+            Stop::Idle => Code::Idle,
             Stop::Draining => Code::Draining,
         };
         Self::told(code, words(stop))

@@ -5,6 +5,7 @@
 //! begins, [`path`] what is heard on it, [`desk`] the workspace's side, which stays. [`display`] and [`clipboard`] are the workspace's ends,
 //! [`viewer`] the WebSocket's; all hold bytes only while the other side does not take them, within bounds.
 
+mod activity;
 mod binary;
 mod clipboard;
 mod desk;

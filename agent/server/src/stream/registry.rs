@@ -12,14 +12,18 @@ use std::{
     },
 };
 
+use jiff::Timestamp;
 use meridian_ids::{NodeId, SessionId, StreamId};
-use meridian_runtime::Tasks;
+use meridian_runtime::{Clock, Tasks};
 use meridian_ticket::Grant;
-use meridian_wire::{NodeSettings, Revocation};
+use meridian_wire::{CutReason, NodeSettings, Revocation};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{mpsc, watch};
 
-use super::handshake::Arrival;
+use super::{
+    activity::{Activity, Use},
+    handshake::Arrival,
+};
 use crate::{grants::is_before, metrics::Metrics, refusal::Refusal};
 
 /// Why a stream has to stop.
@@ -28,6 +32,8 @@ pub(crate) enum Stop {
     Superseded,
     Ended(String),
     Revoked,
+    /// Nobody used the session for as long as its user's policy allows.
+    Idle,
     Draining,
 }
 
@@ -43,6 +49,7 @@ const INBOX: usize = 4;
 pub(crate) struct Streams {
     state: Arc<Mutex<State>>,
     next: Arc<AtomicU64>,
+    activity: Arc<Activity>,
     gauge: Gauge,
     parked: Gauge,
 }
@@ -141,9 +148,10 @@ impl Drop for Inbox {
 }
 
 impl Streams {
-    pub(crate) fn new(metrics: &Metrics) -> Self {
+    pub(crate) fn new(metrics: &Metrics, clock: Clock) -> Self {
         Self {
             state: Arc::default(),
+            activity: Arc::new(Activity::new(clock)),
             next: Arc::default(),
             gauge: metrics.streams.clone(),
             parked: metrics.parked.clone(),
@@ -243,8 +251,22 @@ impl Streams {
         u32::try_from(viewers.count()).unwrap_or(u32::MAX)
     }
 
+    /// Where it is noted that a session's user does something.
+    pub(super) fn activity(&self, session: SessionId) -> Use {
+        self.activity.of(session)
+    }
+
+    /// Until when a session counts as used. `is_heard`: the control plane has answered, so its time is known.
+    pub(crate) fn active_at(&self, session: SessionId, is_heard: bool) -> Option<Timestamp> {
+        if is_heard {
+            self.activity.begin();
+        }
+        self.activity.active_at(session)
+    }
+
     /// The session is over: its streams are told why.
     pub(crate) fn end(&self, session: SessionId, reason: &str) {
+        self.activity.forget(session);
         let mut state = self.lock();
         state.attached.remove(&session);
         for live in state.live.values().filter(|live| live.session == session) {
@@ -275,7 +297,11 @@ impl Streams {
     fn revoke(&self, revocation: &Revocation) {
         for live in self.lock().live.values() {
             if live.session == revocation.session_id && is_before(live.issued_s, revocation.issued_before) {
-                live.stop.send_replace(Some(Stop::Revoked));
+                let stop = match revocation.because {
+                    Some(CutReason::Idle) => Stop::Idle,
+                    Some(CutReason::Unknown) | None => Stop::Revoked,
+                };
+                live.stop.send_replace(Some(stop));
             }
         }
     }

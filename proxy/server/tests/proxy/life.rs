@@ -49,8 +49,9 @@ async fn a_revocation_cuts_live_streams_and_refuses_older_tickets() {
     let old = world.ticket();
     let (mut browser, _) = world.open_stream().await;
     let until = Timestamp::from_second(old.iat + 1).unwrap();
-    let revocation = Revocation { session_id: world.session, issued_before: until };
-    let other = Revocation { session_id: SessionId::generate(), issued_before: Timestamp::MAX };
+    let revocation = Revocation { session_id: world.session, issued_before: until, because: None };
+    let other =
+        Revocation { session_id: SessionId::generate(), issued_before: Timestamp::MAX, because: None };
     world.web.change(|state| state.revocations.push(other));
     world.heartbeat().await;
     browser.send("still here").await;

@@ -313,7 +313,7 @@ impl Running {
     fn refused(&mut self, code: Code, message: &str, overtaken: bool) {
         match code {
             Code::Superseded if overtaken => {}
-            Code::Superseded | Code::Ended | Code::Revoked | Code::Protocol | Code::Key => {
+            Code::Superseded | Code::Ended | Code::Revoked | Code::Idle | Code::Protocol | Code::Key => {
                 self.fail(format!("refused: {code:?} {message}"));
             }
             Code::DisplayUnavailable | Code::Draining | Code::ClipboardRefused | Code::Unknown(_) => {
@@ -326,7 +326,7 @@ impl Running {
         match code {
             Code::Superseded if overtaken => self.leave(path, "left for a later path"),
             Code::Superseded if !self.core.newest(path) => {}
-            Code::Superseded | Code::Ended | Code::Revoked | Code::Protocol => {
+            Code::Superseded | Code::Ended | Code::Revoked | Code::Idle | Code::Protocol => {
                 self.fail(format!("told: {code:?} {message}"));
             }
             Code::Draining => self.open_another(),

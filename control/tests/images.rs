@@ -3,8 +3,8 @@
 mod support;
 
 use anyhow::{Context, Result, ensure};
-use meridian_model::NodeRole;
-use meridian_wire::{ImageStanding, ImageState};
+use meridian_model::{NodeRole, ProgressStep};
+use meridian_wire::{ImageStanding, ImageState, Observation};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use support::{Client, Site, joined::JoinedNode};
@@ -224,5 +224,49 @@ async fn a_zone_wants_so_many_images_and_a_key_for_one_zone_changes_no_other() -
     let (_, rows) = key.send(Method::GET, "/api/v1/images", None).await?;
     let zones: Vec<_> = rows["items"].as_array().context("items")?.iter().map(|row| &row["zone"]).collect();
     assert!(zones.iter().all(|zone| *zone == "virginia") && zones.len() == 4, "{rows}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_launch_without_the_image_goes_elsewhere_or_waits_as_its_workspace_says() -> Result<()> {
+    let site = Site::start().await?;
+    let admin = site.admin().await?;
+    let agent = site.agent("london", 8).await?;
+    let desktop = site.workspace(&admin, "Desktop").await?;
+    let path = format!("/api/v1/workspaces/{desktop}");
+    let (status, changed) = admin.send(Method::PATCH, &path, Some(json!({"image": ONE}))).await?;
+    assert_eq!((status, &changed["image_policy"]), (StatusCode::OK, &json!("elsewhere")), "{changed}");
+    let (status, body) = admin.launch(&desktop, "london", "refused").await?;
+    let verdict = &body["error"]["explanation"][0]["verdict"];
+    assert_eq!((status, verdict), (StatusCode::SERVICE_UNAVAILABLE, &json!("no image yet")), "{body}");
+
+    let (_, changed) = admin.send(Method::PATCH, &path, Some(json!({"image_policy": "wait"}))).await?;
+    assert_eq!(changed["image_policy"], "wait", "{changed}");
+    let explain = format!("/api/v1/explain?user=admin&workspace={desktop}&zone=london");
+    let (_, beforehand) = admin.send(Method::GET, &explain, None).await?;
+    assert_eq!(
+        beforehand["candidates"][0]["verdict"], "fits, and would load the image first",
+        "{beforehand}"
+    );
+    let (status, session) = admin.launch(&desktop, "london", "waits").await?;
+    assert_eq!(status, StatusCode::CREATED, "{session}");
+    let session = session["id"].as_str().context("id")?.to_owned();
+    let (_, why) = admin.send(Method::GET, &format!("/api/v1/sessions/{session}/explanation"), None).await?;
+    assert_eq!(why["candidates"][0]["verdict"], "chosen; it loads the image first", "{why}");
+    assert_eq!(why["counts"], json!({"chosen": 1}));
+
+    // How far it has come is in the session's view.
+    let loading = Observation::Starting {
+        step: ProgressStep::Image,
+        message: format!("loading {ONE}: 3 of 12 MB"),
+        percent: Some(25),
+    };
+    agent.say(&session, 1, loading).await?;
+    let (_, view) = admin.send(Method::GET, &format!("/api/v1/sessions/{session}"), None).await?;
+    assert_eq!(
+        (&view["progress"]["step"], &view["progress"]["percent"]),
+        (&json!("image"), &json!(25)),
+        "{view}"
+    );
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use meridian_ids::{NodeId, Uuid, ZoneId};
 use meridian_model::{
-    LoadStrategy, Network, Resources,
+    ImagePolicy, LoadStrategy, Network, Resources,
     placement::{Candidate, Capacity, PlacementZone, Verdict, Wanted, judge, place, tried},
 };
 use meridian_runtime::Tasks;
@@ -94,6 +94,7 @@ prop_compose! {
         gpus in prop_oneof![3 => Just(0_i64), 1 => Just(1)],
         label in proptest::option::weighted(0.3, prop_oneof![Just("fast"), Just("slow")]),
         offered in proptest::option::weighted(0.3, proptest::sample::subsequence(vec![0_usize, 1, 2], 0..3)),
+        image_policy in proptest::sample::select(ImagePolicy::ALL.to_vec()),
     ) -> (Vec<PlacementZone>, Wanted) {
         let ids: Vec<ZoneId> = drawn.iter().map(|(zone, _)| zone.zone).collect();
         let chosen = |indices: Vec<usize>| indices.iter().filter_map(|index| ids.get(*index).copied()).collect();
@@ -103,6 +104,7 @@ prop_compose! {
             gpus,
             labels: label.map(|label| ("disk".to_owned(), label.to_owned())).into_iter().collect(),
             zones: offered.map(chosen),
+            image_policy,
         };
         let zones = drawn
             .into_iter()
@@ -149,8 +151,11 @@ async fn the_sql_decision_is_the_models_decision() -> Result<()> {
                     .flat_map(|zone| &zone.candidates)
                     .collect();
                 let mut counts = counts(&asked, &wanted);
+                let chosen = zones.iter().flat_map(|zone| &zone.candidates).find(|one| one.node == node);
+                let has_image = chosen.is_some_and(|chosen| chosen.has_image);
+                let fits = if has_image { Verdict::Fits } else { Verdict::FitsWithoutImage };
                 *counts.entry("chosen").or_default() += 1;
-                *counts.entry("fits").or_default() -= 1;
+                *counts.entry(fits.reason()).or_default() -= 1;
                 counts.retain(|_, count| *count > 0);
                 assert_eq!(why["counts"], json!(counts), "{why} {described}");
                 assert_eq!(why["chosen"], json!({"zone": name(zone), "agent": node.to_string()}), "{why}");
@@ -159,7 +164,8 @@ async fn the_sql_decision_is_the_models_decision() -> Result<()> {
                     let found = entries.iter().find(|entry| entry["agent"] == node.to_string());
                     found.map(|entry| entry["verdict"].clone())
                 };
-                assert_eq!(verdict(node), Some(json!("chosen")), "{why}");
+                let words = if has_image { "chosen" } else { "chosen; it loads the image first" };
+                assert_eq!(verdict(node), Some(json!(words)), "{why}");
             }
             None if asked.is_empty() => {
                 assert_eq!(
@@ -174,7 +180,7 @@ async fn the_sql_decision_is_the_models_decision() -> Result<()> {
                 for zone in asked {
                     for candidate in &zone.candidates {
                         let verdict = judge(candidate, &wanted);
-                        assert_ne!(verdict, Verdict::Fits);
+                        assert!(!matches!(verdict, Verdict::Fits | Verdict::FitsWithoutImage));
                         let expected = json!({"zone": name(zone.zone), "agent": candidate.node.to_string(),
                             "verdict": verdict.words()});
                         assert!(entries.contains(&expected), "{expected} in {described}");
@@ -227,9 +233,11 @@ async fn furnish(client: &Client, zones: &[PlacementZone], wanted: &Wanted) -> R
     let gpus = i32::try_from(wanted.gpus)?;
     client
         .execute(
-            "UPDATE workspaces SET network = 'internet', cpu_milli = $1, memory_mb = $2, gpu = $3, required_labels = $4, zones = $5
+            "UPDATE workspaces SET network = 'internet', cpu_milli = $1, memory_mb = $2, gpu = $3, required_labels = $4, zones = $5,
+                 image_policy = $6
              WHERE name = 'Desktop'",
-            &[&wanted.resources.cpu_milli, &wanted.resources.memory_mb, &gpus, &json!(wanted.labels), &offered],
+            &[&wanted.resources.cpu_milli, &wanted.resources.memory_mb, &gpus, &json!(wanted.labels), &offered,
+                &wanted.image_policy.as_str()],
         )
         .await?;
     Ok(())

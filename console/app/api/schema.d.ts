@@ -1026,6 +1026,8 @@ export interface components {
              */
             tries?: number | null;
         };
+        /** @enum {string} */
+        ImagePolicy: "elsewhere" | "wait";
         /** @description One image in one zone: what the zone wants, or what a workspace runs that is offered there. */
         ImageRowView: {
             agents: components["schemas"]["ImageCellView"][];
@@ -1158,6 +1160,11 @@ export interface components {
             home_mb?: number;
             icon?: string;
             image: string;
+            /**
+             * @description Where an agent does not have the image: `elsewhere`, another one is taken; `wait`, it loads the image if nobody has it, and the
+             *     session waits.
+             */
+            image_policy?: components["schemas"]["ImagePolicy"];
             /** Format: int64 */
             memory_mb?: number;
             name: string;
@@ -1576,6 +1583,7 @@ export interface components {
                 /** Format: uuid */
                 id: string;
                 image: string;
+                image_policy?: components["schemas"]["ImagePolicy"];
                 /** Format: int64 */
                 memory_mb: number;
                 name: string;
@@ -1906,6 +1914,8 @@ export interface components {
             icon?: string | null;
             /** @default null */
             image?: string | null;
+            /** @default null */
+            image_policy?: components["schemas"]["ImagePolicy"] | null;
             /**
              * Format: int64
              * @default null
@@ -1964,6 +1974,7 @@ export interface components {
             /** Format: uuid */
             id: string;
             image: string;
+            image_policy?: components["schemas"]["ImagePolicy"];
             /** Format: int64 */
             memory_mb: number;
             name: string;

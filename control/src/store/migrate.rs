@@ -36,8 +36,11 @@ migrations!(
     "V20261123103000__zone_life",
     "V20261123103100__session_life",
     "V20261123103700__images",
+    "V20261123103800__image_policy",
+    "V20261123110000__placement_again",
     "V20261123110100__nodes_again",
     "V20261123110200__sessions_again",
+    "V20261123110300__workspaces_again",
 );
 
 /// How long another node's migration is waited for.

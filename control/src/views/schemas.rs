@@ -2,9 +2,9 @@
 //! word is in the document at once.
 
 use meridian_model::{
-    LoadStrategy as ModelLoadStrategy, Network as ModelNetwork, NodeRole as ModelNodeRole,
-    ProgressStep as ModelProgressStep, Seccomp as ModelSeccomp, SessionState as ModelSessionState,
-    Transport as ModelTransport,
+    ImagePolicy as ModelImagePolicy, LoadStrategy as ModelLoadStrategy, Network as ModelNetwork,
+    NodeRole as ModelNodeRole, ProgressStep as ModelProgressStep, Seccomp as ModelSeccomp,
+    SessionState as ModelSessionState, Transport as ModelTransport,
     policy::{Kind, SETTINGS, Setting},
 };
 use utoipa::{
@@ -40,6 +40,8 @@ words! {
     NodeRole of ModelNodeRole,
     /// What a workspace may reach.
     Network of ModelNetwork,
+    /// What becomes of a launch where an agent lacks the image.
+    ImagePolicy of ModelImagePolicy,
     /// Which system calls a workspace may make.
     Seccomp of ModelSeccomp,
     /// Which agent gets the next session.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use meridian_ids::WorkspaceId;
-use meridian_model::{Network, Seccomp};
+use meridian_model::{ImagePolicy, Network, Seccomp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -33,6 +33,9 @@ pub struct WorkspaceView {
     pub home_mb: i64,
     pub tmp_mb: i64,
     pub pids_limit: i64,
+    #[serde(default)]
+    #[schema(value_type = schemas::ImagePolicy)]
+    pub image_policy: ImagePolicy,
     /// Labels that an agent must have.
     #[serde(default)]
     pub required_labels: BTreeMap<String, String>,
@@ -76,6 +79,11 @@ pub struct NewWorkspace {
     pub tmp_mb: i64,
     #[serde(default = "pids")]
     pub pids_limit: i64,
+    /// Where an agent does not have the image: `elsewhere`, another one is taken; `wait`, it loads the image if nobody has it, and the
+    /// session waits.
+    #[serde(default)]
+    #[schema(value_type = schemas::ImagePolicy)]
+    pub image_policy: ImagePolicy,
     /// Names of the zones where it is offered; left out: everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zones: Option<Vec<String>>,
@@ -95,6 +103,7 @@ impl NewWorkspace {
             "cpu_milli": self.cpu_milli(), "memory_mb": self.memory_mb, "gpu": self.gpu,
             "network": self.network.as_str(), "seccomp": self.seccomp.as_str(), "shm_mb": self.shm_mb,
             "home_mb": self.home_mb, "tmp_mb": self.tmp_mb, "pids_limit": self.pids_limit,
+            "image_policy": self.image_policy.as_str(),
             "required_labels": self.required_labels, "zones": self.zones, "groups": self.groups,
         })
     }
@@ -152,6 +161,8 @@ pub struct WorkspacePatch {
     pub home_mb: Option<i64>,
     pub tmp_mb: Option<i64>,
     pub pids_limit: Option<i64>,
+    #[schema(value_type = Option<schemas::ImagePolicy>)]
+    pub image_policy: Option<ImagePolicy>,
     /// Replaces all of them.
     pub required_labels: Option<BTreeMap<String, String>>,
     /// Names of zones; null: everywhere.
@@ -182,6 +193,7 @@ impl WorkspacePatch {
             home_mb: self.home_mb.unwrap_or(entry.home_mb),
             tmp_mb: self.tmp_mb.unwrap_or(entry.tmp_mb),
             pids_limit: self.pids_limit.unwrap_or(entry.pids_limit),
+            image_policy: self.image_policy.unwrap_or(entry.image_policy),
             required_labels: self.required_labels.unwrap_or(entry.required_labels),
             zones: self.zones.unwrap_or(entry.zones),
             groups: self.groups.unwrap_or(entry.groups),

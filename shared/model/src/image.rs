@@ -3,6 +3,31 @@
 //! The first part is a registry's host when it looks like one. A name without a host is the node's own: an engine would look for it in a public
 //! registry, where anyone may have taken the name.
 
+use serde::{Deserialize, Serialize};
+
+/// What becomes of a launch where an agent does not have the workspace's image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImagePolicy {
+    /// The agent is passed over: the workspace starts at once somewhere else, or nowhere.
+    #[default]
+    Elsewhere,
+    /// The agent is taken where none that has the image fits, and loads it; the session waits.
+    Wait,
+}
+
+impl ImagePolicy {
+    pub const ALL: [Self; 2] = [Self::Elsewhere, Self::Wait];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Elsewhere => "elsewhere",
+            Self::Wait => "wait",
+        }
+    }
+}
+
 /// A longer one is no reference.
 pub const MAX_REFERENCE_BYTES: usize = 512;
 const HEX_DIGITS: usize = 64;

@@ -12,7 +12,7 @@ mod zone;
 
 use serde::{Deserialize, Serialize};
 
-pub use image::{ImageReference, MAX_REFERENCE_BYTES, is_registry, registry_of};
+pub use image::{ImagePolicy, ImageReference, MAX_REFERENCE_BYTES, is_registry, registry_of};
 pub use permission::{OWN_SESSIONS, Permission};
 pub use policy::{GroupSettings, IdleAction, UserPolicy};
 pub use session::{Network, Policy, ProgressStep, Seccomp, SessionState, Transport, WorkspaceSpec};

@@ -11,7 +11,7 @@ use std::{cmp::Ordering, collections::BTreeMap};
 
 use meridian_ids::{NodeId, ZoneId};
 
-use crate::{LoadStrategy, Network, Resources};
+use crate::{ImagePolicy, LoadStrategy, Network, Resources};
 
 /// What a session asks of its agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,7 @@ pub struct Wanted {
     pub labels: BTreeMap<String, String>,
     /// The zones where the workspace is offered; none: all.
     pub zones: Option<Vec<ZoneId>>,
+    pub image_policy: ImagePolicy,
 }
 
 /// How much of something an agent may promise.
@@ -81,6 +82,8 @@ pub enum Verdict {
     Chosen,
     /// It fitted, and another one came first.
     Fits,
+    /// It fitted, and would have had to load the image first.
+    FitsWithoutImage,
     Unreachable,
     Draining,
     DiskRefuses,
@@ -108,12 +111,13 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The reason alone, by which candidates are counted. The same words come out of `candidates_v1`.
+    /// The reason alone, by which candidates are counted. The same words come out of `candidates_v2`.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Chosen => "chosen",
             Self::Fits => "fits",
+            Self::FitsWithoutImage => "fits, without its image",
             Self::Unreachable => "unreachable",
             Self::Draining => "draining",
             Self::DiskRefuses => "its disk takes no writes",
@@ -138,6 +142,7 @@ impl Verdict {
             Self::CpuShort { milli } => format!("{} core short", cores(*milli)),
             Self::MemoryShort { mb } => format!("{mb} MB memory short"),
             Self::SessionsFull { limit } => format!("{limit} sessions, which is as many as it may have"),
+            Self::FitsWithoutImage => "fits, and would load the image first".to_owned(),
             Self::Chosen
             | Self::Fits
             | Self::Unreachable
@@ -155,7 +160,7 @@ fn cores(milli: i64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Judges one candidate on its own: `Fits` or the first reason against it.
+/// Judges one candidate on its own: that it fits, with its image or without, or the first reason against it.
 #[must_use]
 pub fn judge(candidate: &Candidate, wanted: &Wanted) -> Verdict {
     let missing = wanted.labels.iter().find(|(key, value)| candidate.labels.get(*key) != Some(value));
@@ -174,7 +179,7 @@ pub fn judge(candidate: &Candidate, wanted: &Wanted) -> Verdict {
         Verdict::LabelMissing { key: key.clone(), value: value.clone() }
     } else if wanted.gpus > candidate.gpus.promised() {
         Verdict::NoGpu
-    } else if !candidate.has_image {
+    } else if !candidate.has_image && wanted.image_policy == ImagePolicy::Elsewhere {
         Verdict::NoImage
     } else if wanted.gpus > 0 && gpus_short > 0 {
         Verdict::GpuShort { gpus: gpus_short }
@@ -185,7 +190,8 @@ pub fn judge(candidate: &Candidate, wanted: &Wanted) -> Verdict {
     } else {
         match candidate.session_limit {
             Some(limit) if candidate.sessions >= limit => Verdict::SessionsFull { limit },
-            Some(_) | None => Verdict::Fits,
+            Some(_) | None if candidate.has_image => Verdict::Fits,
+            Some(_) | None => Verdict::FitsWithoutImage,
         }
     }
 }
@@ -201,9 +207,14 @@ pub fn choose(
     let comes_and_goes = |candidate: &Candidate| static_first && !candidate.is_static;
     candidates
         .iter()
-        .filter(|candidate| judge(candidate, wanted) == Verdict::Fits)
+        .filter(|candidate| matches!(judge(candidate, wanted), Verdict::Fits | Verdict::FitsWithoutImage))
         .min_by(|a, b| {
-            comes_and_goes(a).cmp(&comes_and_goes(b)).then(rank(a, b, strategy)).then(a.node.cmp(&b.node))
+            // A launch waits for an image only where nobody who has it fits.
+            b.has_image
+                .cmp(&a.has_image)
+                .then(comes_and_goes(a).cmp(&comes_and_goes(b)))
+                .then(rank(a, b, strategy))
+                .then(a.node.cmp(&b.node))
         })
         .map(|candidate| candidate.node)
 }
@@ -299,6 +310,7 @@ mod tests {
             gpus: 0,
             labels: BTreeMap::new(),
             zones: None,
+            image_policy: ImagePolicy::Elsewhere,
         }
     }
 
@@ -345,6 +357,17 @@ mod tests {
         assert_eq!(words(agent(0, 0), slow), "label disk=slow is missing");
         let few = Candidate { session_limit: Some(3), ..agent(0, 3) };
         assert_eq!(words(few, one_core()), "3 sessions, which is as many as it may have");
+    }
+
+    #[test]
+    fn a_launch_waits_for_its_image_only_where_policy_says_so_and_nobody_has_it() {
+        let without = Candidate { has_image: false, ..agent(0, 0) };
+        let (has, waits) = (agent(2000, 2), Wanted { image_policy: ImagePolicy::Wait, ..one_core() });
+        let agents = [without.clone(), has.clone()];
+        assert_eq!(judge(&without, &one_core()), Verdict::NoImage);
+        assert_eq!(choose(&agents, &waits, LoadStrategy::LeastLoad, true), Some(has.node));
+        assert_eq!(choose(&agents[..1], &waits, LoadStrategy::LeastLoad, true), Some(without.node));
+        assert_eq!(choose(&agents[..1], &one_core(), LoadStrategy::LeastLoad, true), None);
     }
 
     #[test]

@@ -161,6 +161,8 @@ export interface UserPatch {
   must_change_password?: boolean;
   locked?: boolean;
   disabled?: boolean;
+  /** Null: groups decide. */
+  session_limit?: number | null;
 }
 
 export async function changeUser(id: string, body: UserPatch): Promise<User> {

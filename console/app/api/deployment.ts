@@ -3,7 +3,7 @@
 import { keepPreviousData, useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { api, unwrap } from './client';
 import { keys, pages } from './queries';
-import type { Enrollment, NewWorkspace, Node, Page, Preview, Refusal, Requirements, Workspace, WorkspacePatch, Zone, ZoneDeletion, ZonePatch } from './types';
+import type { Enrollment, NewWorkspace, Node, NodePatch, Page, Preview, Refusal, Requirements, Workspace, WorkspacePatch, Zone, ZoneDeletion, ZonePatch } from './types';
 
 const REFRESH_MS = 10_000;
 
@@ -114,6 +114,11 @@ export const useOrderNode = () =>
         return unwrap(api.POST('/api/v1/nodes/{id}/remove', { params }));
     }
   });
+
+export const useChangeNode = () =>
+  useChange(({ id, patch }: { id: string; patch: NodePatch }): Promise<unknown> =>
+    unwrap(api.PATCH('/api/v1/nodes/{id}', { params: { path: { id } }, body: patch })),
+  );
 
 /** A single-use token with which a node joins; it is shown once. */
 export const useEnroll = () =>

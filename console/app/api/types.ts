@@ -49,6 +49,8 @@ export type Node = Omit<Written<Schemas['NodeView']>, 'role' | 'state' | 'capaci
   state: 'enrolled' | 'ready' | 'draining' | 'unreachable';
 };
 
+export type NodePatch = Schemas['NodePatch'];
+
 /** How an image stands on an agent. */
 export type ImageCell = Omit<Written<Schemas['ImageCellView']>, 'state'> & {
   state: 'absent' | 'queued' | 'pulling' | 'present' | 'failed';

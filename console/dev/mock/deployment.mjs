@@ -91,6 +91,13 @@ export class Deployment {
         const zone = this.zones.find((each) => each.id === id);
         return zone ? send(200, requirements(zone)) : gone('zone');
       }
+      case 'PATCH nodes/': {
+        const node = this.nodes.find((each) => each.id === id);
+        const { session_limit: sessions, ...rest } = body;
+        if (rest.cpu_overcommit > 100) return send(422, failure('invalid', 'This cannot be as it was sent.', { fields: [{ field: 'cpu_overcommit', message: 'must be from 0.1 to 100' }] }));
+        Object.assign(node.capacity, rest, sessions === undefined ? {} : { sessions });
+        return send(200, node);
+      }
       case 'GET nodes':
         return list(this.nodes);
       case 'POST nodes/':

@@ -15,6 +15,7 @@ import { When } from '../../ui/When';
 import { useTitle } from '../../ui/useTitle';
 import { JoinNode } from './JoinNode';
 import { Meter } from './Meter';
+import { NodeCapacity } from './NodeCapacity';
 import { NodeOrders } from './NodeOrders';
 import { isEmpty, whatIsLeft } from './drain';
 
@@ -116,6 +117,7 @@ function Load({ node }: { node: Node }) {
 }
 
 function NodeDetails({ node, onGone }: { node: Node; onGone: () => void }) {
+  const me = useMe().data ?? null;
   return (
     <Stack>
       {node.problems.length > 0 && (
@@ -132,7 +134,6 @@ function NodeDetails({ node, onGone }: { node: Node; onGone: () => void }) {
           { name: 'Address', value: node.address || '—' },
           { name: 'Version', value: node.version || '—' },
           { name: 'Heard from', value: <When at={node.last_seen_at} /> },
-          ...(node.role === 'agent' ? promised(node) : []),
           { name: 'Home storage', value: node.home_storage ?? '—' },
           { name: 'Network modes', value: node.network_modes.join(', ') || '—' },
         ]}
@@ -149,22 +150,10 @@ function NodeDetails({ node, onGone }: { node: Node; onGone: () => void }) {
           ]}
         />
       )}
+      {node.role === 'agent' && node.capacity && <NodeCapacity node={node} disabled={!may(me, 'nodes:modify')} />}
       <NodeOrders node={node} onGone={onGone} />
     </Stack>
   );
-}
-
-/** What may be promised on an agent, where that differs from what it has. */
-function promised({ capacity }: Node) {
-  if (!capacity) return [];
-  const labels = Object.entries(capacity.labels).map(([name, value]) => `${name}=${value}`);
-  return [
-    { name: 'Promised at most', value: `${capacity.cpu} cores, ${gigabytes(capacity.memory_mb)} GB, ${capacity.gpus} GPU` },
-    { name: 'Sessions at most', value: capacity.sessions ?? 'as many as fit' },
-    { name: 'Overcommit', value: `CPU × ${capacity.cpu_overcommit}, memory × ${capacity.memory_overcommit}` },
-    { name: 'Static', value: capacity.static ? 'yes' : 'no' },
-    { name: 'Labels', value: labels.join(', ') || '—' },
-  ];
 }
 
 function Listed({ title, items }: { title: string; items: string[] }) {

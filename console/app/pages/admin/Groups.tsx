@@ -12,7 +12,7 @@ import { ProblemNote } from '../../ui/ProblemNote';
 import { SidePanel } from '../../ui/SidePanel';
 import { useTitle } from '../../ui/useTitle';
 import { GroupDetails } from './GroupDetails';
-import { settingName, shownValue } from './settingWords';
+import { settingName, shownSetting } from './settingWords';
 
 export default function Groups() {
   useTitle('Groups');
@@ -75,7 +75,7 @@ export default function Groups() {
 
 function decides(group: Group): string {
   const settings = Object.entries(group.settings);
-  return settings.map(([name, value]) => `${settingName(name)}: ${shownValue(value)}`).join(' · ') || '—';
+  return settings.map(([name, value]) => `${settingName(name)}: ${shownSetting(name, value)}`).join(' · ') || '—';
 }
 
 function NewGroup({ onDone }: { onDone: (group: Group) => void }) {

@@ -3,7 +3,7 @@ import type { PolicyItem } from '../../api/types';
 import { DataTable } from '../../ui/DataTable';
 import { PageSkeleton } from '../../ui/PageSkeleton';
 import { ProblemNote } from '../../ui/ProblemNote';
-import { settingName, shownValue } from './settingWords';
+import { settingName, shownSetting } from './settingWords';
 
 /** What holds for a person, and which group each of it comes from. */
 export function PolicyTable({ userId }: { userId: string }) {
@@ -20,7 +20,7 @@ export function PolicyTable({ userId }: { userId: string }) {
       rowKey={(item) => item.setting}
       columns={[
         { label: 'Setting', render: (item) => <span title={meaning(item.setting)}>{settingName(item.setting)}</span> },
-        { label: 'Value', render: (item) => shownValue(item.value) },
+        { label: 'Value', render: (item) => shownSetting(item.setting, item.value) },
         { label: 'From', render: origin },
       ]}
     />

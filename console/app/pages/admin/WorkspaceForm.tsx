@@ -5,9 +5,9 @@ import type { Workspace } from '../../api/types';
 import { ProblemNote } from '../../ui/ProblemNote';
 
 /** What an entry of the catalogue is and takes. */
-export type Entry = Pick<Workspace, 'name' | 'description' | 'icon' | 'image' | 'cpu' | 'memory_mb' | 'gpu' | 'network'>;
+export type Entry = Pick<Workspace, 'name' | 'description' | 'icon' | 'image' | 'cpu' | 'memory_mb' | 'gpu' | 'network' | 'image_policy'>;
 
-export const plain: Entry = { name: '', description: '', icon: 'desktop', image: '', cpu: 1, memory_mb: 1024, gpu: 0, network: 'internet' };
+export const plain: Entry = { name: '', description: '', icon: 'desktop', image: '', cpu: 1, memory_mb: 1024, gpu: 0, network: 'internet', image_policy: 'elsewhere' };
 
 const fields = Object.keys(plain);
 
@@ -51,6 +51,18 @@ export function WorkspaceForm({ before, action, disabled = false, error, pending
             onChange={(event) => set({ image: event.currentTarget.value })}
             error={problem?.at('image')}
           />
+          {entry.image_policy !== undefined && (
+            <NativeSelect
+              label="Where the image is not there yet"
+              data={[
+                { value: 'elsewhere', label: 'Go to an agent that has it' },
+                { value: 'wait', label: 'Wait until the agent has loaded it' },
+              ]}
+              value={entry.image_policy}
+              onChange={(event) => set({ image_policy: event.currentTarget.value as Entry['image_policy'] })}
+              error={problem?.at('image_policy')}
+            />
+          )}
           <SimpleGrid cols={2}>
             <NumberInput label="Cores" min={0} step={0.5} value={entry.cpu} onChange={(value) => set({ cpu: Number(value) })} error={problem?.at('cpu')} />
             <NumberInput

@@ -151,8 +151,8 @@ function Details({ workspace, onGone }: { workspace: Workspace; onGone: () => vo
 }
 
 /** Without what an entry is besides: the server refuses fields that it does not know in a change. */
-function entryOf({ name, description, icon, image, cpu, memory_mb, gpu, network }: Entry): Entry {
-  return { name, description, icon, image, cpu, memory_mb, gpu, network };
+function entryOf({ name, description, icon, image, cpu, memory_mb, gpu, network, image_policy }: Entry): Entry {
+  return { name, description, icon, image, cpu, memory_mb, gpu, network, ...(image_policy === undefined ? {} : { image_policy }) };
 }
 
 function takes({ cpu, memory_mb: memory, gpu }: Workspace): string {

@@ -57,6 +57,7 @@ step('a group decides, and says so about its member', 90_000, async () => {
   await panel().getByLabel('Name').fill('Guests');
   await panel().getByLabel('Priority').fill('20');
   await panel().getByRole('button', { name: 'Make the group' }).click();
+  await page.getByRole('dialog', { name: 'New group' }).waitFor({ state: 'detached' });
   const decides = panel().getByRole('group', { name: 'What it decides' });
   await decides.getByLabel('View only').selectOption('yes');
   await decides.getByLabel('Session limit', { exact: true }).fill('1');

@@ -87,6 +87,37 @@ step('a workspace that is kept from everybody says so to the administrator', 60_
   await close();
 });
 
+step('a workspace that is made is in the catalogue', 60_000, async () => {
+  await page.getByRole('button', { name: 'New workspace' }).click();
+  await panel().getByLabel('Name').fill('Scratch');
+  await panel().getByLabel('Image', { exact: true }).fill('not an image');
+  await panel().getByRole('button', { name: 'Make the workspace' }).click();
+  await panel().locator('[aria-invalid="true"]').first().waitFor();
+  await panel().getByLabel('Image', { exact: true }).fill('meridian/terminal:dev');
+  await panel().getByRole('button', { name: 'Make the workspace' }).click();
+  await page.getByRole('dialog', { name: 'New workspace' }).waitFor({ state: 'detached' });
+  await panel().getByText('It would be asked for in').waitFor();
+  await close();
+  await visit('Catalogue');
+  await page.getByRole('heading', { name: 'Scratch', exact: true }).waitFor();
+});
+
+step('an image that a zone wants is shown, agent by agent', 60_000, async () => {
+  await visit('Images');
+  await page.getByRole('button', { name: 'Want an image' }).click();
+  await panel().getByLabel('Image').fill('without-a-tag');
+  await panel().getByRole('button', { name: 'Want it' }).click();
+  await panel().locator('[aria-invalid="true"]').waitFor();
+  await panel().getByLabel('Zone').selectOption('virginia');
+  await panel().getByLabel('Image').fill('registry.example.org/tool:1');
+  await panel().getByRole('button', { name: 'Want it' }).click();
+  await panel().waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'Show registry.example.org/tool:1 in virginia' }).click();
+  await panel().getByRole('table', { name: 'On its agents' }).getByText('agent-virginia-1').waitFor();
+  await panel().getByRole('button', { name: 'Want it no longer' }).click();
+  await close();
+});
+
 step('a refused launch is explained to its user, and in full to an administrator', 60_000, async () => {
   const nodes = (await meridian.call('GET', '/nodes')).body.items.filter((node) => node.role === 'agent');
   for (const node of nodes) await meridian.call('POST', `/nodes/${node.id}/drain`);

@@ -7,9 +7,13 @@ import { ProblemNote } from '../../ui/ProblemNote';
 /** What an entry of the catalogue is and takes. */
 export type Entry = Pick<Workspace, 'name' | 'description' | 'icon' | 'image' | 'cpu' | 'memory_mb' | 'gpu' | 'network' | 'image_policy'>;
 
-export const plain: Entry = { name: '', description: '', icon: 'desktop', image: '', cpu: 1, memory_mb: 1024, gpu: 0, network: 'internet', image_policy: 'elsewhere' };
+/** Of a new entry, what every server knows. */
+export const basics = { name: '', description: '', icon: 'desktop', image: '', cpu: 1, memory_mb: 1024, gpu: 0, network: 'none' } as const;
 
-const fields = Object.keys(plain);
+/** A server of the release before knows no `image_policy`, so that is sent only where it is not as in any new entry. */
+export const plain: Entry = { ...basics, image_policy: 'elsewhere' };
+
+const fields = Object.keys(plain) as (keyof Entry)[];
 
 interface Props {
   before: Entry;
@@ -17,17 +21,19 @@ interface Props {
   disabled?: boolean;
   error: unknown;
   pending: boolean;
-  onSend: (entry: Entry) => void;
+  /** What is not as it was before. */
+  onSend: (changes: Partial<Entry>) => void;
 }
 
 export function WorkspaceForm({ before, action, disabled = false, error, pending, onSend }: Props) {
   const [entry, setEntry] = useState(before);
   const set = (change: Partial<Entry>) => setEntry({ ...entry, ...change });
+  const changes: Partial<Entry> = Object.fromEntries(fields.filter((field) => entry[field] !== before[field]).map((field) => [field, entry[field]]));
   const problem = error ? asProblem(error) : null;
-  const shownAtField = problem?.details.fields.some(({ field }) => fields.includes(field)) ?? false;
+  const shownAtField = fields.some((field) => (problem?.at(field) ?? null) !== null);
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    onSend(entry);
+    onSend(changes);
   };
   return (
     <form onSubmit={submit} noValidate>
@@ -92,7 +98,7 @@ export function WorkspaceForm({ before, action, disabled = false, error, pending
           </SimpleGrid>
           {problem && !shownAtField && <ProblemNote error={problem} />}
           <Row justify="flex-end">
-            <Button type="submit" variant="light" loading={pending}>
+            <Button type="submit" variant="light" loading={pending} disabled={Object.keys(changes).length === 0}>
               {action}
             </Button>
           </Row>

@@ -15,7 +15,7 @@ import { useConfirm } from '../../ui/useConfirm';
 import { useTitle } from '../../ui/useTitle';
 import { LaunchPreview } from './LaunchPreview';
 import { Offer } from './Offer';
-import { type Entry, WorkspaceForm, plain } from './WorkspaceForm';
+import { WorkspaceForm, basics, plain } from './WorkspaceForm';
 
 /** The whole catalogue: who each entry is for, where it is offered, and what would become of a launch. */
 export default function Workspaces() {
@@ -84,7 +84,7 @@ function NewWorkspace({ onDone }: { onDone: (workspace: Workspace) => void }) {
       action="Make the workspace"
       error={create.error}
       pending={create.isPending}
-      onSend={(entry) => create.mutate(entry, { onSuccess: onDone })}
+      onSend={(changes) => create.mutate({ ...basics, ...changes }, { onSuccess: onDone })}
     />
   );
 }
@@ -125,7 +125,7 @@ function Details({ workspace, onGone }: { workspace: Workspace; onGone: () => vo
         disabled={!modify}
         error={change.error}
         pending={change.isPending}
-        onSend={(entry) => change.mutate({ id: workspace.id, patch: entryOf(entry) })}
+        onSend={(patch) => change.mutate({ id: workspace.id, patch })}
       />
       {remove.error && <ProblemNote error={remove.error} />}
       {may(me, 'workspaces:delete') && (
@@ -148,11 +148,6 @@ function Details({ workspace, onGone }: { workspace: Workspace; onGone: () => vo
       {dialog}
     </Stack>
   );
-}
-
-/** Without what an entry is besides: the server refuses fields that it does not know in a change. */
-function entryOf({ name, description, icon, image, cpu, memory_mb, gpu, network, image_policy }: Entry): Entry {
-  return { name, description, icon, image, cpu, memory_mb, gpu, network, ...(image_policy === undefined ? {} : { image_policy }) };
 }
 
 function takes({ cpu, memory_mb: memory, gpu }: Workspace): string {

@@ -11,7 +11,8 @@ use std::{
 
 use futures_util::StreamExt;
 use meridian_engine::{
-    ContainerState, Daemon, Engine, EngineError, Faults, Found, Owner, SimulatedEngine, Step,
+    ContainerState, Daemon, Engine, EngineError, Faults, Found, Owner, Pull, PullError, SimulatedEngine,
+    Source, Step,
 };
 use meridian_ids::{DeploymentId, NodeId, SessionId};
 use meridian_model::{Network, Resources};
@@ -26,6 +27,10 @@ struct Subjects {
     neighbour: Arc<dyn Engine>,
 }
 
+fn pull(reference: &str) -> Pull {
+    Pull { reference: reference.into(), source: Source::Registry { login: None } }
+}
+
 async fn conforms(subjects: Subjects) {
     let Subjects { engine, again, neighbour } = subjects;
     let capabilities = engine.capabilities().await.unwrap();
@@ -37,6 +42,8 @@ async fn conforms(subjects: Subjects) {
     let refused = engine.start(&missing, &|_| {}).await.unwrap_err();
     assert_eq!(refused, EngineError::NoImage("meridian/no-such-image:dev".into()));
     assert_eq!(engine.list().await, Ok(Vec::new()), "a start that failed leaves nothing");
+    let pulled = engine.pull(&pull("meridian/no-such-image:dev"), &|_| {}).await;
+    assert!(matches!(pulled, Err(PullError::Lasting(_))), "nobody has it: {pulled:?}");
 
     let (order, steps) = (order(IMAGE, Network::None), Mutex::new(Vec::new()));
     engine.start(&order, &|step| steps.lock().unwrap().push(step)).await.unwrap();
@@ -135,6 +142,8 @@ async fn a_stopped_engine_is_unavailable_and_refuses_nothing() {
     .unwrap();
     for engine in [&simulated as &dyn Engine, &docker] {
         let order = order(IMAGE, Network::None);
+        let pulled = engine.pull(&pull("registry.example.org/a:1"), &|_| {}).await;
+        assert!(matches!(pulled, Err(PullError::Passing(_))), "{pulled:?}");
         assert!(matches!(engine.list().await, Err(EngineError::Unavailable(_))));
         assert!(matches!(engine.capabilities().await, Err(EngineError::Unavailable(_))));
         assert!(matches!(engine.start(&order, &|_| {}).await, Err(EngineError::Unavailable(_))));

@@ -260,7 +260,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Zone by image by agent: what is where, and what is not as it should be. */
+        /** Zone by image by agent: what is where, and what is not as it should be. A page has 100 rows at most, whatever `limit` says. */
         get: operations["image_matrix"];
         put?: never;
         post?: never;

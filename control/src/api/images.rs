@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// Rows of a page at most: each has a cell for every agent of its zone.
+const MOST_ROWS: i32 = 100;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MatrixQuery {
@@ -46,7 +49,7 @@ pub(super) struct HostQuery {
     host: String,
 }
 
-/// Zone by image by agent: what is where, and what is not as it should be.
+/// Zone by image by agent: what is where, and what is not as it should be. A page has 100 rows at most, whatever `limit` says.
 #[utoipa::path(get, path = "/api/v1/images", tag = "images",
     params(("zone" = Option<String>, Query), ("cursor" = Option<String>, Query), ("limit" = Option<i32>, Query)),
     responses((status = 200, body = Page<ImageRowView>), (status = 403, body = ErrorView), (status = 404, body = ErrorView)))]
@@ -55,7 +58,7 @@ pub(super) async fn image_matrix(
     permit: ZonePermit<ImagesView>,
     Query(query): Query<MatrixQuery>,
 ) -> Result<Json<Page<ImageRowView>>, ApiError> {
-    let limit = check_limit(query.limit)?;
+    let limit = check_limit(query.limit)?.min(MOST_ROWS);
     let after = query.cursor.as_deref().map(read_place).transpose()?;
     let zone = match &query.zone {
         Some(zone) => Some(find_zone(&state, zone).await?),

@@ -5,11 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use meridian_lab::{
-    MAX_BROWSERS, MAX_SESSIONS, Options, Report, SCENARIOS, Scenario, Table, document, play, serve_workspace,
-    up,
+    MAX_BROWSERS, MAX_SESSIONS, Options, Ready, Report, SCENARIOS, Scenario, Table, document, play, prepare,
+    serve_workspace, up,
 };
+
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     exit::{Failure, print},
@@ -152,16 +155,34 @@ fn acts(scenarios: &[Scenario], sessions: Option<usize>, options: &Options) -> V
 /// A scenario that could not be played does not keep the others from it.
 async fn play_all(acts: &[(Scenario, Options)], json: Option<&Path>) -> Result<(), Failure> {
     let (mut reports, mut failed) = (Vec::<Report>::new(), Vec::new());
+    let mut ready = prepare_act(acts.first()).await;
     for (index, (scenario, options)) in acts.iter().enumerate() {
         let (act, of) = (index + 1, acts.len());
         say(&format!("{act}/{of} {} with {} sessions: {}", scenario.name, options.sessions, scenario.about));
-        match play(scenario, options).await {
+        let measured = CancellationToken::new();
+        let playing = async {
+            let measured = measured.clone();
+            let _over = measured.clone().drop_guard();
+            match ready {
+                Some(ready) => play(ready?, measured).await,
+                None => Err(anyhow!("it was not prepared")),
+            }
+        };
+        // The next one's Meridian starts while this one's ends.
+        let next = async {
+            measured.cancelled().await;
+            prepare_act(acts.get(index + 1)).await
+        };
+        let (played, prepared) = tokio::join!(playing, next);
+        ready = prepared;
+        match played {
             Ok((report, troubles)) => {
                 if let Some(file) = json {
                     report.write_json(file).map_err(|error| Failure::new(format!("{error:#}")))?;
                 }
                 troubles.iter().for_each(|line| say(&format!("  {line}")));
                 report.broken.iter().for_each(|line| say(&format!("  not held: {line}")));
+                say(&format!("  {}", report.took));
                 if !report.held {
                     failed.push(scenario.name);
                 }
@@ -175,6 +196,11 @@ async fn play_all(acts: &[(Scenario, Options)], json: Option<&Path>) -> Result<(
     }
     print(&Table(&reports).to_string())?;
     if failed.is_empty() { Ok(()) } else { Err(Failure::new(format!("did not hold: {}", failed.join(", ")))) }
+}
+
+async fn prepare_act(act: Option<&(Scenario, Options)>) -> Option<anyhow::Result<Ready>> {
+    let (scenario, options) = act?;
+    Some(prepare(scenario, options).await)
 }
 
 /// Progress, on standard error: standard output has the table.

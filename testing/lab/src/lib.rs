@@ -38,12 +38,15 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use meridian_bench::Host;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 pub use docker::serve_workspace;
 pub use document::document;
-pub use report::{Figures, Goals, Parameters, Report, Stall, Table};
+pub use report::{Figures, Goals, Parameters, Report, Stall, Table, Took};
 pub use scenarios::{SCENARIOS, Scenario};
 
 use site::{Make, Site};
@@ -87,11 +90,19 @@ impl Options {
     }
 }
 
-/// Plays one scenario. What did not hold is in the report; `troubles` are what the processes logged meanwhile, where something did not.
+/// A scenario whose Meridian runs, and whose streams are not there yet. Dropped, nothing of it is left.
+pub struct Ready {
+    scenario: Scenario,
+    options: Options,
+    site: Site,
+    start_s: f64,
+}
+
+/// Starts the Meridian of a scenario.
 ///
 /// # Errors
-/// When it could not be played: Meridian did not start, or its streams did not open.
-pub async fn play(scenario: &Scenario, options: &Options) -> Result<(Report, Vec<String>)> {
+/// When it did not start.
+pub async fn prepare(scenario: &Scenario, options: &Options) -> Result<Ready> {
     ensure!((1..=MAX_SESSIONS).contains(&options.sessions), "between 1 and {MAX_SESSIONS} sessions");
     ensure!(options.browsers <= MAX_BROWSERS, "at most {MAX_BROWSERS} browsers");
     let make = Make {
@@ -101,16 +112,27 @@ pub async fn play(scenario: &Scenario, options: &Options) -> Result<(Report, Vec
         front: scenario.front,
         disks: if scenario.own_disks { site::with_own_disks() } else { Vec::new() },
     };
+    let began = Instant::now();
     if scenario.engine == DOCKER {
         let executable = options.executable.clone();
         tokio::task::spawn_blocking(move || docker::make_image(&executable)).await??;
     }
-    let mut site = Site::start(&make).await?;
-    let people = site.people()?.file();
-    let (scenario, options) = (*scenario, options.clone());
+    let site = Site::start(&make).await?;
+    let start_s = began.elapsed().as_secs_f64();
+    Ok(Ready { scenario: *scenario, options: options.clone(), site, start_s })
+}
+
+/// Plays one scenario. What did not hold is in the report; `troubles` are what the processes logged meanwhile, where something did not.
+/// `measured` is cancelled when nothing is measured any more: from then on the machine may be busy with the next.
+///
+/// # Errors
+/// When it could not be played: its streams did not open, or it was not over in time.
+pub async fn play(mut ready: Ready, measured: CancellationToken) -> Result<(Report, Vec<String>)> {
+    let people = ready.site.people()?.file();
     within(people, move || async move {
-        let limit = scenario.limit;
-        let played = timeout(limit, play_here(scenario, options, site)).await;
+        let _measured = measured.clone().drop_guard();
+        let limit = ready.scenario.limit;
+        let played = timeout(limit, play_here(ready, &measured)).await;
         played.with_context(|| format!("the scenario was not over within {limit:?}"))?
     })
     .await
@@ -147,10 +169,19 @@ fn first_executable<'a>(scenario: &Scenario, options: &'a Options) -> &'a Path {
     previous.unwrap_or(&options.executable)
 }
 
-async fn play_here(scenario: Scenario, options: Options, site: Site) -> Result<(Report, Vec<String>)> {
+async fn play_here(ready: Ready, measured: &CancellationToken) -> Result<(Report, Vec<String>)> {
+    let Ready { scenario, options, site, start_s } = ready;
+    let mut lap = Instant::now();
+    let mut took = || {
+        let now = Instant::now();
+        (now - std::mem::replace(&mut lap, now)).as_secs_f64()
+    };
     let mut stage = Stage::set(site, &options, &scenario).await?;
+    let streams_s = took();
     let played = (scenario.play)(&mut stage).await;
-    let (seen, stopped) = stage.end().await?;
+    let fault_s = took();
+    let (seen, stopped) = stage.end(measured).await?;
+    let took = Took { start_s, streams_s, fault_s, end_s: took() };
     let mut broken = seen.broken(scenario.promise);
     for failed in [played, stopped].into_iter().filter_map(Result::err) {
         broken.push(format!("{failed:#}"));
@@ -176,6 +207,7 @@ async fn play_here(scenario: Scenario, options: Options, site: Site) -> Result<(
         goals: scenario.goals,
         slowest: seen.slowest(),
         broken,
+        took,
     };
     let troubles = if report.held { Vec::new() } else { seen.troubles };
     Ok((report, troubles))

@@ -22,6 +22,20 @@ pub struct Report {
     pub goals: Goals,
     /// What befell the stream that stood still longest.
     pub slowest: Vec<String>,
+    pub took: Took,
+}
+
+/// Where a scenario's time went, in seconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Took {
+    /// Until every process of Meridian was there.
+    pub start_s: f64,
+    /// Until all streams had run steadily.
+    pub streams_s: f64,
+    /// The fault, and until all was well again.
+    pub fault_s: f64,
+    /// The judgement, and until everything had ended.
+    pub end_s: f64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -75,6 +89,17 @@ pub struct Figures {
     /// Figures of this scenario alone.
     #[serde(flatten)]
     pub own: BTreeMap<&'static str, f64>,
+}
+
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { start_s, streams_s, fault_s, end_s } = self;
+        let all = start_s + streams_s + fault_s + end_s;
+        write!(
+            f,
+            "{all:.0} s: {start_s:.1} to start, {streams_s:.1} for streams, {fault_s:.1} with the fault, {end_s:.1} to end"
+        )
+    }
 }
 
 /// Times are reported beside these, never asserted: machines are noisy.

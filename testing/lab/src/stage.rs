@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use meridian_runtime::Tasks;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     DOCKER, Options,
@@ -38,6 +39,8 @@ const PROXY_STREAMS: &str = "meridian_proxy_streams";
 /// One of the simulated engine's.
 const SIMULATED_IMAGE: &str = "meridian/terminal:dev";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Of many launches at once: a poll costs as much as what it waits for.
+const LAUNCH_LOOK_EVERY: Duration = Duration::from_millis(200);
 const STATES_LIMIT: Duration = Duration::from_secs(30);
 const TASKS_LIMIT: Duration = Duration::from_secs(5);
 /// Of so many streams in london, one in virginia stands by; at least two.
@@ -421,8 +424,8 @@ impl Stage {
         seen
     }
 
-    /// What was seen since the fault. Everything has ended when this returns.
-    pub(crate) async fn end(self) -> Result<(Seen, Result<()>)> {
+    /// What was seen since the fault. Everything has ended when this returns; what is measured was measured when `measured` is cancelled.
+    pub(crate) async fn end(self, measured: &CancellationToken) -> Result<(Seen, Result<()>)> {
         let struck = self.struck.as_ref().context("the scenario struck nothing")?;
         let browsers = self.seen_pages().await;
         let until = self.began.elapsed();
@@ -442,6 +445,7 @@ impl Stage {
             broken: self.broken.clone(),
             troubles: Vec::new(),
         };
+        measured.cancel();
         self.tasks.stop(TASKS_LIMIT).await;
         seen.not_running = self.not_running().await;
         seen.troubles = self.site.troubles(4);
@@ -514,7 +518,7 @@ pub(crate) async fn runs(api: &Api, session: &str) -> Result<()> {
         let SessionState { state, said, agent } = api.session(session).await?;
         match state.as_str() {
             "running" => return Ok(()),
-            "starting" if Instant::now() < until => sleep(LOOK_EVERY).await,
+            "starting" if Instant::now() < until => sleep(LAUNCH_LOOK_EVERY).await,
             state => bail!("session {session} on {agent} is {state} and does not run: {said}"),
         }
     }

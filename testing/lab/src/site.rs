@@ -350,6 +350,8 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
+        // What is killed now is not started again, to write where everything is being removed.
+        self.tasks.stopping().cancel();
         // What waits for a slow one ends.
         self.disks.clear();
         for keeper in self.keepers.values() {

@@ -116,6 +116,8 @@ pub enum Refusal {
     WebSilent,
     #[error("The Web App's answer was not understood: {0}.")]
     WebAnswer(&'static str),
+    #[error("More people open streams to the machine that runs this session than it can take at once.")]
+    AgentBusy,
     #[error("The machine that runs this session could not be reached.")]
     AgentUnreachable,
     #[error("The machine that runs this session did not answer in time.")]
@@ -258,6 +260,7 @@ mod tests {
             Refusal::WebUnreachable,
             Refusal::WebSilent,
             Refusal::WebAnswer("x"),
+            Refusal::AgentBusy,
             Refusal::AgentUnreachable,
             Refusal::AgentSilent,
             Refusal::AgentRefused(passed(409)),

@@ -33,6 +33,7 @@ use crate::{
     metrics::Metrics,
     question::Questioner,
     streams::Streams,
+    turns::Turns,
     zone::{CurrentZone, ZoneView},
 };
 
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) questioner: Questioner,
     pub(crate) dialler: Dialler,
+    pub(crate) turns: Turns,
     pub(crate) trusted: Trusted,
     pub(crate) clock: Clock,
     /// Where to ask when the zone names no Upstream Auth Address.
@@ -136,7 +138,7 @@ async fn open<S: AsyncRead + Unpin>(
     Ok(Opened { upstream, early, place, zone })
 }
 
-/// Asks and dials at once; then upgrades. The first failure ends both. About a pass nobody is asked.
+/// Waits for its turn; asks and dials at once; then upgrades. The first failure ends both. About a pass nobody is asked.
 async fn establish(
     accepted: Accepted,
     client: String,
@@ -146,6 +148,7 @@ async fn establish(
     let agent = accepted.agent();
     let name = zone.agent_name(agent);
     let address = zone.agent_address(agent).ok_or(Refusal::AgentUnknown)?;
+    let _turn = shared.turns.next(agent).await?;
     let question = match accepted.next(hex_of(random_bytes()), client) {
         Next::Ask(question) => question,
         Next::Resume => {

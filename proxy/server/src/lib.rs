@@ -17,12 +17,14 @@ mod browser;
 mod connection;
 mod forwarded;
 mod goodbye;
+mod handshakes;
 mod listener;
 mod live_stream;
 mod metrics;
 mod question;
 mod quiet_tls;
 mod streams;
+mod turns;
 mod zone;
 
 use std::{
@@ -48,8 +50,15 @@ use tokio::{
 pub use metrics::{Cut, Metrics};
 
 use crate::{
-    agent::Dialler, connection::Shared, forwarded::Trusted, listener::Entrance, question::Questioner,
-    streams::Streams, zone::CurrentZone,
+    agent::Dialler,
+    connection::Shared,
+    forwarded::Trusted,
+    handshakes::Handshakes,
+    listener::{Entrance, Tls},
+    question::Questioner,
+    streams::Streams,
+    turns::Turns,
+    zone::CurrentZone,
 };
 
 /// How long what is left of a half-closed stream may be silent.
@@ -125,7 +134,7 @@ pub async fn start(
     follow_ticket_keys(&node, tickets, tasks);
     let entrance = Entrance {
         listener,
-        tls,
+        tls: tls.map(|config| Tls { config, handshakes: Handshakes::new() }),
         pending: Arc::new(Semaphore::new(settings.max_pending)),
         head_wait: Duration::from_secs(settings.head_wait_s),
         balancers,
@@ -179,6 +188,7 @@ fn share(
         },
         // Made once: it keeps the sessions that make the next handshake with the same agent short.
         dialler: Dialler { tls: node.tls().client_config(), wait: Duration::from_secs(settings.dial_wait_s) },
+        turns: Turns::default(),
         trusted,
         clock,
         upstream: settings.node.upstream.clone(),

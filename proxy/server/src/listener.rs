@@ -1,35 +1,46 @@
 //! Takes connections from browsers and ends their TLS.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use meridian_origin::read_origin;
 use meridian_runtime::{is_disconnect, tune};
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::{ServerConfig, server::UnbufferedServerConnection};
 use tokio::{
+    io::Interest,
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use crate::{
     connection::{Shared, serve},
     forwarded::Trusted,
+    handshakes::{Handshakes, TURN, Turn},
     quiet_tls::QuietTls,
 };
 
 /// How long to leave the listener alone when the system has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How soon a browser that leaves gives its place to another, while it waits for its turn: what it sent hides from a read that it left.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 pub(crate) struct Entrance {
     pub(crate) listener: TcpListener,
     /// None: plain HTTP.
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<Tls>,
     /// Places for connections that are no streams yet. When there is none, new ones wait in the kernel.
     pub(crate) pending: Arc<Semaphore>,
     pub(crate) head_wait: Duration,
     /// Whose connections begin with a PROXY header.
     pub(crate) balancers: Trusted,
+}
+
+/// How TLS is spoken, and by how many at once.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) handshakes: Arc<Handshakes>,
 }
 
 /// A place among the connections that are no streams yet.
@@ -77,7 +88,7 @@ pub(crate) async fn accept(entrance: Entrance, shared: Arc<Shared>) {
     }
 }
 
-async fn next(entrance: &Entrance) -> (OwnedSemaphorePermit, std::io::Result<(TcpStream, SocketAddr)>) {
+async fn next(entrance: &Entrance) -> (OwnedSemaphorePermit, io::Result<(TcpStream, SocketAddr)>) {
     let place = entrance.pending.clone().acquire_owned().await.expect("the semaphore is never closed");
     (place, entrance.listener.accept().await)
 }
@@ -107,21 +118,17 @@ async fn introduce(
 async fn greet(
     socket: TcpStream,
     peer: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Tls>,
     deadline: Instant,
     shared: Arc<Shared>,
 ) {
     if tune(&socket).is_err() {
         return;
     }
-    let Some(config) = tls else { return serve(Box::new(socket), peer, deadline, shared).await };
-    let session = match UnbufferedServerConnection::new(config) {
-        Ok(session) => session,
-        Err(error) => return tracing::error!(%error, "TLS cannot begin"),
-    };
+    let Some(tls) = tls else { return serve(Box::new(socket), peer, deadline, shared).await };
     let handshake = tokio::select! {
         () = shared.stopping.cancelled() => return,
-        handshake = timeout_at(deadline, QuietTls::handshake(socket, session)) => handshake,
+        handshake = timeout_at(deadline, Box::pin(shake_hands(socket, tls))) => handshake,
     };
     match handshake {
         Ok(Ok(stream)) => serve(Box::new(stream), peer, deadline, shared).await,
@@ -133,6 +140,39 @@ async fn greet(
         }
         Err(_) => {
             shared.metrics.left.inc();
+        }
+    }
+}
+
+/// The handshake, when its turn has come.
+async fn shake_hands(socket: TcpStream, tls: Tls) -> io::Result<QuietTls<UnbufferedServerConnection>> {
+    let turn = turn_of(&socket, &tls.handshakes).await?;
+    let session = UnbufferedServerConnection::new(tls.config).map_err(io::Error::other)?;
+    let mut handshake = pin!(QuietTls::handshake(socket, session));
+    tokio::select! {
+        biased;
+        done = &mut handshake => return done,
+        () = sleep(TURN) => drop(turn),
+    }
+    handshake.await
+}
+
+/// Waits until the browser has said something, and then for its turn.
+async fn turn_of(socket: &TcpStream, handshakes: &Arc<Handshakes>) -> io::Result<Turn> {
+    // Browsers open connections in advance and let them lie.
+    socket.readable().await?;
+    let mut turn = pin!(handshakes.turn());
+    loop {
+        let taken = tokio::select! {
+            biased;
+            turn = &mut turn => Some(turn),
+            () = sleep(LOOK_EVERY) => None,
+        };
+        if socket.ready(Interest::READABLE).await?.is_read_closed() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(turn) = taken {
+            return Ok(turn);
         }
     }
 }

@@ -146,6 +146,13 @@ impl Refusal {
                 false,
                 "The zone's upstream_auth_address may lead to something other than the Web App.",
             ),
+            Self::AgentBusy => of(
+                Agent,
+                StatusCode::SERVICE_UNAVAILABLE,
+                "agent_busy",
+                true,
+                "Nothing needs to be done after a failure: streams come back one after the other. If it lasts, give the zone another agent.",
+            ),
             Self::AgentUnreachable => of(
                 Agent,
                 StatusCode::BAD_GATEWAY,

@@ -48,13 +48,16 @@ pub(crate) struct Way {
     pub(crate) resume_protocols: Vec<String>,
 }
 
-/// The way back to a stream that was attached once: tried before a new ticket is asked for. When it does not lead there, the two
-/// take turns.
+/// How often the way back is tried before a ticket is asked for, as the console does (console/app/stream/entries.ts).
+const TRIES_BEFORE_TICKET: u8 = 2;
+
+/// The way back to a stream that was attached once: tried before a new ticket is asked for. When it does not lead there, a ticket is asked
+/// for in between.
 #[derive(Debug, Default)]
 pub(crate) struct WayBack {
     latest: Option<Way>,
     attached: bool,
-    tried: bool,
+    tries: u8,
 }
 
 impl WayBack {
@@ -63,14 +66,14 @@ impl WayBack {
     }
 
     pub(crate) fn arrived(&mut self) {
-        (self.attached, self.tried) = (true, false);
+        (self.attached, self.tries) = (true, 0);
     }
 
     /// What to open the next path with; none when a ticket is to be asked for.
     pub(crate) fn next(&mut self) -> Option<Way> {
-        let usable = self.attached && !self.tried;
+        let usable = self.attached && self.tries < TRIES_BEFORE_TICKET;
         let way = self.latest.as_ref().filter(|way| usable && !way.resume_protocols.is_empty()).cloned();
-        self.tried = way.is_some();
+        self.tries = if way.is_some() { self.tries + 1 } else { 0 };
         way.map(|way| Way { protocols: way.resume_protocols.clone(), ..way })
     }
 }
@@ -167,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pass_and_a_ticket_take_turns_until_one_of_them_leads_back() {
+    fn the_pass_is_tried_twice_before_a_ticket_until_one_of_them_leads_back() {
         let way = Way {
             url: "ws://127.0.0.1/".into(),
             protocols: vec!["ticket".into()],
@@ -179,8 +182,10 @@ mod tests {
         assert!(back.next().is_none());
         back.arrived();
         let protocols = |way: Option<Way>| way.map(|way| way.protocols);
-        assert_eq!(protocols(back.next()), Some(vec!["pass".into()]));
-        assert_eq!(protocols(back.next()), None);
-        assert_eq!(protocols(back.next()), Some(vec!["pass".into()]));
+        for _ in 0..2 {
+            assert_eq!(protocols(back.next()), Some(vec!["pass".into()]));
+            assert_eq!(protocols(back.next()), Some(vec!["pass".into()]));
+            assert_eq!(protocols(back.next()), None);
+        }
     }
 }

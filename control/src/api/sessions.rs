@@ -103,19 +103,32 @@ pub(super) async fn launch_session(
             .explanation(Vec::new()))
         }
         Launch::Capacity { zone, isolated, counts, explanation } => {
-            let beyond = if isolated { ", and this zone neither lends nor borrows" } else { "" };
-            let reasons = in_words(&counts);
-            Err(ApiError::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "no_capacity",
-                format!("No machine for this workspace in zone {zone} has room{beyond}{reasons}"),
-            )
-            .hop(Hop::Agent)
-            .hint("End a session, choose another zone, or try again later; the explanation says what each machine lacked")
-            .explanation(explanation)
-            .retry_after(10))
+            let (message, hint) = no_room(&zone, isolated, &counts);
+            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_capacity", message)
+                .hop(Hop::Agent)
+                .hint(hint)
+                .explanation(explanation)
+                .retry_after(10))
         }
     }
+}
+
+/// Why no machine takes a launch, and what to do.
+fn no_room(zone: &str, isolated: bool, counts: &BTreeMap<String, i64>) -> (String, &'static str) {
+    if counts.is_empty() {
+        let beyond =
+            if isolated { ", which neither lends nor borrows" } else { ", nor to one where it may look" };
+        return (
+            format!("No machine belongs to zone {zone}{beyond}"),
+            "Choose another zone, or ask an administrator to give this one an agent",
+        );
+    }
+    let beyond = if isolated { ", and this zone neither lends nor borrows" } else { "" };
+    let reasons = in_words(counts);
+    (
+        format!("No machine for this workspace in zone {zone} has room{beyond}{reasons}"),
+        "End a session, choose another zone, or try again later; the explanation says what each machine lacked",
+    )
 }
 
 /// A launch that a policy's setting is against.
@@ -148,7 +161,7 @@ fn in_words(counts: &BTreeMap<String, i64>) -> String {
     let mut reasons: Vec<_> = counts.iter().collect();
     reasons.sort_by_key(|(_, count)| -**count);
     let words: Vec<_> = reasons.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
+    format!(" ({})", words.join(", "))
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,6 +4,7 @@
 
 pub mod hello;
 pub mod joined;
+pub mod world;
 
 use std::{
     path::{Path, PathBuf},
@@ -334,59 +335,52 @@ impl FakeAgent {
         Self { store: web.state.store.clone(), ..*self }
     }
 
-    /// One heartbeat; gives the update that answers it.
-    pub async fn report(&self, sessions: Vec<ObservedSession>) -> Result<Value> {
+    /// What it says with one heartbeat.
+    pub fn beat(&self, sessions: Vec<ObservedSession>) -> Heartbeat {
         let image = |name: &str| ImageReport {
             reference: format!("meridian/{name}:dev"),
             image_id: "sha256:0".into(),
         };
-        let beat = Heartbeat {
+        let images = vec![image("desktop"), image("browser"), image("terminal")];
+        self.saying(AgentReport { images, sessions, gpus: self.gpus, ..AgentReport::default() })
+    }
+
+    fn saying(&self, report: AgentReport) -> Heartbeat {
+        Heartbeat {
             since: 0,
             epoch: 0,
             version: "0.1.0".into(),
             address: "127.0.0.1:1".into(),
             agent: Some(AgentReport {
                 total: self.total,
-                images: vec![image("desktop"), image("browser"), image("terminal")],
-                sessions,
                 home_storage: "tmpfs".into(),
                 network_modes: vec!["none".into(), "internet".into()],
-                gpus: self.gpus,
                 reports_activity: true,
-                ..AgentReport::default()
+                ..report
             }),
             problems: Vec::new(),
             streams: None,
-        };
-        match self.store.heartbeat(self.node, &beat).await? {
+        }
+    }
+
+    async fn send(&self, beat: &Heartbeat) -> Result<Value> {
+        match self.store.heartbeat(self.node, beat).await? {
             meridian_control::store::nodes::HeartbeatOutcome::Ok { update } => Ok(update),
             outcome => anyhow::bail!("{outcome:?}"),
         }
     }
 
+    /// One heartbeat; gives the update that answers it.
+    pub async fn report(&self, sessions: Vec<ObservedSession>) -> Result<Value> {
+        self.send(&self.beat(sessions)).await
+    }
+
     /// One heartbeat of an agent that knows these orders and says how images stand; gives the update that answers it.
     pub async fn report_images(&self, version: &str, standings: Option<Vec<ImageStanding>>) -> Result<Value> {
-        let beat = Heartbeat {
-            since: 0,
-            epoch: 0,
-            version: "0.1.0".into(),
-            address: "127.0.0.1:1".into(),
-            agent: Some(AgentReport {
-                total: self.total,
-                home_storage: "tmpfs".into(),
-                network_modes: vec!["none".into(), "internet".into()],
-                disk: Some(DiskReport { free_mb: 10, total_mb: 20 }),
-                images_version: Some(version.into()),
-                standings,
-                ..AgentReport::default()
-            }),
-            problems: Vec::new(),
-            streams: None,
-        };
-        match self.store.heartbeat(self.node, &beat).await? {
-            meridian_control::store::nodes::HeartbeatOutcome::Ok { update } => Ok(update),
-            outcome => anyhow::bail!("{outcome:?}"),
-        }
+        let disk = Some(DiskReport { free_mb: 10, total_mb: 20 });
+        let images_version = Some(version.into());
+        self.send(&self.saying(AgentReport { disk, images_version, standings, ..AgentReport::default() }))
+            .await
     }
 
     pub async fn say(&self, session: &str, generation: i64, observation: Observation) -> Result<Value> {

@@ -69,6 +69,8 @@ export function nodes() {
     cpu_used: 0,
     memory_mb_total: 0,
     memory_mb_used: 0,
+    gpus_total: 0,
+    gpus_used: 0,
     images: [],
     home_storage: null,
     network_modes: [],

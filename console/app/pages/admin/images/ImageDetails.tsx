@@ -37,14 +37,14 @@ export function ImageDetails({ row }: { row: ImageRow }) {
           </ul>
         </Alert>
       )}
+      {row.agents.length > 0 && <h3>On its agents</h3>}
       {row.agents.length > 0 && (
         <DataTable
-          dense
           caption="On its agents"
           rows={row.agents}
           rowKey={(cell) => cell.agent_id}
           columns={[
-            { label: 'Agent', render: (cell) => cell.agent },
+            { label: 'Agent', render: (cell) => <strong>{cell.agent}</strong> },
             { label: 'State', render: (cell) => <State cell={cell} /> },
             { label: 'Digest', render: (cell) => <code title={cell.digest ?? cell.image_id ?? undefined}>{shortDigest(cell.digest ?? cell.image_id)}</code> },
             { label: 'Size', numeric: true, render: (cell) => size(cell.size_bytes) },
@@ -70,8 +70,8 @@ export function ImageDetails({ row }: { row: ImageRow }) {
 function State({ cell }: { cell: ImageCell }) {
   const done = percent(cell);
   return (
-    <>
-      <Badge variant="light" color={cell.reachable ? colors[cell.state] : 'gray'} radius="sm" tt="none">
+    <div>
+      <Badge variant="light" color={cell.reachable ? colors[cell.state] : 'gray'} radius="sm" tt="none" miw="max-content">
         {standing(cell)}
       </Badge>
       {!cell.reachable && ' as last heard'}
@@ -82,11 +82,11 @@ function State({ cell }: { cell: ImageCell }) {
           Tried again <When at={cell.retry_at} />
         </div>
       )}
-    </>
+    </div>
   );
 }
 
 function diskFree({ disk_free_mb: free, disk_total_mb: total }: ImageCell): string {
   if (free === null) return '—';
-  return total === null ? size(free * 1e6) : `${size(free * 1e6)} of ${size(total * 1e6)}`;
+  return total === null ? size(free * 1e6) : `${Math.round((free / total) * 100)} %, ${size(free * 1e6)}`;
 }

@@ -29,12 +29,11 @@ export function RegistryLogins({ zones, first }: { zones: string[]; first: strin
       )}
       {logins.data && logins.data.length > 0 && (
         <DataTable
-          dense
           caption={`Logins of ${zone}`}
           rows={logins.data}
           rowKey={(login) => login.host}
           columns={[
-            { label: 'Registry', render: (login) => login.host },
+            { label: 'Registry', render: (login) => <strong>{login.host}</strong> },
             { label: 'User', render: (login) => login.username },
             { label: 'Set', render: (login) => <When at={login.set_at} /> },
             {

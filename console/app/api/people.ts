@@ -2,7 +2,6 @@
 
 import { keepPreviousData, useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import * as api from './client';
-import type { ZonePolicy } from '../pages/zones';
 import { keys, pages, useMe } from './queries';
 
 const people = {
@@ -29,6 +28,13 @@ export function useUsers(search: string) {
 
 export function usePolicy(id: string) {
   return useQuery({ queryKey: people.policy(id), queryFn: () => api.getPolicy(id) });
+}
+
+/** What policy says about the zone of a person's launches. */
+export interface ZonePolicy {
+  choice: boolean;
+  /** Names; empty: any. */
+  allowed: string[];
 }
 
 /**

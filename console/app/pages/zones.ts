@@ -1,11 +1,5 @@
+import type { ZonePolicy } from '../api/people';
 import type { Zone } from '../api/types';
-
-/** What policy says about the zone of a person's launches. */
-export interface ZonePolicy {
-  choice: boolean;
-  /** Names; empty: any. */
-  allowed: string[];
-}
 
 /** The zones that a person may choose from. */
 export function selectable(zones: Zone[], policy: ZonePolicy): string[] {

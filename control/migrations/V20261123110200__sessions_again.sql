@@ -1,4 +1,4 @@
--- Sessions as they are seen, opened and ended since.
+-- Sessions as they are seen, opened, cut and ended since.
 
 CREATE OR REPLACE FUNCTION session_view_v1(s sessions) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT jsonb_build_object(
@@ -33,3 +33,15 @@ BEGIN
 END
 $$;
 
+-- Cuts the streams of those for whom something else holds than before; their pages come back by themselves, with a new grant. The cut is of
+-- this very moment, not of the transaction's beginning: a grant that was made in between still says what held before.
+CREATE OR REPLACE FUNCTION cut_changed_streams_v1(p_users uuid[], p_before jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_after jsonb := stream_words_v1(p_users);
+BEGIN
+    UPDATE sessions s SET cut_before = clock_timestamp()
+        FROM jsonb_each(v_after) a
+        WHERE s.user_id = a.key::uuid AND a.value IS DISTINCT FROM p_before->a.key
+          AND s.state NOT IN ('ended', 'failed', 'lost');
+END
+$$;

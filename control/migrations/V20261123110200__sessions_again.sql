@@ -33,6 +33,64 @@ BEGIN
 END
 $$;
 
+-- What a ticket for the caller's own session must say, the policy that goes with it, and where its agent is reached without a proxy.
+-- Administrators have no way into somebody's desktop.
+CREATE OR REPLACE FUNCTION connect_v2(p_token bytea, p_session uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT CASE
+        WHEN c.id IS NULL THEN jsonb_build_object('outcome', 'unauthenticated')
+        WHEN s.id IS NULL THEN jsonb_build_object('outcome', 'not_found')
+        WHEN s.state NOT IN ('starting', 'running', 'unreachable') THEN
+            jsonb_build_object('outcome', 'not_live', 'state', s.state, 'reason', s.reason)
+        ELSE jsonb_build_object('outcome', 'ok', 'user_id', c.id, 'zone_id', z.id, 'agent_id', s.node_id,
+            'epoch', s.epoch, 'generation', s.generation, 'settings', z.settings, 'policy', policy_v1(c),
+            'agent', n.name, 'direct_address', n.report->'direct_address') END
+    FROM (SELECT 1) one
+    LEFT JOIN caller_v1(p_token) c ON true
+    LEFT JOIN sessions s ON s.id = p_session AND s.user_id = c.id
+    LEFT JOIN zones z ON z.id = s.zone_id
+    LEFT JOIN nodes n ON n.id = s.node_id
+$$;
+
+-- The one question of a proxy, or of an agent whose zone has none between. The ticket's signature and times were checked before; here it
+-- is used up, once, whoever retries.
+CREATE OR REPLACE FUNCTION authorize_v1(
+    p_proxy uuid, p_zone uuid, p_ticket uuid, p_nonce text, p_session uuid, p_user uuid, p_agent uuid,
+    p_epoch bigint, p_generation bigint, p_grant uuid, p_address text, p_request text
+) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    v_use ticket_uses;
+BEGIN
+    PERFORM 1 FROM nodes n WHERE n.id = p_proxy AND n.zone_id = p_zone AND n.removed_at IS NULL
+        AND (n.role = 'proxy' OR n.role = 'agent' AND n.id = p_agent
+            AND (SELECT z.settings->'proxy_connections' = 'false' FROM zones z WHERE z.id = p_zone));
+    IF NOT FOUND THEN
+        RETURN jsonb_build_object('outcome', 'unknown_proxy');
+    END IF;
+    PERFORM 1 FROM sessions s JOIN users u ON u.id = s.user_id
+        WHERE s.id = p_session AND s.user_id = p_user AND s.node_id = p_agent AND s.zone_id = p_zone
+          AND s.epoch = p_epoch AND s.generation = p_generation AND u.disabled_at IS NULL
+          AND s.state IN ('starting', 'running', 'unreachable');
+    IF NOT FOUND THEN
+        RETURN jsonb_build_object('outcome', 'not_live');
+    END IF;
+    INSERT INTO ticket_uses (ticket_id, proxy_id, nonce, grant_id) VALUES (p_ticket, p_proxy, p_nonce, p_grant)
+        ON CONFLICT (ticket_id) DO NOTHING RETURNING * INTO v_use;
+    IF NOT FOUND THEN
+        SELECT * INTO v_use FROM ticket_uses WHERE ticket_id = p_ticket;
+        IF v_use.proxy_id <> p_proxy OR v_use.nonce <> p_nonce THEN
+            INSERT INTO audit (user_id, node_id, action, target, outcome, address, request_id)
+                VALUES (p_user, p_proxy, 'connect', p_session::text, 'ticket_reused', p_address, p_request);
+            RETURN jsonb_build_object('outcome', 'reused');
+        END IF;
+    ELSE
+        INSERT INTO audit (user_id, node_id, action, target, outcome, address, request_id)
+            VALUES (p_user, p_proxy, 'connect', p_session::text, 'ok', p_address, p_request);
+    END IF;
+    RETURN jsonb_build_object('outcome', 'ok', 'grant_id', v_use.grant_id,
+        'granted_at_s', floor(extract(epoch FROM v_use.granted_at))::bigint);
+END
+$$;
+
 -- Cuts the streams of those for whom something else holds than before; their pages come back by themselves, with a new grant. The cut is of
 -- this very moment, not of the transaction's beginning: a grant that was made in between still says what held before.
 CREATE OR REPLACE FUNCTION cut_changed_streams_v1(p_users uuid[], p_before jsonb) RETURNS void LANGUAGE plpgsql AS $$

@@ -98,6 +98,7 @@ pub(crate) fn source(
     sessions: Sessions,
     streams: Streams,
     client: NodeClient,
+    direct_address: Option<String>,
 ) -> impl Fn() -> HeartbeatParts + Send + Sync + 'static {
     let told = Mutex::new((Told::default(), ToldImages::default()));
     move || {
@@ -119,6 +120,7 @@ pub(crate) fn source(
             images_version: Some(images.version.clone()),
             standings: told.1.news(Arc::clone(&images), answered, now),
             reports_activity: is_heard,
+            direct_address: direct_address.clone(),
             ..inventory.report()
         };
         add_aliases(&mut report.images, &images);

@@ -28,7 +28,7 @@ use meridian_model::{NodeRole, Resources};
 use meridian_node::{JoinError, NodeClient};
 use meridian_runtime::{Clock, Health, Tasks, name_node, serve_ops};
 use meridian_settings::AgentSettings;
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{io::DuplexStream, net::TcpListener, sync::mpsc};
 
 use grants::Grants;
 use images::Images;
@@ -38,6 +38,8 @@ use metrics::Metrics;
 use sessions::Sessions;
 use stream::Streams;
 
+/// Connections of the agent's own entrance that wait to be taken.
+const DOOR_QUEUE: usize = 16;
 /// Updates that wait for the reconciler: more are held back at their source.
 const UPDATE_QUEUE: usize = 16;
 /// What an engine in memory has, where the settings do not say.
@@ -63,6 +65,10 @@ pub enum AgentError {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "direct.address = {0:?} must be a host name or address, with a port or without, and nothing else"
+    )]
+    DirectAddress(String),
     #[error("what this agent remembers in {path} cannot be read")]
     Ledger {
         path: String,
@@ -78,6 +84,9 @@ pub struct Agent {
     /// Where it serves `/healthz`, `/readyz`, `/metrics`.
     pub ops_address: Option<SocketAddr>,
     pub name: NodeName,
+    pub node: NodeClient,
+    /// Takes connections as a proxy's, from an entrance for browsers in this process that judged them as a proxy does.
+    pub door: mpsc::Sender<DuplexStream>,
 }
 
 /// Makes the engine once it is known whose containers it is to touch.
@@ -109,6 +118,7 @@ pub async fn start_with(
     health: Health,
     make_engine: MakeEngine,
 ) -> Result<Agent, AgentError> {
+    let direct_address = direct_address(&settings)?;
     let (listener, address) = bind(settings.listen).await?;
     let ops = match settings.node.ops_listen {
         Some(address) => Some(bind(address).await?),
@@ -148,17 +158,33 @@ pub async fn start_with(
         metrics: Arc::clone(&metrics),
         limits: stream::Limits::of(&settings),
     };
-    listener::serve(&tasks, listener, Arc::new(front));
+    let (door, knocking) = mpsc::channel(DOOR_QUEUE);
+    let front = Arc::new(front);
+    listener::serve(&tasks, listener, Arc::clone(&front));
+    listener::serve_own(&tasks, knocking, front);
     streams.follow_revocations(&tasks, client.settings());
     streams.drain_at_stop(&tasks);
-    client.run(&tasks, heartbeat::source(inventory, images, sessions, streams, client.clone()), updates);
+    client.run(
+        &tasks,
+        heartbeat::source(inventory, images, sessions, streams, client.clone(), direct_address),
+        updates,
+    );
 
     let ops_address = ops.map(|(listener, address)| {
         serve_ops(&tasks, listener, health, metrics.registry());
         address
     });
     tracing::info!(%address, "the agent runs");
-    Ok(Agent { address, ops_address, name: client.name() })
+    Ok(Agent { address, ops_address, name: client.name(), node: client, door })
+}
+
+fn direct_address(settings: &AgentSettings) -> Result<Option<String>, AgentError> {
+    let Some(direct) = &settings.direct else { return Ok(None) };
+    let address = &direct.address;
+    if address.is_empty() || address.contains(['/', '?', '#', '@']) || address.contains(char::is_whitespace) {
+        return Err(AgentError::DirectAddress(address.clone()));
+    }
+    Ok(Some(address.clone()))
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AgentError> {

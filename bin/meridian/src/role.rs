@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use meridian_agent as agent;
+use meridian_agent::{self as agent, Agent};
 use meridian_balancer as balancer;
 use meridian_control::{
     Web,
@@ -103,10 +103,20 @@ pub async fn run_proxy(config: PathBuf) -> Result<(), Failure> {
 pub async fn run_agent(config: PathBuf) -> Result<(), Failure> {
     let settings: AgentSettings = read_file(&config)?;
     let tasks = Tasks::new();
-    let _agent = agent::start(settings, Clock::system(), tasks.clone(), Health::default())
-        .instrument(role_span("agent"))
-        .await?;
+    let _agent = start_agent(settings, Clock::system(), &tasks).instrument(role_span("agent")).await?;
     until_stopped(tasks).await
+}
+
+/// Starts an agent, and the entrance for browsers in front of it where its settings have one: a proxy's, which has this agent alone.
+pub async fn start_agent(settings: AgentSettings, clock: Clock, tasks: &Tasks) -> Result<Agent, Failure> {
+    let health = Health::default();
+    let direct = settings.direct.clone().map(|direct| ProxySettings::at_agent(&settings, direct));
+    let agent = agent::start(settings, clock.clone(), tasks.clone(), health.clone()).await?;
+    if let Some(entrance) = direct {
+        let own = proxy::OwnAgent { node: agent.node.clone(), door: agent.door.clone() };
+        proxy::start_at_agent(entrance, own, clock, tasks, &health).await?;
+    }
+    Ok(agent)
 }
 
 pub async fn run_balance(config: PathBuf) -> Result<(), Failure> {

@@ -21,7 +21,7 @@ use crate::{
     store::{nodes::Enroll, sessions::Authorize},
 };
 
-/// A proxy's question, signed by its key. Warm, it costs one database round trip; the node's key is remembered.
+/// A proxy's question, or that of an agent whose zone has none; signed by its key. Warm, it costs one database round trip; the node's key is remembered.
 pub(super) async fn authorize(
     State(state): State<AppState>,
     From(mut origin): From,
@@ -46,7 +46,10 @@ pub(super) async fn authorize(
         let newer = state.newer_node_credentials(call.node).await?.ok_or(refused)?;
         verify(&newer.public_point)?;
     }
-    let zone = node.zone.filter(|_| node.role == NodeRole::Proxy).ok_or_else(unknown_proxy)?;
+    // An agent asks where the zone has no proxies, and for its own sessions.
+    let is_own = node.role == NodeRole::Agent && ticket.agent == call.node;
+    let may_ask = node.role == NodeRole::Proxy || is_own;
+    let zone = node.zone.filter(|_| may_ask).ok_or_else(unknown_proxy)?;
     if ticket.aud != zone_audience(zone) || ticket.iss != state.deployment.id {
         return Err(refuse_ticket(TokenError::WrongAudience));
     }
@@ -57,6 +60,13 @@ pub(super) async fn authorize(
             let grant = state.deployment.signing_key.sign_grant(&grant);
             Ok(Json(AuthorizeResponse { grant, agent_id: ticket.agent }))
         }
+        Authorize::UnknownProxy if is_own => Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "not_direct",
+            "This zone's streams go through its proxies, not to its agents",
+        )
+        .hop(Hop::Agent)
+        .hint("Connect again: the page is given the address that holds now")),
         Authorize::UnknownProxy => Err(unknown_proxy()),
         Authorize::Reused => Err(ApiError::new(
             StatusCode::CONFLICT,

@@ -359,8 +359,18 @@ pub(super) async fn connect_session(
     if request.jkt.as_ref().is_some_and(|jkt| jkt.len() != 43) {
         return Err(ApiError::invalid("jkt must be a base64url SHA-256 thumbprint of 43 characters"));
     }
-    let (target, settings) = match state.store.connect(token, id).await? {
-        Connect::Ok { user_id, zone_id, agent_id, epoch, generation, settings, policy } => {
+    let (target, entry) = match state.store.connect(token, id).await? {
+        Connect::Ok {
+            user_id,
+            zone_id,
+            agent_id,
+            epoch,
+            generation,
+            settings,
+            policy,
+            agent,
+            direct_address,
+        } => {
             let target = ConnectTarget {
                 session: id,
                 user: user_id,
@@ -370,7 +380,8 @@ pub(super) async fn connect_session(
                 generation,
                 policy: policy.stream(),
             };
-            (target, settings)
+            let entry = tickets::stream_entry(&settings, direct_address.as_deref(), &page);
+            (target, entry.ok_or_else(|| no_entry(&agent))?)
         }
         Connect::Unauthenticated => return Err(nobody(&state, token).await),
         Connect::NotFound => return Err(ApiError::not_found("session")),
@@ -389,7 +400,17 @@ pub(super) async fn connect_session(
     let key = &state.deployment.signing_key;
     let pass = tickets::pass(&ticket, target.zone, target.policy).map(|pass| key.sign_pass(&pass));
     let token = key.sign_ticket(&ticket);
-    Ok(Json(tickets::connect_view(&settings, &page, id, transport, &token, pass.as_deref())))
+    Ok(Json(tickets::connect_view(&entry, &page, id, transport, &token, pass.as_deref())))
+}
+
+fn no_entry(agent: &str) -> ApiError {
+    ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "no_direct_address",
+        format!("This session's streams go to the agent {agent} itself, and it has not said where browsers reach it"),
+    )
+    .hop(Hop::Agent)
+    .hint("An administrator can set direct.listen and direct.address in the agent's configuration, or the zone's proxy_connections to true")
 }
 
 /// A session, why it is where it is, and who looks.

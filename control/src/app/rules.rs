@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 pub use images::{MAX_IMAGES, MAX_REGISTRIES, check_image, check_login};
 pub use workspaces::check_workspace;
-pub use zones::check_zone;
+pub use zones::{check_zone, is_host_and_port};
 
 use crate::views::{FieldView, NodePatch};
 

@@ -11,7 +11,7 @@ use meridian_ticket::{
 use meridian_wire::{PASS_PROTOCOL_PREFIX, TICKET_PROTOCOL_PREFIX};
 use uuid::Builder;
 
-use crate::views::ConnectView;
+use crate::{app::rules::is_host_and_port, views::ConnectView};
 
 /// The page a viewer is on, as its request says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,10 +129,22 @@ pub fn probe_address(settings: &ZoneSettings, page: &RequestPage) -> String {
     format!("{scheme}://{}/probe", entry(settings, page))
 }
 
-/// Where the viewer goes, and with which subprotocols.
+/// Where a session's streams come in, as a page reaches it: the zone's entry, or where there are no proxies between (`proxy_connections`
+/// is false) the agent itself, which said where that is; none when it did not, or said nonsense.
+#[must_use]
+pub fn stream_entry(settings: &ZoneSettings, direct: Option<&str>, page: &RequestPage) -> Option<String> {
+    if settings.proxy_connections {
+        return Some(entry(settings, page));
+    }
+    let address = direct.filter(|address| is_host_and_port(address))?;
+    let address = address.replace("$request_host$", &page.host);
+    Some(format!("{address}/{}", settings.proxy_path.trim_matches('/')))
+}
+
+/// Where the viewer goes, and with which subprotocols. `entry` is host, port and path.
 #[must_use]
 pub fn connect_view(
-    settings: &ZoneSettings,
+    entry: &str,
     page: &RequestPage,
     session: SessionId,
     transport: Transport,
@@ -140,7 +152,6 @@ pub fn connect_view(
     pass: Option<&str>,
 ) -> ConnectView {
     let scheme = if page.secure { "wss" } else { "ws" };
-    let entry = entry(settings, page);
     ConnectView {
         url: format!("{scheme}://{entry}/{session}/stream"),
         protocols: vec![transport.as_str().to_owned(), format!("{TICKET_PROTOCOL_PREFIX}{token}")],
@@ -160,7 +171,8 @@ mod tests {
         let page = RequestPage { secure: false, host: "localhost".into(), port: Some(8080) };
         let session = SessionId::generate();
         let url = |settings: &ZoneSettings, page: &RequestPage| {
-            connect_view(settings, page, session, Transport::Binary, "t", None).url
+            let entry = stream_entry(settings, Some("agent-1.example.org:8446"), page).unwrap();
+            connect_view(&entry, page, session, Transport::Binary, "t", None).url
         };
         let shared = ZoneSettings { proxy_path: "desktop-london".into(), ..ZoneSettings::default() };
         assert_eq!(url(&shared, &page), format!("ws://localhost:8080/desktop-london/{session}/stream"));
@@ -170,5 +182,15 @@ mod tests {
             url(&apart, &page),
             format!("wss://london.example.org:8443/desktop-london/{session}/stream")
         );
+        let direct = ZoneSettings { proxy_connections: false, ..apart };
+        assert_eq!(
+            url(&direct, &page),
+            format!("wss://agent-1.example.org:8446/desktop-london/{session}/stream")
+        );
+        let asked = stream_entry(&direct, Some("$request_host$:8446"), &page);
+        assert_eq!(asked.as_deref(), Some("localhost:8446/desktop-london"));
+        for nonsense in [None, Some(""), Some("a/b"), Some("https://a"), Some("a:0"), Some("u@a")] {
+            assert_eq!(stream_entry(&direct, nonsense, &page), None, "{nonsense:?}");
+        }
     }
 }

@@ -110,6 +110,10 @@ pub enum Connect {
         generation: i64,
         settings: Box<ZoneSettings>,
         policy: Box<UserPolicy>,
+        agent: String,
+        /// Where browsers reach the agent itself, as it says.
+        #[serde(default)]
+        direct_address: Option<String>,
     },
 }
 

@@ -321,18 +321,20 @@ pub struct FakeAgent {
     pub node: NodeId,
     pub total: Resources,
     pub gpus: u32,
+    /// Where browsers reach it without a proxy.
+    pub direct_address: Option<String>,
     store: Store,
 }
 
 impl FakeAgent {
     pub fn of(node: NodeId, store: &Store, cores: i64) -> Self {
         let total = Resources { cpu_milli: cores * 1000, memory_mb: cores * 4096 };
-        Self { node, total, gpus: 0, store: store.clone() }
+        Self { node, total, gpus: 0, direct_address: None, store: store.clone() }
     }
 
     /// The same agent, whose heartbeats go to this node.
     pub fn at(&self, web: &Web) -> Self {
-        Self { store: web.state.store.clone(), ..*self }
+        Self { store: web.state.store.clone(), direct_address: self.direct_address.clone(), ..*self }
     }
 
     /// What it says with one heartbeat.
@@ -356,6 +358,7 @@ impl FakeAgent {
                 home_storage: "tmpfs".into(),
                 network_modes: vec!["none".into(), "internet".into()],
                 reports_activity: true,
+                direct_address: self.direct_address.clone(),
                 ..report
             }),
             problems: Vec::new(),
@@ -397,7 +400,7 @@ impl FakeAgent {
     }
 }
 
-/// A proxy that only asks.
+/// A proxy that only asks; or an agent, where the zone has no proxies.
 #[derive(Clone)]
 pub struct FakeProxy {
     pub name: NodeName,
@@ -407,11 +410,16 @@ pub struct FakeProxy {
 
 impl FakeProxy {
     pub async fn enroll(site: &Site) -> Result<Self> {
-        let token = std::fs::read_to_string(site.folder.path().join("proxy-london.token"))?;
+        Self::of_role(site, NodeRole::Proxy).await
+    }
+
+    /// The node of that role in london, for whom the site has a token.
+    pub async fn of_role(site: &Site, role: NodeRole) -> Result<Self> {
+        let token = std::fs::read_to_string(site.folder.path().join(format!("{role}-london.token")))?;
         let key = NodeKey::generate()?;
         let request = EnrollRequest {
             token,
-            name: "proxy".into(),
+            name: role.to_string(),
             csr_pem: key.request_pem()?,
             address: String::new(),
             version: "0.1.0".into(),
@@ -420,7 +428,7 @@ impl FakeProxy {
         let (_, body) =
             client.send(Method::POST, public_paths::ENROLL, Some(serde_json::to_value(request)?)).await?;
         let enrolled: EnrollResponse = serde_json::from_value(body)?;
-        let name = NodeName { node: enrolled.node_id, role: NodeRole::Proxy, zone: enrolled.zone_id };
+        let name = NodeName { node: enrolled.node_id, role, zone: enrolled.zone_id };
         Ok(Self { name, key: Arc::new(key), client })
     }
 

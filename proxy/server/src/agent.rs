@@ -1,30 +1,52 @@
-//! The proxy's side towards an agent: dial, mutual TLS, its own upgrade request.
+//! The proxy's side towards an agent: dial, mutual TLS, its own upgrade request. In an agent's own process there is nothing to dial: a
+//! connection is handed to the agent next door, and all else is the same.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use http::{Response, header};
+use meridian_ids::NodeId;
 use meridian_proxy_core::{Authorized, Connected, Passed, Refusal, UpstreamKey, parse_response};
 use meridian_runtime::{random_bytes, tune};
 use meridian_wire::agent_paths;
 use rustls::{ClientConfig, client::UnbufferedClientConnection, pki_types::ServerName};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     net::TcpStream,
+    sync::mpsc,
     time::timeout,
 };
 
-use crate::quiet_tls::QuietTls;
+use crate::{quiet_tls::QuietTls, zone::ZoneView};
 
-/// The proxy's end of a connection to an agent.
-pub(crate) type AgentStream = QuietTls<UnbufferedClientConnection>;
-
+/// What may wait between the entrance and the agent in one process, per direction.
+const DOOR_BYTES: usize = 32 * 1024;
 /// An agent's answer is a few headers; its refusals a short envelope.
 const MAX_ANSWER_BYTES: usize = 8 * 1024;
 const PIECE_BYTES: usize = 1024;
 
-/// How agents are dialled.
+/// The proxy's end of a connection to an agent.
+pub(crate) enum AgentStream {
+    Dialled(Box<QuietTls<UnbufferedClientConnection>>),
+    Own(DuplexStream),
+}
+
+/// How agents are reached.
+pub(crate) enum Way {
+    /// Over the network, with mutual TLS.
+    Network(Arc<ClientConfig>),
+    /// This process is the agent, and takes what is sent here.
+    Own { agent: NodeId, door: mpsc::Sender<DuplexStream> },
+}
+
+/// Reaches agents.
 pub(crate) struct Dialler {
-    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) way: Way,
     /// Limit of dial and handshake together, and of the answer to the upgrade.
     pub(crate) wait: Duration,
 }
@@ -32,24 +54,44 @@ pub(crate) struct Dialler {
 /// A stream to an agent, upgraded, and what it said already.
 pub(crate) struct Upstream {
     pub(crate) connected: Connected,
-    pub(crate) stream: Box<AgentStream>,
+    pub(crate) stream: AgentStream,
     pub(crate) early: Vec<u8>,
 }
 
 impl Dialler {
-    /// Dials `address` and proves that `name` is there.
-    pub(crate) async fn dial(&self, address: &str, name: &str) -> Result<Box<AgentStream>, Refusal> {
+    /// Reaches an agent of the zone, and nobody else in its place.
+    pub(crate) async fn reach(&self, zone: &ZoneView, agent: NodeId) -> Result<AgentStream, Refusal> {
+        match &self.way {
+            Way::Network(tls) => {
+                let address = zone.agent_address(agent).ok_or(Refusal::AgentUnknown)?;
+                self.dial(tls, address, &zone.agent_name(agent)).await
+            }
+            Way::Own { agent: own, door } => {
+                if *own != agent {
+                    return Err(Refusal::AgentUnknown);
+                }
+                let (near, far) = duplex(DOOR_BYTES);
+                match timeout(self.wait, door.send(far)).await {
+                    Ok(Ok(())) => Ok(AgentStream::Own(near)),
+                    Ok(Err(_)) => Err(Refusal::Stopping),
+                    Err(_) => Err(Refusal::AgentSilent),
+                }
+            }
+        }
+    }
+
+    async fn dial(&self, tls: &Arc<ClientConfig>, address: &str, name: &str) -> Result<AgentStream, Refusal> {
         let server_name =
             ServerName::try_from(name.to_owned()).map_err(|_| Refusal::AgentAnswer("it has no name"))?;
         let dialling = async {
             let socket = TcpStream::connect(address).await?;
             tune(&socket)?;
-            let session = UnbufferedClientConnection::new(self.tls.clone(), server_name)
-                .map_err(std::io::Error::other)?;
+            let session =
+                UnbufferedClientConnection::new(tls.clone(), server_name).map_err(io::Error::other)?;
             QuietTls::handshake(socket, session).await
         };
         match timeout(self.wait, Box::pin(dialling)).await {
-            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Ok(stream)) => Ok(AgentStream::Dialled(Box::new(stream))),
             Ok(Err(error)) => {
                 tracing::warn!(hop = "agent", address, name, %error, "the agent could not be reached");
                 Err(Refusal::AgentUnreachable)
@@ -59,8 +101,9 @@ impl Dialler {
     }
 
     /// Tells an agent that this proxy stops soon, so that its viewers move first.
-    pub(crate) async fn say_goodbye(&self, address: &str, name: &str) -> Result<(), Refusal> {
-        let mut stream = self.dial(address, name).await?;
+    pub(crate) async fn say_goodbye(&self, zone: &ZoneView, agent: NodeId) -> Result<(), Refusal> {
+        let mut stream = self.reach(zone, agent).await?;
+        let name = zone.agent_name(agent);
         let request = format!(
             "POST {} HTTP/1.1\r\nHost: {name}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
             agent_paths::DRAIN
@@ -89,7 +132,7 @@ impl Dialler {
     pub(crate) async fn upgrade(
         &self,
         authorized: Authorized,
-        mut stream: Box<AgentStream>,
+        mut stream: AgentStream,
         name: &str,
     ) -> Result<Upstream, Refusal> {
         let key = UpstreamKey::new(random_bytes());
@@ -102,6 +145,38 @@ impl Dialler {
         let (answer, early) = timeout(self.wait, asking).await.map_err(|_| Refusal::AgentSilent)??;
         let connected = authorized.connect(&answer, &key)?;
         Ok(Upstream { connected, stream, early })
+    }
+}
+
+impl AsyncRead for AgentStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Dialled(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Own(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for AgentStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Dialled(stream) => Pin::new(stream).poll_write(cx, data),
+            Self::Own(stream) => Pin::new(stream).poll_write(cx, data),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Dialled(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Own(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Dialled(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Own(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 }
 

@@ -147,12 +147,11 @@ async fn establish(
 ) -> Result<Upstream, Refusal> {
     let agent = accepted.agent();
     let name = zone.agent_name(agent);
-    let address = zone.agent_address(agent).ok_or(Refusal::AgentUnknown)?;
     let _turn = shared.turns.next(agent).await?;
     let question = match accepted.next(hex_of(random_bytes()), client) {
         Next::Ask(question) => question,
         Next::Resume => {
-            let stream = shared.dialler.dial(address, &name).await?;
+            let stream = shared.dialler.reach(zone, agent).await?;
             return shared.dialler.upgrade(accepted.resume()?, stream, &name).await;
         }
     };
@@ -161,7 +160,8 @@ async fn establish(
     let asked_at = Instant::now();
     let upstream = accepted.host().fill(upstream);
     let asking = shared.questioner.ask(&upstream, &question);
-    let (answer, stream) = tokio::try_join!(Box::pin(asking), shared.dialler.dial(address, &name))?;
+    // Reached first: about an agent that nobody knows nothing is asked.
+    let (stream, answer) = tokio::try_join!(shared.dialler.reach(zone, agent), Box::pin(asking))?;
     shared.metrics.authorize.observe(asked_at.elapsed().as_secs_f64());
     let authorized = accepted.authorize(answer)?;
     shared.dialler.upgrade(authorized, stream, &name).await

@@ -93,8 +93,7 @@ async fn tell_agents(shared: &Shared) {
         .for_each_concurrent(AT_ONCE, |agent| {
             let zone = &zone;
             async move {
-                let Some(address) = zone.agent_address(agent) else { return };
-                if let Err(error) = shared.dialler.say_goodbye(address, &zone.agent_name(agent)).await {
+                if let Err(error) = shared.dialler.say_goodbye(zone, agent).await {
                     // Its viewers notice when the path ends, and come back then.
                     tracing::info!(peer = %agent, %error, "an agent could not be told that its viewers shall move");
                 }

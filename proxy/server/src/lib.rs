@@ -8,6 +8,9 @@
 //!                     then live_stream: opaque bytes both ways, no buffer while idle
 //! ```
 //!
+//! In a zone without proxies (`proxy_connections = false`) an agent has the same entrance in its own process, with itself alone behind it
+//! ([`start_at_agent`]).
+//!
 //! It has no database, no users and no key that can mint access. What it must remember is on its own disk (crate `meridian-node`), so
 //! live streams and a restart of the proxy do not depend on the control plane. Every queue, head and wait has its bound in
 //! [`ProxySettings`].
@@ -42,7 +45,9 @@ use meridian_node::{HeartbeatParts, JoinError, NodeClient, UpstreamError, upstre
 use meridian_runtime::{Clock, Health, RelayLimits, Tasks, name_node, serve_ops};
 use meridian_settings::ProxySettings;
 use meridian_wire::NodeSettings;
+use rustls::ServerConfig;
 use tokio::{
+    io::DuplexStream,
     net::TcpListener,
     sync::{Semaphore, mpsc},
 };
@@ -50,7 +55,7 @@ use tokio::{
 pub use metrics::{Cut, Metrics};
 
 use crate::{
-    agent::Dialler,
+    agent::{Dialler, Way},
     connection::Shared,
     forwarded::Trusted,
     handshakes::Handshakes,
@@ -104,17 +109,8 @@ pub async fn start(
     tasks: &Tasks,
     health: &Health,
 ) -> Result<Proxy, ProxyError> {
-    check(&settings)?;
-    let trusted = Trusted::read(&settings.trusted_proxies).map_err(ProxyError::Trusted)?;
-    let balancers = if settings.proxy_protocol { trusted.clone() } else { Trusted::default() };
     let tickets = ZoneTickets::new(clock.clone());
-    let tls = match (&settings.tls_certificate_file, &settings.tls_key_file) {
-        (Some(certificate), Some(key)) => {
-            Some(PublicCertificate::serve_resuming(certificate, key, tickets.clone(), tasks)?)
-        }
-        (None, None) => None,
-        (Some(_), None) | (None, Some(_)) => return Err(ProxyError::HalfTls),
-    };
+    let porch = Porch::read(&settings, &tickets, tasks)?;
     let stopping = tasks.stopping();
     let node = tokio::select! {
         () = stopping.cancelled() => return Err(ProxyError::Stopped),
@@ -122,28 +118,88 @@ pub async fn start(
     };
     name_node(&node.zone_name(), node.name().node);
     // Bound last: a balancer in front sends nobody to a proxy that cannot judge anyone yet.
-    let listener = bind(settings.listen).await?;
-    let local_addr =
-        listener.local_addr().map_err(|source| ProxyError::Listen { address: settings.listen, source })?;
+    let (listener, local_addr) = bind(settings.listen).await?;
     let metrics = Metrics::new();
     if let Some(address) = settings.node.ops_listen {
-        serve_ops(tasks, bind(address).await?, health.clone(), metrics.register(&node.zone_name()));
+        let (listener, _) = bind(address).await?;
+        serve_ops(tasks, listener, health.clone(), metrics.register(&node.zone_name()));
     }
-    let shared = share(&settings, &node, clock, tasks, trusted, metrics.clone())?;
-    follow(&node, &shared, tasks, health);
+    // Made once: it keeps the sessions that make the next handshake with the same agent short.
+    let way = Way::Network(node.tls().client_config());
+    let shared = share(&settings, &node, way, clock, tasks, &porch, metrics.clone())?;
+    follow_zone(&node, &shared, tasks, health);
+    beat(&node, &shared, tasks);
     follow_ticket_keys(&node, tickets, tasks);
-    let entrance = Entrance {
-        listener,
-        tls: tls.map(|config| Tls { config, handshakes: Handshakes::new() }),
-        pending: Arc::new(Semaphore::new(settings.max_pending)),
-        head_wait: Duration::from_secs(settings.head_wait_s),
-        balancers,
-    };
     tracing::info!(address = %local_addr, "proxy listens");
     tasks.spawn("goodbye", goodbye::at_stop(Arc::clone(&shared)));
     tasks.spawn_until_stop("drain", goodbye::when_drained(node.clone(), Arc::clone(&shared)));
-    tasks.spawn("listener", listener::accept(entrance, shared));
+    tasks.spawn("listener", listener::accept(porch.entrance(listener, &settings), shared));
     Ok(Proxy { local_addr, metrics, node })
+}
+
+/// An agent that takes browsers itself.
+pub struct OwnAgent {
+    /// As which it has joined: it signs the questions, and hears of the zone.
+    pub node: NodeClient,
+    /// Takes the far end of each connection, as if from a proxy.
+    pub door: mpsc::Sender<DuplexStream>,
+}
+
+/// Opens the entrance in an agent's own process, and serves until the tasks stop: the same judgement, the same question, and that agent alone
+/// behind it. It beats no heart and says no goodbyes: the agent does both. Gives where it listens.
+///
+/// # Errors
+/// As [`ProxyError`] says.
+pub async fn start_at_agent(
+    settings: ProxySettings,
+    agent: OwnAgent,
+    clock: Clock,
+    tasks: &Tasks,
+    health: &Health,
+) -> Result<SocketAddr, ProxyError> {
+    let tickets = ZoneTickets::new(clock.clone());
+    let porch = Porch::read(&settings, &tickets, tasks)?;
+    let (listener, local_addr) = bind(settings.listen).await?;
+    let OwnAgent { node, door } = agent;
+    let way = Way::Own { agent: node.name().node, door };
+    let shared = share(&settings, &node, way, clock, tasks, &porch, Metrics::new())?;
+    follow_zone(&node, &shared, tasks, health);
+    tracing::info!(address = %local_addr, "the agent takes browsers");
+    tasks.spawn("entrance", listener::accept(porch.entrance(listener, &settings), shared));
+    Ok(local_addr)
+}
+
+/// What stands before the listener, read before anything is bound.
+struct Porch {
+    trusted: Trusted,
+    balancers: Trusted,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Porch {
+    fn read(settings: &ProxySettings, tickets: &Arc<ZoneTickets>, tasks: &Tasks) -> Result<Self, ProxyError> {
+        check(settings)?;
+        let trusted = Trusted::read(&settings.trusted_proxies).map_err(ProxyError::Trusted)?;
+        let balancers = if settings.proxy_protocol { trusted.clone() } else { Trusted::default() };
+        let tls = match (&settings.tls_certificate_file, &settings.tls_key_file) {
+            (Some(certificate), Some(key)) => {
+                Some(PublicCertificate::serve_resuming(certificate, key, tickets.clone(), tasks)?)
+            }
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => return Err(ProxyError::HalfTls),
+        };
+        Ok(Self { trusted, balancers, tls })
+    }
+
+    fn entrance(self, listener: TcpListener, settings: &ProxySettings) -> Entrance {
+        Entrance {
+            listener,
+            tls: self.tls.map(|config| Tls { config, handshakes: Handshakes::new() }),
+            pending: Arc::new(Semaphore::new(settings.max_pending)),
+            head_wait: Duration::from_secs(settings.head_wait_s),
+            balancers: self.balancers,
+        }
+    }
 }
 
 fn check(settings: &ProxySettings) -> Result<(), ProxyError> {
@@ -163,22 +219,30 @@ fn check(settings: &ProxySettings) -> Result<(), ProxyError> {
     zero.map_or(Ok(()), |name| Err(ProxyError::Zero(name)))
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, ProxyError> {
-    TcpListener::bind(address).await.map_err(|source| ProxyError::Listen { address, source })
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ProxyError> {
+    let failed = |source| ProxyError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 fn share(
     settings: &ProxySettings,
     node: &NodeClient,
+    way: Way,
     clock: Clock,
     tasks: &Tasks,
-    trusted: Trusted,
+    porch: &Porch,
     metrics: Metrics,
 ) -> Result<Arc<Shared>, ProxyError> {
     let http = upstream_http(settings.node.upstream_ca_file.as_deref())?;
     let limits = RelayLimits { buffer_bytes: settings.copy_buffer_bytes, half_close_wait: HALF_CLOSE_WAIT };
+    let zone = match &way {
+        Way::Network(_) => CurrentZone::default(),
+        Way::Own { .. } => CurrentZone::of_agent(),
+    };
     Ok(Arc::new(Shared {
-        zone: CurrentZone::default(),
+        zone,
         streams: Streams::new(metrics.clone()),
         metrics,
         questioner: Questioner {
@@ -186,10 +250,9 @@ fn share(
             http,
             wait: Duration::from_secs(settings.authorize_wait_s),
         },
-        // Made once: it keeps the sessions that make the next handshake with the same agent short.
-        dialler: Dialler { tls: node.tls().client_config(), wait: Duration::from_secs(settings.dial_wait_s) },
+        dialler: Dialler { way, wait: Duration::from_secs(settings.dial_wait_s) },
         turns: Turns::default(),
-        trusted,
+        trusted: porch.trusted.clone(),
         clock,
         upstream: settings.node.upstream.clone(),
         max_head_bytes: settings.max_head_bytes,
@@ -203,11 +266,15 @@ fn share(
 }
 
 /// Keeps the zone's view as the control plane says it is.
-fn follow(node: &NodeClient, shared: &Arc<Shared>, tasks: &Tasks, health: &Health) {
+fn follow_zone(node: &NodeClient, shared: &Arc<Shared>, tasks: &Tasks, health: &Health) {
     // What the disk remembers counts before the first connection.
     shared.zone.take(node.settings().borrow().as_deref(), &shared.streams, health);
     let following = shared.zone.clone().follow(node.settings(), shared.streams.clone(), health.clone());
     tasks.spawn_until_stop("zone", following);
+}
+
+/// Speaks with the control plane as a proxy does.
+fn beat(node: &NodeClient, shared: &Shared, tasks: &Tasks) {
     let taken = Arc::new(AtomicI64::new(0));
     let (told, metrics) = (taken.clone(), shared.metrics.clone());
     let (sender, mut updates) = mpsc::channel(UPDATE_QUEUE);

@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{connection::Shared, metrics::Cut, streams::Entry};
+use crate::{agent::AgentStream, connection::Shared, metrics::Cut, streams::Entry};
 
 pub(crate) struct LiveStream {
     pub(crate) connected: Connected,
@@ -28,12 +28,8 @@ struct Moved {
 }
 
 impl LiveStream {
-    /// Both sides are boxed: this future lives as long as the stream, and holds them once.
-    pub(crate) async fn carry<B, A>(self, browser: Box<B>, agent: Box<A>)
-    where
-        B: AsyncRead + AsyncWrite + Unpin,
-        A: AsyncRead + AsyncWrite + Unpin,
-    {
+    /// Both sides are boxed, the agent's within itself: this future lives as long as the stream, and holds them once.
+    pub(crate) async fn carry<B: AsyncRead + AsyncWrite + Unpin>(self, browser: Box<B>, agent: AgentStream) {
         let Self { connected, entry, place, shared } = self;
         let session = connected.session();
         let mut moved = Moved::default();

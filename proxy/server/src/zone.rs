@@ -34,7 +34,11 @@ pub(crate) struct ZoneView {
 
 /// The view of the moment; clones share it.
 #[derive(Clone, Default)]
-pub(crate) struct CurrentZone(Arc<ArcSwapOption<ZoneView>>);
+pub(crate) struct CurrentZone {
+    view: Arc<ArcSwapOption<ZoneView>>,
+    /// The node is an agent: drained, it takes no new sessions, and its own still have their streams here.
+    of_agent: bool,
+}
 
 impl ZoneView {
     /// `None` when the settings are of no zone, or their keys are not readable.
@@ -75,8 +79,12 @@ impl ZoneView {
 }
 
 impl CurrentZone {
+    pub(crate) fn of_agent() -> Self {
+        Self { of_agent: true, ..Self::default() }
+    }
+
     pub(crate) fn get(&self) -> Option<Arc<ZoneView>> {
-        self.0.load_full()
+        self.view.load_full()
     }
 
     /// Follows the control plane: replaces the view, and cuts the streams that it revokes. Ends when the node's client does.
@@ -100,14 +108,15 @@ impl CurrentZone {
             None => health.degrade(NO_SETTINGS, "the control plane has not been heard of yet"),
             Some(None) => {
                 tracing::error!("the zone's settings are not understood; the old ones stay");
-                if self.0.load().is_none() {
+                if self.view.load().is_none() {
                     health.degrade(NO_SETTINGS, "the control plane's settings are not understood");
                 }
             }
-            Some(Some(view)) => {
+            Some(Some(mut view)) => {
+                view.draining &= !self.of_agent;
                 // The view first: a stream that registers in between is judged by one or the other.
                 let view = Arc::new(view);
-                self.0.store(Some(view.clone()));
+                self.view.store(Some(view.clone()));
                 streams.revoke(&view.revocations);
                 health.restore(NO_SETTINGS);
                 match view.draining {

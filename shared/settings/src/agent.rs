@@ -60,6 +60,29 @@ pub struct AgentSettings {
     /// An archive larger than this, in MiB, is not loaded.
     #[serde(default = "archive_max_mb")]
     pub archive_max_mb: u64,
+    /// How browsers reach this agent itself, in a zone whose streams go through no proxy; none: not at all.
+    #[serde(default)]
+    pub direct: Option<DirectSettings>,
+}
+
+/// The entrance for browsers in an agent's own process, for zones with `proxy_connections = false`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectSettings {
+    /// Where browsers come in.
+    pub listen: SocketAddr,
+    /// `host` or `host:port` that browsers are sent to; `$request_host$` stands for the host of the page.
+    pub address: String,
+    /// Certificate chain and key (PEM files); none: plain HTTP, for loopback or behind something that ends TLS.
+    #[serde(default)]
+    pub tls_certificate_file: Option<PathBuf>,
+    #[serde(default)]
+    pub tls_key_file: Option<PathBuf>,
+    /// As a proxy's: whose X-Forwarded-For counts, and whether those connections begin with a PROXY header.
+    #[serde(default)]
+    pub trusted_proxies: Vec<String>,
+    #[serde(default)]
+    pub proxy_protocol: bool,
 }
 
 fn docker() -> String {

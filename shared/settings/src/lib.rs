@@ -12,7 +12,7 @@ use std::{net::SocketAddr, path::Path};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub use agent::AgentSettings;
+pub use agent::{AgentSettings, DirectSettings};
 pub use balance::{
     BackendSettings, BalanceSettings, CheckKind, CheckSettings, Choice, Registry, RouteSettings,
 };

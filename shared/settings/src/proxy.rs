@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::NodeSection;
+use crate::{AgentSettings, DirectSettings, NodeSection};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,6 +43,29 @@ pub struct ProxySettings {
     /// Copy buffer per direction, held only while bytes move.
     #[serde(default = "copy_buffer_bytes")]
     pub copy_buffer_bytes: usize,
+}
+
+impl ProxySettings {
+    /// The entrance in an agent's own process: as a proxy's, with as many streams as the agent may have.
+    #[must_use]
+    pub fn at_agent(agent: &AgentSettings, direct: DirectSettings) -> Self {
+        Self {
+            node: agent.node.clone(),
+            listen: direct.listen,
+            tls_certificate_file: direct.tls_certificate_file,
+            tls_key_file: direct.tls_key_file,
+            trusted_proxies: direct.trusted_proxies,
+            proxy_protocol: direct.proxy_protocol,
+            max_head_bytes: max_head_bytes(),
+            max_streams: agent.max_streams,
+            max_pending: max_pending(),
+            head_wait_s: ten(),
+            authorize_wait_s: six(),
+            dial_wait_s: six(),
+            drain_wait_s: ten(),
+            copy_buffer_bytes: copy_buffer_bytes(),
+        }
+    }
 }
 
 fn max_head_bytes() -> usize {

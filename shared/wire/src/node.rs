@@ -93,6 +93,9 @@ pub struct AgentReport {
     /// Whether `active_at` is said of every session that runs. Of those of an agent that does not, nobody knows whether they are idle.
     #[serde(default)]
     pub reports_activity: bool,
+    /// Where browsers reach this agent itself, `host` or `host:port`; none: through proxies alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct_address: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,5 @@
-//! The agent's listener: mutual TLS for proxies and the Web App, nobody else.
+//! The agent's listener: mutual TLS for proxies and the Web App, nobody else. The entrance for browsers in the agent's own process, where
+//! there is one, comes through no socket.
 
 mod push;
 mod upgrade;
@@ -17,6 +18,7 @@ use meridian_node::NodeClient;
 use meridian_runtime::Tasks;
 use meridian_wire::{Update, agent_paths};
 use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
     time::timeout,
@@ -80,6 +82,17 @@ pub(crate) fn serve(tasks: &Tasks, listener: TcpListener, front: Arc<Front>) {
     });
 }
 
+/// Serves the agent's own entrance until the tasks stop. How many come is bounded there.
+pub(crate) fn serve_own(tasks: &Tasks, mut door: mpsc::Receiver<DuplexStream>, front: Arc<Front>) {
+    let connections = tasks.clone();
+    tasks.spawn_until_stop("own entrance", async move {
+        while let Some(stream) = door.recv().await {
+            let (own, front, tasks) = (front.client.name(), Arc::clone(&front), connections.clone());
+            connections.spawn("connection", speak(stream, own, front, tasks));
+        }
+    });
+}
+
 async fn serve_connection(socket: TcpStream, front: Arc<Front>, tasks: Tasks) {
     // Keys are small packets that must not wait for company.
     let _ = socket.set_nodelay(true);
@@ -91,6 +104,14 @@ async fn serve_connection(socket: TcpStream, front: Arc<Front>, tasks: Tasks) {
         tracing::warn!(%peer, "a proxy of another zone is turned away");
         return;
     }
+    speak(stream, peer, front, tasks).await;
+}
+
+/// Answers what a known peer asks.
+async fn speak<S>(stream: S, peer: Peer, front: Arc<Front>, tasks: Tasks)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let stopping = tasks.stopping();
     let service = service_fn(move |request| {
         let (front, tasks) = (Arc::clone(&front), tasks.clone());
@@ -126,7 +147,8 @@ async fn answer(
         } else {
             Err(Refusal::Peer)
         }
-    } else if peer.role == NodeRole::Proxy {
+    // No agent comes over the network: the one that does is this one's own entrance.
+    } else if peer.role == NodeRole::Proxy || peer.role == NodeRole::Agent {
         upgrade::open(request, &peer, front, tasks).await
     } else {
         Err(Refusal::NotFound)

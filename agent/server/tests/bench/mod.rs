@@ -311,6 +311,7 @@ async fn start_agent(folder: &Path, control: &Control, make: &Arc<Make>, adjust:
         images_keep_free_mb: 0,
         archive_directory: None,
         archive_max_mb: 64,
+        direct: None,
     };
     adjust(&mut settings);
     let (tasks, make) = (Tasks::new(), Arc::clone(make));

@@ -7,8 +7,9 @@ use std::{fs, net::SocketAddr, path::PathBuf};
 use meridian_identity::NodeFiles;
 use meridian_model::{NodeRole, ZoneSettings};
 use meridian_settings::{
-    AgentSettings, BackendSettings, BalanceSettings, CheckKind, CheckSettings, FurnishCertificate,
-    FurnishEnrollment, FurnishSettings, FurnishZone, NodeSection, ProxySettings, RouteSettings,
+    AgentSettings, BackendSettings, BalanceSettings, CheckKind, CheckSettings, DirectSettings,
+    FurnishCertificate, FurnishEnrollment, FurnishSettings, FurnishZone, NodeSection, ProxySettings,
+    RouteSettings,
 };
 
 use self::primary::Addresses;
@@ -70,19 +71,28 @@ impl Layout {
             ca_file: data.path().join("ca.pem"),
         });
         let welcome = Welcome::prepare(&secrets, own.as_ref().map(|own| own.ca_file.clone()))?;
-        let node_listens = addresses.node_listens();
-        let place = Place { upstream: &upstream, node_listens, nodes, secrets, seccomp, arguments, ports };
+        let front_tls =
+            given.or_else(|| own.as_ref().map(|own| (own.certificate_file.clone(), own.key_file.clone())));
+        let place = Place {
+            upstream: &upstream,
+            node_listens: addresses.node_listens(),
+            nodes,
+            secrets,
+            seccomp,
+            arguments,
+            ports,
+            front_tls: front_tls.clone(),
+        };
         let zones = arguments.zones.iter().map(|name| place.zone(name)).collect::<Result<Vec<_>, _>>()?;
         let furnish = FurnishSettings {
             admin_password_file: Some(welcome.password_file.clone()),
             admin_made_file: Some(welcome.made_file.clone()),
             zones: zones.iter().map(|zone| zone.furnish(&upstream)).collect(),
             enrollments: zones.iter().flat_map(ZoneLayout::enrollments).collect(),
-            certificate: own.clone(),
+            certificate: own,
         };
         let primary = PrimaryLayout::make(&addresses, data, &place.nodes, database_file, furnish)?;
         place.ports.save()?;
-        let front_tls = given.or_else(|| own.map(|own| (own.certificate_file, own.key_file)));
         Ok(Self { primary, zones, front_tls, run_directory, config_directory, welcome })
     }
 
@@ -128,6 +138,8 @@ struct Place<'a> {
     seccomp: PathBuf,
     arguments: &'a UpArguments,
     ports: Ports,
+    /// Certificate and key of everything that browsers come to.
+    front_tls: Option<(PathBuf, PathBuf)>,
 }
 
 impl Place<'_> {
@@ -168,7 +180,22 @@ impl Place<'_> {
             run_directory,
             engine: self.arguments.engine.clone(),
             seccomp_directory: Some(self.seccomp.clone()),
+            direct: Some(self.direct(zone)?),
             ..toml::from_str(&bare_node(listen))?
+        })
+    }
+
+    /// Where browsers come to the agent itself, once the zone's `proxy_connections` is false: beside the front, on a port of its own.
+    fn direct(&self, zone: &str) -> Result<DirectSettings, Failure> {
+        let port = self.ports.give(&format!("agent-{zone}-1-direct"))?.port();
+        let (tls_certificate_file, tls_key_file) = self.front_tls.clone().unzip();
+        Ok(DirectSettings {
+            listen: SocketAddr::new(self.arguments.listen.ip(), port),
+            address: format!("$request_host$:{port}"),
+            tls_certificate_file,
+            tls_key_file,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
         })
     }
 

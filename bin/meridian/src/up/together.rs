@@ -7,7 +7,7 @@ use meridian_runtime::{Clock, Health, Tasks, role_span};
 use tracing::Instrument;
 
 use super::layout::Layout;
-use crate::exit::Failure;
+use crate::{exit::Failure, role::start_agent};
 
 /// Starts all; gives each zone's stream entries.
 pub async fn start(
@@ -23,9 +23,7 @@ pub async fn start(
     }
     let mut entries = Vec::new();
     for zone in &layout.zones {
-        meridian_agent::start(zone.agent.clone(), clock(), tasks.clone(), Health::default())
-            .instrument(role_span("agent"))
-            .await?;
+        start_agent(zone.agent.clone(), clock(), tasks).instrument(role_span("agent")).await?;
         let mut proxies = Vec::new();
         for proxy in &zone.proxies {
             let proxy = meridian_proxy::start(proxy.clone(), clock(), tasks, &Health::default())

@@ -87,7 +87,8 @@ fn is_host(text: &str) -> bool {
         || (text.len() <= 253 && text.replace(REQUEST_HOST, "x").split('.').all(|label| is_label(label, 63)))
 }
 
-fn is_host_and_port(text: &str) -> bool {
+/// A host, as [`is_host`] takes it, with a port or without.
+pub fn is_host_and_port(text: &str) -> bool {
     match text.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => {
             is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0)

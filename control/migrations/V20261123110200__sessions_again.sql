@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION session_view_v1(s sessions) RETURNS jsonb LANGUAGE sq
         'zone', coalesce((SELECT z.name FROM zones z WHERE z.id = s.zone_id), (SELECT g.name FROM gone_zones g WHERE g.id = s.zone_id)),
         'agent', n.name, 'state', s.state,
         'progress', jsonb_build_object('step', s.progress_step, 'message', s.progress_message, 'percent', s.progress_percent),
-        'reason', s.reason, 'choice', s.explanation->'choice',
+        'reason', s.reason, 'choice', s.explanation->'choice', 'relaunch', relaunch_view_v1(s),
         'created_at', s.created_at, 'started_at', s.started_at, 'ended_at', s.ended_at) || session_life_v1(s)
     FROM workspaces w, users u, nodes n
     WHERE w.id = s.workspace_id AND u.id = s.user_id AND n.id = s.node_id

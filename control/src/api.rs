@@ -21,6 +21,7 @@ mod names;
 pub(crate) mod node_listener;
 mod nodes;
 mod permit;
+mod reassignments;
 mod sessions;
 mod users;
 mod workspaces;
@@ -71,6 +72,8 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(configuration::get_configuration))
         .routes(routes!(configuration::apply_configuration))
         .routes(routes!(measurements::measure_zones))
+        .routes(routes!(reassignments::list_reassignments, reassignments::reassign))
+        .routes(routes!(reassignments::undo_reassignment))
         .routes(routes!(sessions::list_sessions, sessions::launch_session))
         .routes(routes!(sessions::get_session, sessions::end_session))
         .routes(routes!(sessions::explain_session))

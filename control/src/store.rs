@@ -15,6 +15,7 @@ pub mod logins;
 mod migrate;
 pub mod nodes;
 mod pool;
+pub mod reassignments;
 pub mod sessions;
 pub mod users;
 pub mod workspaces;

@@ -6,6 +6,7 @@ mod explain;
 mod images;
 mod nodes;
 mod people;
+mod reassignments;
 mod schemas;
 mod workspaces;
 mod zones;
@@ -21,6 +22,7 @@ pub use explain::*;
 pub use images::*;
 pub use nodes::*;
 pub use people::*;
+pub use reassignments::*;
 pub use workspaces::*;
 pub use zones::*;
 
@@ -240,6 +242,9 @@ pub struct SessionView {
     /// Which zone it was meant for, and why it runs elsewhere if it does.
     #[serde(default)]
     pub choice: Option<ZoneChoiceView>,
+    /// Its user was moved to another zone, where the workspace can be launched again in this one's place.
+    #[serde(default)]
+    pub relaunch: Option<RelaunchView>,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: String,
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -39,6 +39,8 @@ fn access(method: &str, path: &str) -> Option<Access> {
         ("POST", "/api/v1/zones/measurements") => SignedIn,
         ("GET", "/api/v1/zones/{id}/requirements" | "/api/v1/configuration") => Needs(P::ZonesView),
         ("POST", "/api/v1/zones") => Needs(P::ZonesCreate),
+        ("GET", "/api/v1/reassignments") => Needs(P::ZonesView),
+        ("POST", "/api/v1/reassignments" | "/api/v1/reassignments/{id}/undo") => Needs(P::ZonesModify),
         ("DELETE", "/api/v1/zones/{id}") => Needs(P::ZonesDelete),
         ("POST", "/api/v1/configuration/apply") => Needs(P::ZonesModify),
         ("GET", "/api/v1/explain" | "/api/v1/refusals") => Needs(P::SessionsView),

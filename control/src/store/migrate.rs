@@ -35,6 +35,7 @@ migrations!(
     "V20261123102500__zone_choice",
     "V20261123103000__zone_life",
     "V20261123103100__session_life",
+    "V20261123103500__reassign",
     "V20261123103700__images",
     "V20261123103800__image_policy",
     "V20261123110000__placement_again",

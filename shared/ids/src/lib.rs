@@ -57,6 +57,8 @@ ids! {
     WorkspaceId,
     /// One launched workspace of one user.
     SessionId,
+    /// A move of people from zone to zone.
+    ReassignmentId,
     /// The stream between a viewer and an agent, whatever path carries it.
     StreamId,
     /// A connect ticket (`jti`).

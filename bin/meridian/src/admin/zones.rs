@@ -1,6 +1,6 @@
 //! `meridian admin zones`: make, change, delete, what they need, and their files.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -41,8 +41,47 @@ pub enum Zones {
     Requirements {
         zone: String,
     },
+    /// Move a user, a group's members or everybody of a zone to another zone: their home zone changes, and sessions elsewhere are
+    /// offered to be launched again there.
+    Reassign(Reassign),
+    /// Moves that were made.
+    Reassignments,
+    /// Put back what a move replaced.
+    UndoReassignment {
+        /// Its id, as `zones reassignments` lists it.
+        id: String,
+    },
     #[command(flatten)]
     Files(Files),
+}
+
+#[derive(Args)]
+pub struct Reassign {
+    #[command(flatten)]
+    whom: Whom,
+    /// The zone they are moved to.
+    #[arg(long)]
+    to: String,
+    /// Only say who would be moved, and which sessions it concerns.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Whom {
+    /// One user.
+    #[arg(long)]
+    user: Option<String>,
+    /// The members of a group.
+    #[arg(long)]
+    group: Option<String>,
+    /// Everybody whose home is this zone, and whoever has a session there and no home zone.
+    #[arg(long)]
+    zone: Option<String>,
 }
 
 pub async fn run(server: &Server, zones: Zones, json: bool) -> Result<(), Failure> {
@@ -104,8 +143,92 @@ pub async fn run(server: &Server, zones: Zones, json: bool) -> Result<(), Failur
             }
             Ok(())
         }
+        Zones::Reassign(what) => reassign(server, &what, json).await,
+        Zones::Reassignments => {
+            let list = server.call(Method::GET, "/reassignments", None).await?;
+            let columns = [
+                Column("ID", "id"),
+                Column("KIND", "kind"),
+                Column("MOVED", "subject"),
+                Column("TO", "to"),
+                Column("PEOPLE", "people"),
+                Column("SESSIONS", "sessions"),
+                Column("BY", "made_by"),
+                Column("AT", "made_at"),
+                Column("UNDONE", "undone_at"),
+            ];
+            show_table(&list, &columns, json)
+        }
+        Zones::UndoReassignment { id } => {
+            let path = format!("/reassignments/{}/undo", segment(&id));
+            let undone = server.call(Method::POST, &path, None).await?;
+            if json {
+                show_one(&undone)
+            } else {
+                print(&format!("{} is back where it was", text(&undone["subject"])))
+            }
+        }
         Zones::Files(what) => files::run(server, Kind::Zones, what, json).await,
     }
+}
+
+async fn reassign(server: &Server, what: &Reassign, json: bool) -> Result<(), Failure> {
+    let Whom { user, group, zone } = &what.whom;
+    let ask = async |dry_run: bool| {
+        let body = json!({"user": user, "group": group, "zone": zone, "to": what.to, "dry_run": dry_run});
+        server.call(Method::POST, "/reassignments", Some(body)).await
+    };
+    if what.dry_run || !what.yes {
+        let look = ask(true).await?;
+        if what.dry_run && json {
+            return show_one(&look);
+        }
+        if !json {
+            say_move(&look)?;
+        }
+        if what.dry_run {
+            return print("Nothing was changed");
+        }
+        let question = format!(
+            "Move {} to {}? Sessions run on until they are launched again.",
+            text(&look["subject"]),
+            what.to
+        );
+        if !output::confirmed(&question)? {
+            return Err(Failure::new("nobody was moved"));
+        }
+    }
+    let done = ask(false).await?;
+    if json {
+        return show_one(&done);
+    }
+    if what.yes {
+        say_move(&done)?;
+    }
+    print(&format!("Moved; to undo it: meridian admin zones undo-reassignment {}", text(&done["id"])))
+}
+
+fn say_move(view: &Value) -> Result<(), Failure> {
+    print(&format!("{} people, {} sessions, to {}", view["people"], view["sessions"], text(&view["to"])))?;
+    let columns = [
+        Column("USER", "name"),
+        Column("HOME ZONE", "from"),
+        Column("REFUSED BECAUSE", "refused_because"),
+        Column("STAYS BECAUSE", "stays_because"),
+    ];
+    show_table(&json!({"items": view["first_people"]}), &columns, false)?;
+    let columns = [
+        Column("SESSION", "id"),
+        Column("WORKSPACE", "workspace"),
+        Column("USER", "user"),
+        Column("ZONE", "zone"),
+        Column("STATE", "state"),
+    ];
+    show_table(&json!({"items": view["first_sessions"]}), &columns, false)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// Settings as the API takes them: what reads as JSON is that, everything else is text.

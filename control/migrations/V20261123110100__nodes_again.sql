@@ -1,4 +1,4 @@
--- Nodes, as they are told and tell since: the heartbeat and what answers it.
+-- Nodes, as they are told, tell and are seen since: the heartbeat, what answers it, and what administrators see.
 
 -- What the node shall do and know, newer than p_since. The same state gives the same text: nodes write it down when it changes.
 CREATE OR REPLACE FUNCTION update_view_v1(p_node uuid, p_since bigint) RETURNS jsonb LANGUAGE sql STABLE AS $$
@@ -56,4 +56,26 @@ BEGIN
     END IF;
     RETURN v_answer;
 END
+$$;
+
+-- A node, as administrators see it.
+CREATE OR REPLACE FUNCTION node_view_v1(n nodes) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_object(
+        'id', n.id, 'name', n.name, 'role', n.role, 'zone', (SELECT z.name FROM zones z WHERE z.id = n.zone_id),
+        'address', n.address, 'direct_address', n.report->'direct_address', 'version', n.version,
+        'state', CASE WHEN n.last_seen_at IS NULL THEN 'enrolled'
+            WHEN NOT node_is_reachable_v1(n.last_seen_at) THEN 'unreachable'
+            WHEN n.draining THEN 'draining' ELSE 'ready' END,
+        'last_seen_at', n.last_seen_at, 'database_ms', n.report->'database_ms', 'sessions', n.sessions_used, 'streams', n.streams,
+        'cpu_total', n.cpu_total / 1000.0, 'cpu_used', n.cpu_used / 1000.0,
+        'memory_mb_total', n.memory_total, 'memory_mb_used', n.memory_used,
+        'gpus_total', coalesce((n.report->>'gpus')::bigint, 0), 'gpus_used', n.gpus_used,
+        'capacity', jsonb_build_object('cpu', n.cpu_capacity / 1000.0, 'memory_mb', n.memory_capacity, 'gpus', n.gpu_capacity,
+            'sessions', n.session_limit, 'cpu_override', n.cpu_override / 1000.0, 'memory_mb_override', n.memory_override,
+            'gpus_override', n.gpu_override, 'cpu_overcommit', n.cpu_overcommit / 100.0,
+            'memory_overcommit', n.memory_overcommit / 100.0, 'static', n.is_static, 'labels', n.labels),
+        'images', (SELECT coalesce(jsonb_agg(jsonb_build_object('reference', i.reference, 'image_id', i.image_id)
+            ORDER BY i.reference), '[]') FROM node_images i WHERE i.node_id = n.id),
+        'home_storage', n.report->>'home_storage', 'network_modes', n.networks,
+        'quarantined', coalesce(n.report->'quarantined', '[]'), 'problems', n.problems)
 $$;

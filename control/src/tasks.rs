@@ -22,6 +22,8 @@ const REPORT_GRACE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(2);
 /// Sessions whose time is over that are acted on by one statement. More wait for the next turn.
 const LIMITS_BATCH: i32 = 200;
+/// Of one measurement of the distance to the database.
+const ROUND_TRIPS: usize = 5;
 /// Rows of a kind that are removed by one statement.
 const CLEAN_UP_BATCH: i32 = 1000;
 /// Statements of one cleaning: what is left waits for the next.
@@ -51,6 +53,11 @@ pub(crate) fn start(state: &AppState, web_node: NodeId) {
         job(move |state| async move { state.store.touch_web_node(web_node).await }),
     );
     every("act_on_limits", Duration::from_secs(5), job(act_on_limits));
+    every(
+        "measure_distance",
+        Duration::from_secs(30),
+        job(move |state| async move { measure_distance(&state, web_node).await }),
+    );
     every("audit_counters", Duration::from_secs(60), job(audit_counters));
     every("clean_up", Duration::from_secs(60), job(clean_up));
     every("touch_keys", Duration::from_secs(10), job(touch_keys));
@@ -115,6 +122,19 @@ async fn act_on_limits(state: AppState) -> Result<(), StoreError> {
         state.pusher.push(push);
     }
     Ok(())
+}
+
+/// How far this node is from its database: the shortest of a few round trips, since waiting for anything else only adds. Every click of a
+/// user waits that long.
+async fn measure_distance(state: &AppState, web_node: NodeId) -> Result<(), StoreError> {
+    let mut shortest = Duration::MAX;
+    for _ in 0..ROUND_TRIPS {
+        let started = Instant::now();
+        state.store.ping().await?;
+        shortest = shortest.min(started.elapsed());
+    }
+    let round_trip_ms = (shortest.as_secs_f64() * 100_000.0).round() / 100.0;
+    state.store.keep_distance(web_node, round_trip_ms).await
 }
 
 async fn audit_counters(state: AppState) -> Result<(), StoreError> {

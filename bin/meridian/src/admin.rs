@@ -102,9 +102,12 @@ enum Nodes {
     Drain { node: String },
     /// Let a node take work again.
     Undrain { node: String },
-    /// Remove a node that is gone for good; its sessions are lost.
+    /// Remove a node that does nothing any more; one that does not answer goes at once, and its sessions are lost.
     Remove {
         node: String,
+        /// Drain it and end its sessions first; repeat it until the node is gone.
+        #[arg(long)]
+        drain: bool,
         /// Do not ask.
         #[arg(long)]
         yes: bool,
@@ -239,6 +242,7 @@ async fn run_nodes(server: &Server, nodes: Nodes, json: bool) -> Result<(), Fail
                 Column("STATE", "state"),
                 Column("SESSIONS", "sessions"),
                 Column("STREAMS", "streams"),
+                Column("DATABASE MS", "database_ms"),
                 Column("VERSION", "version"),
                 Column("ID", "id"),
             ];
@@ -279,14 +283,21 @@ async fn run_nodes(server: &Server, nodes: Nodes, json: bool) -> Result<(), Fail
                 .await?;
             print(&format!("{node} takes new work again"))
         }
-        Nodes::Remove { node, yes } => {
-            if !yes && !output::confirmed(&format!("Remove node {node}? Sessions on it are lost."))? {
+        Nodes::Remove { node, drain, yes } => {
+            if !yes && !output::confirmed(&format!("Remove node {node}? Sessions on it end."))? {
                 return Err(Failure::new("nothing was removed"));
             }
-            server
-                .call(Method::POST, &format!("/nodes/{}/remove", find_node(server, &node).await?), None)
-                .await?;
-            print(&format!("{node} is removed; to use the machine again, enrol it anew"))
+            let path = format!("/nodes/{}/remove?drain={drain}", find_node(server, &node).await?);
+            let stands = server.call(Method::POST, &path, None).await?;
+            if json {
+                return show_one(&stands);
+            }
+            if stands["state"] == "draining" {
+                let (sessions, streams) = (&stands["sessions"], &stands["streams"]);
+                print(&format!("{node} drains: {sessions} sessions, {streams} streams are left; repeat this"))
+            } else {
+                print(&format!("{node} is removed; to use the machine again, enrol it anew"))
+            }
         }
     }
 }

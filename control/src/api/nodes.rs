@@ -1,20 +1,26 @@
 //! Nodes, for administrators.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use meridian_ids::{NodeId, ZoneId};
 use meridian_model::NodeRole;
 use meridian_runtime::random_token;
+use serde::Deserialize;
 
 use super::{
     error::ApiError,
-    extract::{Body, Path, hash_token},
+    extract::{Body, From, Path, Query, hash_token},
     permit::{Needs, NodesCreate, NodesDelete, NodesModify, NodesView, ZonePermit},
 };
 use crate::{
     app::rules::check_node,
     state::AppState,
     store::nodes::NodeRemoval,
-    views::{EnrollmentView, ErrorView, NewEnrollment, NodePatch, NodeView, Page},
+    views::{EnrollmentView, ErrorView, NewEnrollment, NodePatch, NodeRemovalView, NodeView, Page},
 };
 
 /// How long an enrolment token is good.
@@ -98,29 +104,45 @@ async fn zone_of<P: Needs>(
     }
 }
 
-/// Removes a node that is gone for good: its sessions are lost and give their places back. A node that answers must have none.
-#[utoipa::path(post, path = "/api/v1/nodes/{id}/remove", tag = "nodes", params(("id" = String, Path)),
-    responses((status = 204), (status = 403, body = ErrorView), (status = 404, body = ErrorView), (status = 409, body = ErrorView)))]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RemoveQuery {
+    #[serde(default)]
+    drain: bool,
+}
+
+/// Removes a node that does nothing any more. One that does not answer goes at once: its sessions are lost, and give their places back. With
+/// `drain`, one that works is drained and its sessions told to end: 202, until it can be removed.
+#[utoipa::path(post, path = "/api/v1/nodes/{id}/remove", tag = "nodes",
+    params(("id" = String, Path), ("drain" = Option<bool>, Query)),
+    responses((status = 204), (status = 202, body = NodeRemovalView), (status = 403, body = ErrorView), (status = 404, body = ErrorView),
+        (status = 409, body = ErrorView)))]
 pub(super) async fn remove_node(
     State(state): State<AppState>,
     permit: ZonePermit<NodesDelete>,
+    From(origin): From,
     Path(id): Path,
-) -> Result<StatusCode, ApiError> {
+    Query(query): Query<RemoveQuery>,
+) -> Result<Response, ApiError> {
     let id: NodeId = id.parse().map_err(|_| ApiError::not_found("node"))?;
     let zone = zone_of(&state, &permit, id).await?;
     let caller = permit.within(zone)?;
-    match state.store.remove_node(id, caller.id()).await? {
-        NodeRemoval::Done => {
+    match state.store.remove_node(id, query.drain, caller.id(), &origin).await? {
+        NodeRemoval::Ok => {
             state.forget_node_credentials(id);
-            Ok(StatusCode::NO_CONTENT)
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+        NodeRemoval::Draining { sessions, streams } => {
+            let view = NodeRemovalView { state: "draining".into(), sessions, streams };
+            Ok((StatusCode::ACCEPTED, Json(view)).into_response())
         }
         NodeRemoval::NotFound => Err(ApiError::not_found("node")),
-        NodeRemoval::InUse => Err(ApiError::new(
+        NodeRemoval::InUse { sessions, streams } => Err(ApiError::new(
             StatusCode::CONFLICT,
             "node_in_use",
-            "This node answers, and sessions live on it",
+            format!("This node answers, with {sessions} sessions on it and {streams} streams through it"),
         )
-        .hint("Drain it and end its sessions first")),
+        .hint("Drain it first, and end what runs there: meridian admin nodes remove NODE --drain")),
     }
 }
 

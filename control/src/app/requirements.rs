@@ -9,6 +9,8 @@ use crate::views::{CertificateNeedView, DnsNeedView, NodeView, RequirementsView,
 const REQUEST_HOST: &str = "$request_host$";
 /// Of each role, so that one may go.
 const LEAST: usize = 2;
+/// A Web App node beside its database has a round trip well below this, also on a busy machine.
+const FAR_MS: f64 = 10.0;
 
 /// What is asked about.
 pub struct ZoneNeeds<'a> {
@@ -26,13 +28,17 @@ pub fn requirements(needs: &ZoneNeeds<'_>) -> RequirementsView {
     let settings = needs.settings;
     let primary = host(needs.public_url);
     name(&mut view, primary, "the primary balancer, or the Web App nodes", "the Web App nodes");
-    if settings.proxy_hostname != REQUEST_HOST {
-        let target = if settings.proxy_connections { "this zone's proxies" } else { "this zone's agents" };
+    if !settings.proxy_connections {
+        for agent in agents_of(needs) {
+            let address = agent.direct_address.as_deref().unwrap_or_default();
+            name(&mut view, host(address), &format!("the agent {}", agent.name), &agent.name);
+        }
+    } else if settings.proxy_hostname != REQUEST_HOST {
         name(
             &mut view,
             &settings.proxy_hostname,
-            &format!("the balancer in front of {target}, or {target}"),
-            target,
+            "the balancer in front of this zone's proxies, or this zone's proxies",
+            "this zone's proxies",
         );
     }
     for url in [&settings.allow_origin_domain, &settings.upstream_auth_address] {
@@ -43,6 +49,7 @@ pub fn requirements(needs: &ZoneNeeds<'_>) -> RequirementsView {
         dns(&mut view, balancer, "this zone's private balancers");
     }
     warn_of_counts(&mut view, needs);
+    warn_of_nodes(&mut view, needs);
     warn_of_addresses(&mut view, needs, primary);
     view
 }
@@ -88,6 +95,33 @@ fn warn_of_counts(view: &mut RequirementsView, needs: &ZoneNeeds<'_>) {
     }
 }
 
+fn agents_of<'a>(needs: &ZoneNeeds<'a>) -> impl Iterator<Item = &'a NodeView> {
+    let zone = needs.zone;
+    needs.nodes.iter().filter(move |node| node.role == NodeRole::Agent && node.zone.as_deref() == Some(zone))
+}
+
+fn warn_of_nodes(view: &mut RequirementsView, needs: &ZoneNeeds<'_>) {
+    for node in needs.nodes.iter().filter(|node| node.role == NodeRole::Web) {
+        let Some(round_trip_ms) = node.database_ms.filter(|ms| *ms > FAR_MS) else { continue };
+        let message = format!(
+            "the Web App node {} is {round_trip_ms} ms away from the database, and every click there waits that long: run it beside \
+             the database",
+            node.name
+        );
+        warn(view, "web_far", None, message);
+    }
+    if needs.settings.proxy_connections {
+        return;
+    }
+    for agent in agents_of(needs).filter(|agent| agent.direct_address.is_none()) {
+        let message = format!(
+            "browsers are sent to the agent {} itself, and it has not said where: its configuration needs direct.listen and direct.address",
+            agent.name
+        );
+        warn(view, "no_direct_address", Some("proxy_connections"), message);
+    }
+}
+
 fn warn_of_addresses(view: &mut RequirementsView, needs: &ZoneNeeds<'_>, primary: &str) {
     let settings = needs.settings;
     let upstream = host(&settings.upstream_auth_address);
@@ -126,7 +160,7 @@ fn warn_of_addresses(view: &mut RequirementsView, needs: &ZoneNeeds<'_>, primary
         }
     }
     let same_host = settings.proxy_hostname == REQUEST_HOST || settings.proxy_hostname == primary;
-    if same_host && settings.proxy_port == 0 {
+    if settings.proxy_connections && same_host && settings.proxy_port == 0 {
         warn(
             view,
             "shared_entry",
@@ -220,6 +254,42 @@ mod tests {
         assert!(codes(&view).contains(&"upstream_one_node"));
         let view = of(|settings| settings.upstream_auth_address = "https://work.example.org".into());
         assert!(!codes(&view).iter().any(|code| code.starts_with("upstream")));
+    }
+
+    #[test]
+    fn nodes_that_are_far_or_do_not_say_where_they_are_are_told() {
+        let node = |name: &str, role: &str, more: serde_json::Value| -> NodeView {
+            let mut node = serde_json::json!({
+                "id": meridian_ids::NodeId::generate(), "name": name, "role": role, "address": "", "version": "", "state": "ready",
+                "zone": if role == "web" { serde_json::Value::Null } else { "london".into() },
+                "sessions": 0, "cpu_total": 0.0, "cpu_used": 0.0, "memory_mb_total": 0, "memory_mb_used": 0, "images": [],
+                "network_modes": [], "quarantined": [], "problems": [],
+            });
+            let more = more.as_object().cloned().unwrap_or_default();
+            node.as_object_mut().unwrap().extend(more);
+            serde_json::from_value(node).unwrap()
+        };
+        let nodes = [
+            node("web-1", "web", serde_json::json!({"database_ms": 0.4})),
+            node("web-2", "web", serde_json::json!({"database_ms": 83.0})),
+            node("agent-1", "agent", serde_json::json!({"direct_address": "agent-1.example.org:8446"})),
+            node("agent-2", "agent", serde_json::json!({})),
+        ];
+        let settings = ZoneSettings { proxy_connections: false, ..ZoneSettings::default() };
+        let public_url = "https://work.example.org";
+        let view =
+            requirements(&ZoneNeeds { zone: "london", settings: &settings, public_url, nodes: &nodes });
+        let told = &view.warnings;
+        assert_eq!(
+            told.iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>(),
+            ["web_far", "no_direct_address"]
+        );
+        assert!(
+            told[0].message.contains("web-2 is 83 ms") && told[1].message.contains("agent-2"),
+            "{told:?}"
+        );
+        let held: Vec<_> = view.certificates.iter().map(|need| need.held_by.as_str()).collect();
+        assert_eq!(held, ["the Web App nodes", "agent-1"]);
     }
 
     #[test]

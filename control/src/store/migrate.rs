@@ -36,6 +36,7 @@ migrations!(
     "V20261123103000__zone_life",
     "V20261123103100__session_life",
     "V20261123103500__reassign",
+    "V20261123103600__remove_node",
     "V20261123103700__images",
     "V20261123103800__image_policy",
     "V20261123110000__placement_again",

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_postgres::types::Json;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, logins::Origin};
 use crate::views::{NodePatch, NodeView};
 
 const HEARTBEAT: &str = "SELECT heartbeat_v2($1, $2, $3, $4, $5, $6, $7)";
@@ -31,12 +31,21 @@ pub enum Enroll {
 }
 
 /// How the removal of a node ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum NodeRemoval {
-    Done,
+    Ok,
     NotFound,
-    /// It answers, and sessions live on it.
-    InUse,
+    /// It answers, and sessions live on it, or streams go through it.
+    InUse {
+        sessions: i64,
+        streams: i64,
+    },
+    /// It answers, and was told to stop what it does.
+    Draining {
+        sessions: i64,
+        streams: i64,
+    },
 }
 
 /// What the Web App must know of a node to believe a signed call.
@@ -264,19 +273,34 @@ impl Store {
         Ok(changed == 1)
     }
 
-    /// Removes a node that is gone for good; its sessions are lost.
+    /// Removes a node that does nothing any more, or does not answer; what ran on it is lost then. With `drain`, what it does is brought to
+    /// an end first.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn remove_node(&self, node: NodeId, by: UserId) -> Result<NodeRemoval, StoreError> {
-        let rows = self.rows("SELECT remove_node_v1($1, $2)", &[&node.0, &by.0]).await?;
-        let row = rows.first().ok_or_else(|| StoreError::Corrupt("a function answered no row".into()))?;
-        match row.try_get(0)? {
-            "ok" => Ok(NodeRemoval::Done),
-            "not_found" => Ok(NodeRemoval::NotFound),
-            "in_use" => Ok(NodeRemoval::InUse),
-            other => Err(StoreError::Corrupt(format!("a removal ended as {other}"))),
-        }
+    pub async fn remove_node(
+        &self,
+        node: NodeId,
+        drain: bool,
+        by: UserId,
+        origin: &Origin,
+    ) -> Result<NodeRemoval, StoreError> {
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+            [&node.0, &drain, &by.0, &origin.address, &origin.request_id];
+        self.call("SELECT remove_node_v2($1, $2, $3, $4, $5)", &parameters).await
+    }
+
+    /// Keeps how far a Web App node is from the database.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn keep_distance(&self, node: NodeId, round_trip_ms: f64) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE nodes SET report = report || jsonb_build_object('database_ms', $2::float8) WHERE id = $1",
+            &[&node.0, &round_trip_ms],
+        )
+        .await
+        .map(drop)
     }
 
     /// How many sessions were marked unreachable.

@@ -19,11 +19,17 @@ pub struct NodeView {
     pub role: NodeRole,
     pub zone: Option<String>,
     pub address: String,
+    /// An agent's: where browsers reach it without a proxy, as it says.
+    #[serde(default)]
+    pub direct_address: Option<String>,
     pub version: String,
     /// `enrolled` (never heard of yet), `ready`, `draining`, `unreachable`.
     pub state: String,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_seen_at: Option<String>,
+    /// A Web App node's: its round trip to the database in milliseconds, as it measured last.
+    #[serde(default)]
+    pub database_ms: Option<f64>,
     pub sessions: i64,
     /// Live streams that it carries, as it last said: a proxy that drains is empty at 0.
     #[serde(default)]
@@ -48,6 +54,15 @@ pub struct NodeView {
     /// Sessions whose containers the agent found and the control plane does not know.
     pub quarantined: Vec<String>,
     pub problems: Vec<ProblemView>,
+}
+
+/// What still keeps a node that is to be removed.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct NodeRemovalView {
+    /// `draining`: ask again.
+    pub state: String,
+    pub sessions: i64,
+    pub streams: i64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

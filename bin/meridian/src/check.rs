@@ -7,7 +7,7 @@ use meridian_settings::{AgentSettings, BalanceSettings, ProxySettings, WebSettin
 use serde::Serialize;
 
 use crate::{
-    admin::files::{read_workspaces, read_zones},
+    admin::files::{read_groups, read_workspaces, read_zones},
     exit::{Failure, print},
 };
 
@@ -15,7 +15,7 @@ use crate::{
 #[command(after_help = "Example: meridian check-config agent deploy/agent.toml")]
 pub struct CheckArguments {
     role: Role,
-    /// A file; for zones and workspaces a folder of files, too.
+    /// A file; for zones, groups and workspaces a folder of files, too.
     file: PathBuf,
 }
 
@@ -27,6 +27,8 @@ enum Role {
     Balance,
     /// Files of `meridian admin zones export`.
     Zones,
+    /// Files of `meridian admin groups export`.
+    Groups,
     /// Files of `meridian admin workspaces export`.
     Workspaces,
 }
@@ -45,6 +47,7 @@ pub fn run(arguments: &CheckArguments) -> Result<(), Failure> {
         Role::Proxy => show(&read_file::<ProxySettings>(file)?),
         Role::Agent => show(&read_file::<AgentSettings>(file)?),
         Role::Zones => read_zones(file)?.iter().try_for_each(show),
+        Role::Groups => read_groups(file)?.iter().try_for_each(show),
         Role::Workspaces => read_workspaces(file)?.iter().try_for_each(show),
         Role::Balance => {
             let settings: BalanceSettings = read_file(file)?;

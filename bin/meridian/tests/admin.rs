@@ -200,3 +200,51 @@ async fn images_are_wanted_and_logins_set_without_a_password_on_the_command_line
     assert_eq!(run(&["images", "logins", "london"]).await.out, "(none)\n");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_moved_and_moved_back_from_the_command_line() -> Result<()> {
+    let site = Site::start().await?;
+    let run = async |arguments: &[&str]| site.admin(None, arguments, "").await;
+    assert_eq!(run(&["zones", "create", "virginia"]).await.code, 0);
+    assert_eq!(site.admin(None, &["users", "create", "ada"], PASSWORD).await.code, 0);
+    let home = async || {
+        let policy = run(&["policy", "show", "ada"]).await;
+        let line =
+            policy.out.lines().find(|line| line.starts_with("home_zone")).unwrap_or_default().to_owned();
+        line.contains("virginia")
+    };
+    let look = run(&["zones", "reassign", "--user", "ada", "--to", "virginia", "--dry-run", "--json"]).await;
+    assert_eq!((&look.json()["people"], home().await), (&json!(1), false), "only looked at");
+    let unconfirmed = run(&["zones", "reassign", "--user", "ada", "--to", "virginia"]).await;
+    assert!(unconfirmed.code == 1 && unconfirmed.err.contains("--yes") && !home().await, "{unconfirmed:?}");
+    let moved = run(&["zones", "reassign", "--user", "ada", "--to", "virginia", "--yes"]).await;
+    assert!(moved.code == 0 && moved.out.contains("undo-reassignment") && home().await, "{moved:?}");
+    assert_eq!(run(&["zones", "reassign", "--to", "virginia"]).await.code, 2);
+    let list = run(&["zones", "reassignments", "--json"]).await.json();
+    let id = list["items"][0]["id"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(run(&["zones", "undo-reassignment", &id]).await.code, 0);
+    assert!(!home().await);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_are_written_to_files_and_applied_from_them() -> Result<()> {
+    let site = Site::start().await?;
+    let run = async |arguments: &[&str]| site.admin(None, arguments, "").await;
+    let folder = TempDir::new()?;
+    let path = folder.path().to_str().unwrap();
+    assert_eq!(run(&["groups", "create", "Desk", "--priority", "20"]).await.code, 0);
+    assert_eq!(run(&["groups", "export", path]).await.code, 0);
+    let file = folder.path().join("desk.toml");
+    let before = std::fs::read_to_string(&file)?;
+    assert_eq!(run(&["groups", "diff", path]).await.out, "Nothing differs\n");
+    std::fs::write(&file, before.replace("[settings]", "[settings]\nmax_cpu = 2"))?;
+    let told = run(&["groups", "apply", path, "--dry-run"]).await;
+    assert!(told.out.contains("~ group Desk") && told.out.contains("Nothing was written"), "{told:?}");
+    assert!(run(&["groups", "apply", path]).await.out.contains("Applied"));
+    assert_eq!(run(&["groups", "apply", path]).await.out, "Nothing differs\n", "again without effect");
+    let check =
+        Command::new(env!("CARGO_BIN_EXE_meridian")).args(["check-config", "groups", path]).output()?;
+    assert!(check.status.success(), "{check:?}");
+    Ok(())
+}

@@ -131,7 +131,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** All zones and workspaces, as their files have them. */
+        /** All zones, groups and workspaces, as their files have them; groups for those who may view groups. */
         get: operations["get_configuration"];
         put?: never;
         post?: never;
@@ -151,7 +151,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Makes zones and workspaces what the files say: everything is judged before anything is written, and all of it is written or nothing.
+         * Makes zones, groups and workspaces what the files say: everything is judged before anything is written, and all of it is written or nothing.
          *     Repeating it changes nothing. Only with `prune` is anything deleted.
          */
         post: operations["apply_configuration"];
@@ -347,7 +347,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Removes a node that is gone for good: its sessions are lost and give their places back. A node that answers must have none. */
+        /**
+         * Removes a node that does nothing any more. One that does not answer goes at once: its sessions are lost, and give their places back. With
+         *     `drain`, one that works is drained and its sessions told to end: 202, until it can be removed.
+         */
         post: operations["remove_node"];
         delete?: never;
         options?: never;
@@ -383,6 +386,45 @@ export interface paths {
         get: operations["list_settings"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/reassignments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Moves that were made, the latest first. */
+        get: operations["list_reassignments"];
+        put?: never;
+        /**
+         * Moves a user, a group's members or everybody of a zone to another zone: it becomes their home zone, and sessions elsewhere are offered to
+         *     be launched again there. With `dry_run` it only tells who and which sessions. All of them are moved or nobody; nobody is moved across
+         *     the border of an isolated zone.
+         */
+        post: operations["reassign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/reassignments/{id}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Puts back what a move replaced, where nobody changed it since, and takes its offers back. What was launched again stays where it is. */
+        post: operations["undo_reassignment"];
         delete?: never;
         options?: never;
         head?: never;
@@ -818,8 +860,10 @@ export interface components {
             from?: Record<string, never> | null;
             to?: Record<string, never> | null;
         };
-        /** @description Zones and workspaces as their files have them. */
+        /** @description Zones, groups and workspaces as their files have them. */
         ConfigurationView: {
+            /** @description None for those who may not view groups. */
+            groups?: components["schemas"]["NewGroup"][] | null;
             workspaces: components["schemas"]["WorkspaceView"][];
             zones: components["schemas"]["ZoneFile"][];
         };
@@ -1056,6 +1100,25 @@ export interface components {
             round_trips_ms: number[];
             zone: string;
         };
+        MovedPersonView: {
+            /** @description Their home zone before. */
+            from?: string | null;
+            /** Format: uuid */
+            id: string;
+            name: string;
+            /** @description The rule against it. */
+            refused_because?: string | null;
+            /** @description The move does not reach them: another group, or their account, names another zone. */
+            stays_because?: string | null;
+        };
+        MovedSessionView: {
+            /** Format: uuid */
+            id: string;
+            state: components["schemas"]["SessionState"];
+            user: string;
+            workspace: string;
+            zone?: string | null;
+        };
         /** @description A thing by id and name. */
         NamedView: {
             /** Format: uuid */
@@ -1089,6 +1152,7 @@ export interface components {
         NewConfiguration: {
             /** @description Only plan. */
             dry_run?: boolean;
+            groups?: components["schemas"]["NewGroup"][] | null;
             /** @description Delete what no file names. */
             prune?: boolean;
             /** @description What the operator calls this state, such as a commit. */
@@ -1101,6 +1165,7 @@ export interface components {
             /** @description A zone's name. */
             zone: string;
         };
+        /** @description A group, new or as its file has it. */
         NewGroup: {
             description?: string;
             name: string;
@@ -1115,6 +1180,18 @@ export interface components {
         /** @description What a page measured. */
         NewMeasurement: {
             zones: components["schemas"]["MeasuredZoneView"][];
+        };
+        /** @description Whom to move, and where. Exactly one of `user`, `group` and `zone` is named, by name or id. */
+        NewReassignment: {
+            /** @description Only look. */
+            dry_run?: boolean;
+            /** @description What the group says is their home zone becomes `to`. */
+            group?: string | null;
+            /** @description The zone that they are moved to. */
+            to: string;
+            user?: string | null;
+            /** @description Everybody whose home is this zone, and whoever has a session there and no home zone. */
+            zone?: string | null;
         };
         /** @description A login for a registry. */
         NewRegistryLogin: {
@@ -1229,6 +1306,15 @@ export interface components {
             /** @default null */
             static?: boolean | null;
         };
+        /** @description What still keeps a node that is to be removed. */
+        NodeRemovalView: {
+            /** Format: int64 */
+            sessions: number;
+            /** @description `draining`: ask again. */
+            state: string;
+            /** Format: int64 */
+            streams: number;
+        };
         /** @enum {string} */
         NodeRole: "web" | "proxy" | "agent" | "connect" | "balance";
         /** @description A node, as administrators see it. */
@@ -1243,6 +1329,13 @@ export interface components {
             cpu_total: number;
             /** Format: double */
             cpu_used: number;
+            /**
+             * Format: double
+             * @description A Web App node's: its round trip to the database in milliseconds, as it measured last.
+             */
+            database_ms?: number | null;
+            /** @description An agent's: where browsers reach it without a proxy, as it says. */
+            direct_address?: string | null;
             /**
              * Format: int64
              * @description Graphics cards.
@@ -1389,6 +1482,13 @@ export interface components {
                 /** Format: double */
                 cpu_used: number;
                 /**
+                 * Format: double
+                 * @description A Web App node's: its round trip to the database in milliseconds, as it measured last.
+                 */
+                database_ms?: number | null;
+                /** @description An agent's: where browsers reach it without a proxy, as it says. */
+                direct_address?: string | null;
+                /**
                  * Format: int64
                  * @description Graphics cards.
                  */
@@ -1423,6 +1523,26 @@ export interface components {
                 streams?: number;
                 version: string;
                 zone?: string | null;
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_ReassignmentView: {
+            items: {
+                /** Format: uuid */
+                id: string;
+                kind: string;
+                /** Format: date-time */
+                made_at: string;
+                made_by?: string | null;
+                /** Format: int64 */
+                people: number;
+                /** Format: int64 */
+                sessions: number;
+                subject: string;
+                to: string;
+                /** Format: date-time */
+                undone_at?: string | null;
             }[];
             next?: string | null;
         };
@@ -1496,6 +1616,7 @@ export interface components {
                 progress: components["schemas"]["ProgressView"];
                 /** @description Why it ended or failed. */
                 reason?: string | null;
+                relaunch?: components["schemas"]["RelaunchView"] | null;
                 /** Format: date-time */
                 started_at?: string | null;
                 state: components["schemas"]["SessionState"];
@@ -1633,7 +1754,7 @@ export interface components {
             /** @description `create`, `change`, `delete`, or `unlisted`: no file names it, and it is left alone. */
             action: string;
             changes: components["schemas"]["ChangeView"][];
-            /** @description `zone` or `workspace`. */
+            /** @description `zone`, `group` or `workspace`. */
             kind: string;
             name: string;
         };
@@ -1684,6 +1805,54 @@ export interface components {
             /** @description `reserved`, `pushed`, `image`, `container`, `display`, `ready`. */
             step: components["schemas"]["ProgressStep"];
         };
+        /** @description What a move did, or would do. */
+        ReassignedView: {
+            /** @description A hundred at most, those who may not be moved first. */
+            first_people: components["schemas"]["MovedPersonView"][];
+            /** @description A hundred at most. */
+            first_sessions: components["schemas"]["MovedSessionView"][];
+            /**
+             * Format: uuid
+             * @description By which it can be undone; none when nothing was done.
+             */
+            id?: string | null;
+            /** @description `user`, `group` or `zone`. */
+            kind: string;
+            /**
+             * Format: int64
+             * @description Whom it concerns.
+             */
+            people: number;
+            /**
+             * Format: int64
+             * @description Those of them who may not be moved; as long as there is one, nobody is.
+             */
+            refused: number;
+            /**
+             * Format: int64
+             * @description Sessions that are offered to be launched again in the new zone. They run on until then.
+             */
+            sessions: number;
+            subject: string;
+            to: string;
+        };
+        /** @description A move that was made. */
+        ReassignmentView: {
+            /** Format: uuid */
+            id: string;
+            kind: string;
+            /** Format: date-time */
+            made_at: string;
+            made_by?: string | null;
+            /** Format: int64 */
+            people: number;
+            /** Format: int64 */
+            sessions: number;
+            subject: string;
+            to: string;
+            /** Format: date-time */
+            undone_at?: string | null;
+        };
         /** @description A launch that was refused. */
         RefusalView: {
             /** Format: date-time */
@@ -1714,6 +1883,12 @@ export interface components {
             /** @description Name of whoever set it. */
             set_by?: string | null;
             username: string;
+        };
+        /** @description Where a session's workspace should be launched again. */
+        RelaunchView: {
+            /** @description For the session's user. */
+            because: string;
+            zone: string;
         };
         /** @description What a zone needs of the DNS and of certificates, and what is unwise about it. */
         RequirementsView: {
@@ -1764,6 +1939,7 @@ export interface components {
             progress: components["schemas"]["ProgressView"];
             /** @description Why it ended or failed. */
             reason?: string | null;
+            relaunch?: components["schemas"]["RelaunchView"] | null;
             /** Format: date-time */
             started_at?: string | null;
             state: components["schemas"]["SessionState"];
@@ -3257,7 +3433,9 @@ export interface operations {
     };
     remove_node: {
         parameters: {
-            query?: never;
+            query?: {
+                drain?: boolean;
+            };
             header?: never;
             path: {
                 id: string;
@@ -3266,6 +3444,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeRemovalView"];
+                };
+            };
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -3351,6 +3537,136 @@ export interface operations {
                 };
             };
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_reassignments: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ReassignmentView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    reassign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewReassignment"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReassignedView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    undo_reassignment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReassignmentView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

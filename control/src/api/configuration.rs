@@ -1,4 +1,4 @@
-//! Zones and workspaces as files: read together, applied together.
+//! Zones, groups and workspaces as files: read together, applied together.
 
 use axum::{
     Json,
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     app::{
         caller::Caller,
-        configuration::{CurrentZone, Plan, WantedFiles, plan},
+        configuration::{CurrentGroup, CurrentZone, Plan, WantedFiles, plan},
         rules::Problems,
     },
     state::AppState,
@@ -31,21 +31,25 @@ const MAX_BYTES: usize = 8 << 20;
 /// Somebody else may write between look and change, now and then.
 const TRIES: usize = 5;
 
-/// All zones and workspaces, as their files have them.
+/// All zones, groups and workspaces, as their files have them; groups for those who may view groups.
 #[utoipa::path(get, path = "/api/v1/configuration", tag = "zones",
     responses((status = 200, body = ConfigurationView), (status = 403, body = ErrorView)))]
 pub(super) async fn get_configuration(
     State(state): State<AppState>,
-    _: Permit<ZonesView>,
+    permit: Permit<ZonesView>,
 ) -> Result<Json<ConfigurationView>, ApiError> {
     let current = state.store.configuration().await?;
     Ok(Json(ConfigurationView {
         zones: current.zones.iter().map(CurrentZone::file).collect(),
+        groups: permit
+            .caller
+            .may(Permission::GroupsView)
+            .then(|| current.groups.iter().map(CurrentGroup::file).collect()),
         workspaces: current.workspaces.into_iter().map(|row| row.entry).collect(),
     }))
 }
 
-/// Makes zones and workspaces what the files say: everything is judged before anything is written, and all of it is written or nothing.
+/// Makes zones, groups and workspaces what the files say: everything is judged before anything is written, and all of it is written or nothing.
 /// Repeating it changes nothing. Only with `prune` is anything deleted.
 #[utoipa::path(post, path = "/api/v1/configuration/apply", tag = "zones", request_body = NewConfiguration,
     responses((status = 200, body = AppliedView), (status = 403, body = ErrorView), (status = 409, body = ErrorView),
@@ -62,7 +66,8 @@ pub(super) async fn apply_configuration(
             "must have at most 200 characters, and no control characters",
         ));
     }
-    let wanted = WantedFiles { zones: new.zones, workspaces: new.workspaces, prune: new.prune };
+    let wanted =
+        WantedFiles { zones: new.zones, groups: new.groups, workspaces: new.workspaces, prune: new.prune };
     for _ in 0..TRIES {
         let current = state.store.configuration().await?;
         let plan = plan(&current, &wanted).map_err(ApiError::fields)?;
@@ -71,10 +76,10 @@ pub(super) async fn apply_configuration(
             return Ok(Json(AppliedView { applied: false, plan: plan.items }));
         }
         let orders = plan.orders(&new.revision);
-        let by = permit.caller.id();
-        match state.store.apply_configuration(&current.mark, &orders, by, &origin).await {
+        match state.store.apply_configuration(&current.mark, &orders, &permit.caller, &origin).await {
             Ok(Applied::Ok) => return Ok(Json(AppliedView { applied: true, plan: plan.items })),
-            Ok(Applied::Changed) => {}
+            Ok(Applied::Beyond) => return Err(ApiError::beyond()),
+            Ok(Applied::Changed | Applied::ChangedMeanwhile) => {}
             Ok(Applied::InUse { name, nodes, sessions }) => return Err(in_use(&name, nodes, sessions)),
             Ok(Applied::Last { name }) => {
                 return Err(ApiError::field(&format!("zones.{name}"), "is the last zone, which stays"));
@@ -84,9 +89,11 @@ pub(super) async fn apply_configuration(
                 Applied::NoAlternate { .. }
                 | Applied::NoZone { .. }
                 | Applied::NoGroup { .. }
+                | Applied::System
                 | Applied::NotFound,
             ) => {}
             Err(error) if error.violates("zones_name_key") => return Err(ApiError::taken("zone")),
+            Err(error) if error.violates("groups_name") => return Err(ApiError::taken("group")),
             Err(error) => return Err(error.into()),
         }
     }
@@ -101,6 +108,9 @@ fn demand(caller: &Caller, plan: &Plan) -> Result<(), ApiError> {
             ("zone", "create") => Permission::ZonesCreate,
             ("zone", "delete") => Permission::ZonesDelete,
             ("zone", _) => Permission::ZonesModify,
+            ("group", "create") => Permission::GroupsCreate,
+            ("group", "delete") => Permission::GroupsDelete,
+            ("group", _) => Permission::GroupsModify,
             (_, "create") => Permission::WorkspacesCreate,
             (_, "delete") => Permission::WorkspacesDelete,
             (_, _) => Permission::WorkspacesModify,

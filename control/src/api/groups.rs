@@ -14,14 +14,13 @@ use super::{
     permit::{GroupsCreate, GroupsDelete, GroupsModify, GroupsView, Known, Permit},
 };
 use crate::{
+    app::rules::LAST_PRIORITY,
     state::AppState,
     store::groups::{GroupChange, GroupDeletion, GroupParts, Membership},
     views::{ErrorView, GroupPatch, GroupView, NamedView, NewGroup, Page, SettingView},
 };
 
 const MAX_DESCRIPTION_CHARS: usize = 1000;
-/// The priority of Everyone, which nobody else has.
-const LAST: i32 = 1_000_000;
 
 /// Groups by priority; Everyone is the last.
 #[utoipa::path(get, path = "/api/v1/groups", tag = "groups",
@@ -255,10 +254,10 @@ pub(super) async fn list_settings(_: Known) -> Json<Page<SettingView>> {
 }
 
 fn check_priority(priority: i32) -> Result<i32, ApiError> {
-    if (1..LAST).contains(&priority) {
+    if (1..LAST_PRIORITY).contains(&priority) {
         Ok(priority)
     } else {
-        Err(ApiError::invalid(format!("priority must be between 1 and {}", LAST - 1)).at("priority"))
+        Err(ApiError::invalid(format!("priority must be between 1 and {}", LAST_PRIORITY - 1)).at("priority"))
     }
 }
 

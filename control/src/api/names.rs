@@ -4,24 +4,15 @@ use meridian_ids::UserId;
 use serde::Deserialize;
 
 use super::error::ApiError;
-use crate::state::AppState;
-
-const MAX_NAME_CHARS: usize = 128;
+use crate::{app::rules::name_problem, state::AppState};
 
 /// A name in any script, without what would make it look like another: control characters and those that turn the direction of what follows.
 pub(super) fn check_name(field: &'static str, text: &str) -> Result<String, ApiError> {
     let name = text.trim();
-    let turns = |letter: char| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    let length = name.chars().take(MAX_NAME_CHARS + 1).count();
-    if !(1..=MAX_NAME_CHARS).contains(&length) {
-        return Err(
-            ApiError::invalid(format!("{field} must have 1 to {MAX_NAME_CHARS} characters")).at(field)
-        );
+    match name_problem(name) {
+        None => Ok(name.to_owned()),
+        Some(problem) => Err(ApiError::invalid(format!("{field} {problem}")).at(field)),
     }
-    if name.chars().any(|letter| letter.is_control() || turns(letter)) {
-        return Err(ApiError::invalid(format!("{field} has a character that cannot be seen")).at(field));
-    }
-    Ok(name.to_owned())
 }
 
 /// How much of a list, and from where on.

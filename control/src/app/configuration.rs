@@ -1,12 +1,14 @@
-//! A deployment's zones and workspaces as files: what a file says, and the plan that leads from what is to what the files say.
+//! A deployment's zones, groups and workspaces as files: what a file says, and the plan that leads from what is to what the files say.
 //!
 //! Pure. Everything is judged before anything is planned, and the database carries a plan out in one step or not at all. A zone is
 //! known by its id, so that a file with another name renames it; a file without an id, as one writes it by hand, means the zone of
-//! its name. A workspace is known by its name.
+//! its name. A workspace is known by its name, and so is a group (`groups`); who belongs to a group is in no file.
+
+mod groups;
 
 use std::collections::BTreeMap;
 
-use meridian_ids::{WorkspaceId, ZoneId};
+use meridian_ids::{GroupId, WorkspaceId, ZoneId};
 use meridian_model::{LoadStrategy, ZoneSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,8 +17,10 @@ use utoipa::ToSchema;
 use super::rules::{Problems, check_workspace, check_zone};
 use crate::{
     store::workspaces::WorkspaceRow,
-    views::{ChangeView, NewWorkspace, PlannedView, WorkspaceView},
+    views::{ChangeView, NewGroup, NewWorkspace, PlannedView, WorkspaceView},
 };
+
+pub use groups::CurrentGroup;
 
 /// A zone's file. What it leaves out is as in a new zone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -126,13 +130,12 @@ impl CurrentZone {
     }
 }
 
-/// All zones and workspaces as they are.
+/// All zones, groups and workspaces as they are.
 #[derive(Debug, Deserialize)]
 pub struct Configuration {
     pub zones: Vec<CurrentZone>,
+    pub groups: Vec<CurrentGroup>,
     pub workspaces: Vec<WorkspaceRow>,
-    /// Names of groups.
-    pub groups: Vec<String>,
     /// Stands for exactly this state.
     pub mark: String,
 }
@@ -141,6 +144,7 @@ pub struct Configuration {
 #[derive(Clone, Debug, Default)]
 pub struct WantedFiles {
     pub zones: Option<Vec<ZoneFile>>,
+    pub groups: Option<Vec<NewGroup>>,
     pub workspaces: Option<Vec<NewWorkspace>>,
     /// Whether what no file names is deleted; else it is left alone, and told.
     pub prune: bool,
@@ -151,19 +155,21 @@ pub struct WantedFiles {
 pub struct Plan {
     pub items: Vec<PlannedView>,
     zones: Vec<Value>,
+    groups: Vec<Value>,
     workspaces: Vec<Value>,
     delete_zones: Vec<ZoneId>,
+    delete_groups: Vec<GroupId>,
     delete_workspaces: Vec<WorkspaceId>,
     listed_zones: Vec<ZoneId>,
     listed_workspaces: Vec<String>,
 }
 
 impl Plan {
-    /// As `apply_configuration_v1` takes it.
+    /// As `apply_configuration_v2` takes it.
     #[must_use]
     pub fn orders(&self, revision: &str) -> Value {
-        json!({"zones": self.zones, "workspaces": self.workspaces, "delete_zones": self.delete_zones,
-            "delete_workspaces": self.delete_workspaces, "listed_zones": self.listed_zones,
+        json!({"zones": self.zones, "groups": self.groups, "workspaces": self.workspaces,
+            "delete_zones": self.delete_zones, "delete_groups": self.delete_groups, "delete_workspaces": self.delete_workspaces, "listed_zones": self.listed_zones,
             "listed_workspaces": self.listed_workspaces, "revision": revision})
     }
 
@@ -175,28 +181,35 @@ impl Plan {
 /// The plan from what is to what the files say.
 ///
 /// # Errors
-/// Everything that is wrong, each with the zone or workspace and its field.
+/// Everything that is wrong, each with the zone, group or workspace and its field.
 pub fn plan(current: &Configuration, wanted: &WantedFiles) -> Result<Plan, Problems> {
     let mut problems = Problems::default();
     let mut plan = Plan::default();
-    let mut names: Vec<String> = current.zones.iter().map(|zone| zone.name.clone()).collect();
+    let mut zones: Zones = current.zones.iter().map(|zone| (zone.name.clone(), zone.id)).collect();
     if let Some(files) = &wanted.zones {
-        names = plan_zones(&mut plan, &mut problems, current, files, wanted.prune);
+        zones = plan_zones(&mut plan, &mut problems, current, files, wanted.prune);
+    }
+    let mut groups: Vec<String> = current.groups.iter().map(|group| group.name.clone()).collect();
+    if let Some(files) = &wanted.groups {
+        groups = groups::plan(&mut plan, &mut problems, &current.groups, files, &zones, wanted.prune);
     }
     if let Some(files) = &wanted.workspaces {
-        plan_workspaces(&mut plan, &mut problems, current, files, &names, wanted.prune);
+        plan_workspaces(&mut plan, &mut problems, current, files, (&zones, &groups), wanted.prune);
     }
     if problems.0.is_empty() { Ok(plan) } else { Err(problems) }
 }
 
-/// Gives the names of the zones that there will be.
+/// The zones that there will be, by name.
+type Zones = BTreeMap<String, ZoneId>;
+
+/// Gives the zones that there will be.
 fn plan_zones(
     plan: &mut Plan,
     problems: &mut Problems,
     current: &Configuration,
     files: &[ZoneFile],
     prune: bool,
-) -> Vec<String> {
+) -> Zones {
     let known = |file: &ZoneFile| match file.id {
         Some(id) => current.zones.iter().find(|zone| zone.id == id),
         None => current.zones.iter().find(|zone| zone.name == file.zone_name),
@@ -237,13 +250,19 @@ fn plan_zones(
             plan.note("zone", &file.zone_name, action, changes(before.as_ref(), file));
         }
     }
+    let kept = if prune { Vec::new() } else { unlisted.clone() };
     for zone in unlisted {
         if prune {
             plan.delete_zones.push(zone.id);
         }
         plan.note("zone", &zone.name, if prune { "delete" } else { "unlisted" }, Vec::new());
     }
-    names
+    files
+        .iter()
+        .zip(&plan.listed_zones)
+        .map(|(file, id)| (file.zone_name.clone(), *id))
+        .chain(kept.into_iter().map(|zone| (zone.name.clone(), zone.id)))
+        .collect()
 }
 
 fn plan_workspaces(
@@ -251,7 +270,7 @@ fn plan_workspaces(
     problems: &mut Problems,
     current: &Configuration,
     files: &[NewWorkspace],
-    zones: &[String],
+    (zones, groups): (&Zones, &[String]),
     prune: bool,
 ) {
     for (index, file) in files.iter().enumerate() {
@@ -260,11 +279,11 @@ fn plan_workspaces(
         if files[..index].iter().any(|other| other.name == file.name) {
             problems.add(&format!("{place}.name"), "two files are about this workspace");
         }
-        for zone in file.zones.iter().flatten().filter(|zone| !zones.contains(zone)) {
+        for zone in file.zones.iter().flatten().filter(|zone| !zones.contains_key(*zone)) {
             problems.add(&format!("{place}.zones"), format!("{zone} is not a zone"));
         }
         for group in file.groups.iter().flatten() {
-            if current.groups.iter().any(|known| known.eq_ignore_ascii_case(group)) {
+            if groups.iter().any(|known| groups::same_name(known, group)) {
                 continue;
             }
             problems.add(&format!("{place}.groups"), format!("{group} is not a group"));
@@ -343,7 +362,7 @@ mod tests {
     }
 
     fn actions(current: &Configuration, zones: Vec<ZoneFile>, prune: bool) -> Vec<(String, String)> {
-        let wanted = WantedFiles { zones: Some(zones), workspaces: None, prune };
+        let wanted = WantedFiles { zones: Some(zones), prune, ..WantedFiles::default() };
         let plan = plan(current, &wanted).unwrap();
         plan.items.into_iter().map(|item| (item.name, item.action)).collect()
     }

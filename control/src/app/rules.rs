@@ -3,12 +3,14 @@
 //! Pure: the API, `meridian admin` and `meridian check-config` say the same of the same values. What only the database knows, such as
 //! whether a zone exists, is judged there.
 
+mod groups;
 mod images;
 mod workspaces;
 mod zones;
 
 use std::collections::BTreeMap;
 
+pub use groups::{EVERYONE, LAST_PRIORITY, check_group, name_problem};
 pub use images::{MAX_IMAGES, MAX_REGISTRIES, check_image, check_login};
 pub use workspaces::check_workspace;
 pub use zones::{check_zone, is_host_and_port};

@@ -43,6 +43,7 @@ migrations!(
     "V20261123110100__nodes_again",
     "V20261123110200__sessions_again",
     "V20261123110300__workspaces_again",
+    "V20261123110400__group_files",
 );
 
 /// How long another node's migration is waited for.

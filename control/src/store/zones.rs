@@ -11,7 +11,10 @@ use super::{
     Store, StoreError,
     logins::{Origin, TokenHash},
 };
-use crate::app::configuration::{Configuration, ZoneFile};
+use crate::app::{
+    caller::Caller,
+    configuration::{Configuration, ZoneFile},
+};
 
 /// A zone as stored.
 #[derive(Clone, Debug, Deserialize)]
@@ -51,6 +54,11 @@ pub enum Applied {
     Ok,
     /// Somebody else wrote meanwhile.
     Changed,
+    ChangedMeanwhile,
+    /// A group has, or would have, permissions that the caller lacks.
+    Beyond,
+    /// A group that is always there.
+    System,
     /// A zone that was to be deleted has nodes that work.
     InUse {
         name: String,
@@ -159,28 +167,28 @@ impl Store {
         self.call("SELECT delete_zone_v1($1, $2, $3)", &[&zone.0, &drain, &by.0]).await
     }
 
-    /// All zones and workspaces.
+    /// All zones, groups and workspaces.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn configuration(&self) -> Result<Configuration, StoreError> {
-        self.call("SELECT configuration_v1()", &[]).await
+        self.call("SELECT configuration_v2()", &[]).await
     }
 
     /// Carries a plan's orders out, all of them or none, if nothing changed since the state with this mark.
     ///
     /// # Errors
-    /// When the database does not answer; `violates("zones_name_key")` when a name is taken.
+    /// When the database does not answer; `violates("zones_name_key")` or `violates("groups_name")` when a name is taken.
     pub async fn apply_configuration(
         &self,
         mark: &str,
         orders: &serde_json::Value,
-        by: UserId,
+        by: &Caller,
         origin: &Origin,
     ) -> Result<Applied, StoreError> {
         self.call(
-            "SELECT apply_configuration_v1($1, $2, $3, $4, $5)",
-            &[&mark, &Json(orders), &by.0, &origin.address, &origin.request_id],
+            "SELECT apply_configuration_v2($1, $2, $3, $4, $5, $6)",
+            &[&mark, &Json(orders), &by.id().0, &by.permissions(), &origin.address, &origin.request_id],
         )
         .await
     }

@@ -106,7 +106,8 @@ pub struct GroupView {
     pub version: i64,
 }
 
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+/// A group, new or as its file has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewGroup {
     pub name: String,
@@ -116,10 +117,10 @@ pub struct NewGroup {
     #[serde(default)]
     pub description: String,
     #[serde(default)]
+    pub permissions: Vec<String>,
+    #[serde(default)]
     #[schema(value_type = schemas::GroupSettings)]
     pub settings: Map<String, Value>,
-    #[serde(default)]
-    pub permissions: Vec<String>,
 }
 
 fn middle() -> i32 {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{NewWorkspace, WorkspaceView};
+use super::{NewGroup, NewWorkspace, WorkspaceView};
 use crate::app::configuration::ZoneFile;
 
 /// How a zone's deletion stands.
@@ -52,10 +52,12 @@ pub struct WarningView {
     pub message: String,
 }
 
-/// Zones and workspaces as their files have them.
+/// Zones, groups and workspaces as their files have them.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ConfigurationView {
     pub zones: Vec<ZoneFile>,
+    /// None for those who may not view groups.
+    pub groups: Option<Vec<NewGroup>>,
     pub workspaces: Vec<WorkspaceView>,
 }
 
@@ -65,6 +67,8 @@ pub struct ConfigurationView {
 pub struct NewConfiguration {
     #[serde(default)]
     pub zones: Option<Vec<ZoneFile>>,
+    #[serde(default)]
+    pub groups: Option<Vec<NewGroup>>,
     #[serde(default)]
     pub workspaces: Option<Vec<NewWorkspace>>,
     /// What the operator calls this state, such as a commit.
@@ -88,7 +92,7 @@ pub struct AppliedView {
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PlannedView {
-    /// `zone` or `workspace`.
+    /// `zone`, `group` or `workspace`.
     pub kind: String,
     pub name: String,
     /// `create`, `change`, `delete`, or `unlisted`: no file names it, and it is left alone.

@@ -1,4 +1,4 @@
-//! Zones and workspaces as files: `export`, `diff`, `apply`. One TOML file each, in a folder of the kind's own.
+//! Zones, groups and workspaces as files: `export`, `diff`, `apply`. One TOML file each, in a folder of the kind's own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,8 +9,8 @@ use std::{
 use clap::{Args, Subcommand};
 use meridian_control::{
     app::configuration::{ZoneFile, workspace_file},
-    app::rules::{Problems, check_workspace},
-    views::{NewWorkspace, WorkspaceView},
+    app::rules::{Problems, check_group, check_workspace},
+    views::{NewGroup, NewWorkspace, WorkspaceView},
 };
 use meridian_settings::read_file;
 use reqwest::Method;
@@ -48,6 +48,7 @@ pub struct Apply {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Zones,
+    Groups,
     Workspaces,
 }
 
@@ -55,6 +56,7 @@ impl Kind {
     fn key(self) -> &'static str {
         match self {
             Self::Zones => "zones",
+            Self::Groups => "groups",
             Self::Workspaces => "workspaces",
         }
     }
@@ -63,6 +65,7 @@ impl Kind {
     fn read(self, folder: &Path) -> Result<Value, Failure> {
         match self {
             Self::Zones => Ok(json!(read_zones(folder)?)),
+            Self::Groups => Ok(json!(read_groups(folder)?)),
             Self::Workspaces => Ok(json!(read_workspaces(folder)?)),
         }
     }
@@ -87,6 +90,15 @@ async fn export(server: &Server, kind: Kind, folder: &Path) -> Result<(), Failur
         Kind::Zones => {
             for zone in serde_json::from_value::<Vec<ZoneFile>>(all["zones"].clone())? {
                 texts.push((zone.zone_name.clone(), toml::to_string(&zone)?));
+            }
+        }
+        Kind::Groups => {
+            let groups: Option<Vec<NewGroup>> = serde_json::from_value(all["groups"].clone())?;
+            let groups = groups.ok_or_else(|| {
+                Failure::new("you may not view groups").hint("It takes the permission groups:view").code(3)
+            })?;
+            for group in groups {
+                texts.push((group.name.clone(), toml::to_string(&group)?));
             }
         }
         Kind::Workspaces => {
@@ -161,6 +173,13 @@ pub fn read_zones(folder: &Path) -> Result<Vec<ZoneFile>, Failure> {
     once(ids, "the zone with the id")?;
     once(files.iter().map(|(path, zone)| (path, zone.zone_name.clone())), "zone")?;
     judged(files, ZoneFile::problems)
+}
+
+/// The groups of a folder's files, judged.
+pub fn read_groups(folder: &Path) -> Result<Vec<NewGroup>, Failure> {
+    let files: Vec<(PathBuf, NewGroup)> = read_all(folder)?;
+    once(files.iter().map(|(path, group)| (path, group.name.to_lowercase())), "group")?;
+    judged(files, check_group)
 }
 
 /// The workspaces of a folder's files, judged.
@@ -260,6 +279,15 @@ mod tests {
         // What is written is read as the same.
         write("a.toml", &toml::to_string(&zone).unwrap());
         assert_eq!(read_zones(folder.path()).unwrap(), [zone]);
+
+        // Groups alike, with a table of settings at the end.
+        let desk = "name = \"Desk\"\npriority = 9\ndescription = \"\"\npermissions = [\"users:view\"]\n\n[settings]\nmax_cpu = 2.0\n";
+        write("a.toml", desk);
+        let group = read_groups(folder.path()).unwrap().remove(0);
+        assert_eq!(toml::to_string(&group).unwrap(), desk);
+        write("a.toml", "name = \"Desk\"\n[settings]\nspeed = 9\n");
+        let said = format!("{:?}", read_groups(folder.path()).unwrap_err());
+        assert!(said.contains("a.toml") && said.contains("settings.speed"), "{said}");
     }
 
     #[test]

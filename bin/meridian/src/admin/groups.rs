@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
+    files::{self, Files, Kind},
     output::{Column, confirmed, show_one, show_table},
     server::{Server, segment},
 };
@@ -77,6 +78,8 @@ pub enum Groups {
         #[arg(long)]
         yes: bool,
     },
+    #[command(flatten)]
+    Files(Files),
 }
 
 /// Numbers and switches are read as such, `[]` is the empty list, and what has to be a list is one.
@@ -179,6 +182,7 @@ pub async fn run(server: &Server, groups: Groups, json: bool) -> Result<(), Fail
             server.call(Method::DELETE, &path(&group), None).await?;
             print(&format!("{group} is deleted"))
         }
+        Groups::Files(what) => files::run(server, Kind::Groups, what, json).await,
     }
 }
 

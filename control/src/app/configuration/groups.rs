@@ -1,0 +1,234 @@
+//! Groups as files. A group is known by its name, whatever its case. The two that are always there keep their names, and are never deleted.
+
+use meridian_ids::{GroupId, ZoneId};
+use meridian_model::GroupSettings;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Plan, Zones, changes};
+use crate::{
+    app::rules::{EVERYONE, LAST_PRIORITY, Problems, check_group},
+    views::NewGroup,
+};
+
+/// A group as it is.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CurrentGroup {
+    pub id: GroupId,
+    pub name: String,
+    pub priority: i32,
+    pub description: String,
+    pub system: Option<String>,
+    /// With zones by their names.
+    pub settings: Map<String, Value>,
+    pub permissions: Vec<String>,
+    pub version: i64,
+}
+
+impl CurrentGroup {
+    /// Administrators may everything, also what a later release invents: their permissions are in no file.
+    #[must_use]
+    pub fn file(&self) -> NewGroup {
+        let permissions = if self.administers() { Vec::new() } else { self.permissions.clone() };
+        canonical(&NewGroup {
+            name: self.name.clone(),
+            priority: self.priority,
+            description: self.description.clone(),
+            permissions,
+            settings: self.settings.clone(),
+        })
+    }
+
+    fn administers(&self) -> bool {
+        self.system.as_deref() == Some("administrators")
+    }
+}
+
+pub(super) fn same_name(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
+/// What says the same is the same: `2` and `2.0`, permissions in another order.
+fn canonical(group: &NewGroup) -> NewGroup {
+    let mut group = group.clone();
+    group.permissions.sort_unstable();
+    group.permissions.dedup();
+    group.description = group.description.trim().to_owned();
+    let read = GroupSettings::read(&group.settings).ok();
+    if let Some(Ok(Value::Object(settings))) = read.map(serde_json::to_value) {
+        group.settings = settings;
+    }
+    group
+}
+
+/// Gives the names of the groups that there will be.
+pub(super) fn plan(
+    plan: &mut Plan,
+    problems: &mut Problems,
+    current: &[CurrentGroup],
+    files: &[NewGroup],
+    zones: &Zones,
+    prune: bool,
+) -> Vec<String> {
+    for (index, file) in files.iter().enumerate() {
+        let place = format!("groups.{}", file.name);
+        problems.under(&place, check_group(file));
+        if files[..index].iter().any(|other| same_name(&other.name, &file.name)) {
+            problems.add(&format!("{place}.name"), "two files are about this group");
+        }
+        let found = current.iter().find(|group| same_name(&group.name, &file.name));
+        check_system(problems, &place, found, file);
+        let mut wanted = canonical(file);
+        if found.is_some_and(CurrentGroup::administers) {
+            wanted.permissions.clear();
+        }
+        let before = found.map(CurrentGroup::file);
+        let settings = by_ids(problems, &place, &wanted, before.as_ref(), zones);
+        if before.as_ref() == Some(&wanted) {
+            continue;
+        }
+        let permissions = match found {
+            Some(group) if group.administers() => &group.permissions,
+            Some(_) | None => &wanted.permissions,
+        };
+        plan.groups.push(json!({
+            "id": found.map_or_else(GroupId::generate, |group| group.id), "version": found.map(|group| group.version),
+            "name": wanted.name, "priority": wanted.priority, "description": wanted.description,
+            "settings": settings, "permissions": permissions,
+        }));
+        let action = if before.is_some() { "change" } else { "create" };
+        plan.note("group", &file.name, action, changes(before.as_ref(), &wanted));
+    }
+    let mut names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
+    for group in current.iter().filter(|group| !files.iter().any(|file| same_name(&file.name, &group.name))) {
+        if group.system.is_some() || !prune {
+            names.push(group.name.clone());
+        }
+        if group.system.is_some() {
+            continue;
+        }
+        if prune {
+            plan.delete_groups.push(group.id);
+        }
+        plan.note("group", &group.name, if prune { "delete" } else { "unlisted" }, Vec::new());
+    }
+    names
+}
+
+fn check_system(problems: &mut Problems, place: &str, found: Option<&CurrentGroup>, file: &NewGroup) {
+    let Some(group) = found.filter(|group| group.system.is_some()) else { return };
+    if group.name != file.name {
+        problems.add(&format!("{place}.name"), format!("{} cannot be renamed", group.name));
+    }
+    if group.name == EVERYONE && file.priority != LAST_PRIORITY {
+        problems.add(&format!("{place}.priority"), format!("must be {LAST_PRIORITY}: it comes last"));
+    }
+}
+
+/// A group's settings with zones by their ids. A zone that is gone is named by its id, and stays where it was.
+fn by_ids(
+    problems: &mut Problems,
+    place: &str,
+    group: &NewGroup,
+    before: Option<&NewGroup>,
+    zones: &Zones,
+) -> Map<String, Value> {
+    let mut settings = group.settings.clone();
+    for field in ["allowed_zones", "home_zone"] {
+        let Some(value) = settings.get_mut(field) else { continue };
+        let was =
+            before.and_then(|before| before.settings.get(field)).map(Value::to_string).unwrap_or_default();
+        let mut name_by_id = |name: &mut Value| {
+            let Some(text) = name.as_str() else { return };
+            match zones.get(text) {
+                Some(id) => *name = json!(id),
+                None if was.contains(text) && text.parse::<ZoneId>().is_ok() => {}
+                None => problems.add(&format!("{place}.settings.{field}"), format!("{text} is not a zone")),
+            }
+        };
+        match value.as_array_mut() {
+            Some(names) => names.iter_mut().for_each(&mut name_by_id),
+            None => name_by_id(value),
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::configuration::{Configuration, WantedFiles, plan as plan_all};
+
+    fn file(value: Value) -> NewGroup {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn current() -> Configuration {
+        let group = |name: &str, system: Option<&str>, more: Value| {
+            let mut group = json!({"id": GroupId::generate(), "name": name, "priority": 10, "description": "",
+                "system": system, "settings": {}, "permissions": [], "version": 3});
+            group.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+            serde_json::from_value(group).unwrap()
+        };
+        let zone = json!({"id": ZoneId::generate(), "name": "london", "labels": {},
+            "settings": meridian_model::ZoneSettings::default()});
+        Configuration {
+            zones: vec![serde_json::from_value(zone).unwrap()],
+            groups: vec![
+                group("Administrators", Some("administrators"), json!({"permissions": ["users:view"]})),
+                group("Desk", None, json!({"settings": {"max_cpu": 2.0, "home_zone": "london"}})),
+                group("Everyone", Some("everyone"), json!({"priority": LAST_PRIORITY})),
+            ],
+            workspaces: Vec::new(),
+            mark: String::new(),
+        }
+    }
+
+    fn planned(groups: Vec<NewGroup>, prune: bool) -> Vec<(String, String)> {
+        let wanted = WantedFiles { groups: Some(groups), prune, ..WantedFiles::default() };
+        let plan = plan_all(&current(), &wanted).unwrap();
+        plan.items.into_iter().map(|item| (item.name, item.action)).collect()
+    }
+
+    #[test]
+    fn what_was_exported_or_says_the_same_changes_nothing() {
+        let exported: Vec<_> = current().groups.iter().map(CurrentGroup::file).collect();
+        assert!(planned(exported, true).is_empty());
+        let settings = json!({"home_zone": "london", "max_cpu": 2});
+        let by_hand = json!({"name": "Desk", "priority": 10, "settings": settings});
+        assert!(
+            planned(vec![file(by_hand)], true).is_empty(),
+            "2 is 2.0; what is always there needs no file"
+        );
+    }
+
+    #[test]
+    fn what_no_file_names_is_deleted_only_when_asked_and_what_is_always_there_never() {
+        let pair = |name: &str, action: &str| (name.to_owned(), action.to_owned());
+        let new = || vec![file(json!({"name": "New"}))];
+        assert_eq!(planned(new(), false), [pair("New", "create"), pair("Desk", "unlisted")]);
+        assert_eq!(planned(new(), true), [pair("New", "create"), pair("Desk", "delete")]);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_its_place() {
+        let groups = vec![
+            file(json!({"name": "Everyone", "priority": 7})),
+            file(json!({"name": "administrators"})),
+            file(json!({"name": "Desk", "settings": {"home_zone": "atlantis"}})),
+            file(json!({"name": "desk"})),
+        ];
+        let wanted = WantedFiles { groups: Some(groups), ..WantedFiles::default() };
+        let Problems(problems) = plan_all(&current(), &wanted).unwrap_err();
+        let fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            [
+                "groups.Everyone.priority",
+                "groups.administrators.name",
+                "groups.Desk.settings.home_zone",
+                "groups.desk.name"
+            ]
+        );
+    }
+}

@@ -220,7 +220,14 @@ async fn streams_come_to_the_agent_itself_and_come_back_to_it() {
     let (url, protocols) = (site.url(&session), &view["protocols"]);
     let evil = site.open(&url, protocols, "https://evil.example.org").await;
     assert_eq!(evil.err().as_deref(), Some("origin_forbidden"));
-    let socket = site.open(&url, protocols, PAGE).await.unwrap();
+    // As a page does: a grant of the very second in which the agent started is not taken, and another is asked for.
+    let (socket, view) = wait_for("a stream", LIMIT, async || {
+        let view = site.connect(&session, &key).await;
+        site.open(&url, &view["protocols"], PAGE).await.map(|socket| (socket, view))
+    })
+    .await
+    .unwrap();
+    let protocols = &view["protocols"];
     let (mut viewer, verdict) = Viewer::attach(socket, 1, Some(&key)).await.unwrap();
     assert_eq!(verdict, Verdict::New);
     viewer.shake_hands().await;

@@ -180,3 +180,123 @@ BEGIN
         'more', p_after + p_limit < (SELECT coalesce(sum(value::bigint), 0) FROM jsonb_each_text(v_counts)));
 END
 $$;
+
+-- p_context is what the Web App node knows of the request besides.
+CREATE OR REPLACE FUNCTION launch_v2(
+    p_token bytea, p_session uuid, p_workspace uuid, p_zone text, p_key text, p_address text, p_request text, p_context jsonb
+) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    v_user users;
+    v_known sessions;
+    v_workspace workspaces;
+    v_zone zones;
+    v_placed record;
+    v_session sessions;
+    v_policy jsonb;
+    v_choice record;
+    v_chosen jsonb;
+    v_refusal jsonb;
+    v_outcome text;
+    v_home homes;
+    v_keeps boolean;
+BEGIN
+    SELECT * INTO v_user FROM caller_v1(p_token);
+    IF NOT FOUND THEN
+        RETURN jsonb_build_object('outcome', 'unauthenticated');
+    END IF;
+    -- From here on this user's launches are one after the other, so a key is never used twice.
+    SELECT * INTO v_user FROM users WHERE id = v_user.id FOR NO KEY UPDATE;
+    IF v_user.disabled_at IS NOT NULL THEN
+        RETURN jsonb_build_object('outcome', 'unauthenticated'); -- Disabled while this waited.
+    END IF;
+    SELECT * INTO v_known FROM sessions WHERE user_id = v_user.id AND idempotency_key = p_key;
+    IF FOUND THEN
+        IF v_known.workspace_id <> p_workspace OR v_known.requested_zone IS DISTINCT FROM p_zone THEN
+            RETURN jsonb_build_object('outcome', 'key_reused');
+        END IF;
+        RETURN jsonb_build_object('outcome', 'ok', 'replayed', true, 'push', push_view_v1(v_known),
+            'session', session_view_v1(v_known));
+    END IF;
+    SELECT * INTO v_workspace FROM workspaces WHERE id = p_workspace AND deleted_at IS NULL;
+    -- What is for others looks exactly like what does not exist.
+    IF NOT FOUND OR NOT (v_workspace.groups IS NULL OR workspace_is_for_v1(v_user.id, v_workspace.groups)) THEN
+        RETURN jsonb_build_object('outcome', 'no_workspace');
+    END IF;
+    -- As policy_v1 does; written out, it is planned with the rest, once for a connection.
+    SELECT jsonb_object_agg(p.setting, p.value) INTO v_policy FROM policy_rows_v1(v_user) p;
+    v_choice := choose_zone_v1(p_token, p_zone, v_workspace, v_policy, p_context);
+    v_zone := v_choice.chosen;
+    IF v_zone.id IS NULL THEN
+        RETURN jsonb_build_object('outcome', 'no_zone');
+    END IF;
+    v_refusal := may_launch_v1(v_user, v_workspace, v_policy);
+    IF v_refusal IS NULL AND p_zone IS NOT NULL AND v_policy->'zone_choice' = 'false' AND v_policy->>'home_zone' <> v_zone.id::text THEN
+        v_refusal := jsonb_build_object('outcome', 'policy', 'setting', 'zone_choice', 'allowed', 'false');
+    END IF;
+    -- A home that outlives its sessions decides where its workspace runs; whoever does without it this time says so.
+    v_keeps := (v_policy->>'persistent_home')::boolean AND coalesce(p_context->>'home', 'persistent') <> 'temporary';
+    IF v_refusal IS NULL AND v_keeps THEN
+        SELECT * INTO v_home FROM homes WHERE user_id = v_user.id AND workspace_id = v_workspace.id AND reset_at IS NULL;
+        IF FOUND THEN
+            v_refusal := home_refusal_v1(v_home, p_zone);
+            IF v_refusal IS NULL THEN
+                SELECT * INTO v_zone FROM zones WHERE id = v_home.zone_id;
+                v_choice.because := 'your home of this workspace is there';
+            ELSIF NOT coalesce(p_context ? 'home', false) THEN
+                -- A node of the release before has no other words for it.
+                v_refusal := jsonb_build_object('outcome', 'not_offered', 'zone', v_zone.name, 'zones', jsonb_build_array(
+                    jsonb_build_object('zone', v_zone.name, 'verdict', v_refusal->>'words')));
+            END IF;
+        END IF;
+    END IF;
+    IF v_refusal IS NOT NULL THEN
+        INSERT INTO audit (user_id, action, target, outcome, detail, address, request_id)
+            VALUES (v_user.id, 'launch', v_workspace.name, v_refusal->>'outcome', v_refusal || jsonb_build_object('zone', v_zone.name),
+                p_address, p_request);
+        RETURN v_refusal;
+    END IF;
+
+    IF v_keeps THEN
+        v_placed := place_for_home_v1(v_zone, v_workspace, v_policy->'allowed_zones', v_home.node_id);
+    ELSE
+        v_placed := place_v1(v_zone, v_workspace, v_policy->'allowed_zones');
+    END IF;
+    -- Where it was meant to run, why, and if it runs elsewhere, why that, with the distance as the user's page measured it.
+    v_chosen := jsonb_build_object('zone', v_zone.name, 'because', v_choice.because,
+        'elsewhere_because', CASE WHEN (v_placed.chosen).zone_id <> v_zone.id THEN v_placed.explanation->'zones'->0->'verdict' END,
+        'distance_ms', v_choice.distances->coalesce((v_placed.chosen).zone_id, v_zone.id)::text,
+        'meant_distance_ms', v_choice.distances->v_zone.id::text);
+    v_placed.explanation := v_placed.explanation || jsonb_build_object('choice', v_chosen);
+    IF (v_placed.chosen).id IS NULL THEN
+        -- Where not one candidate was asked because a rule kept each zone out, it is the rule that refuses.
+        v_outcome := CASE WHEN NOT EXISTS (SELECT 1 FROM tried_zones_v1(v_zone, v_workspace, v_policy->'allowed_zones') t
+            WHERE t.barrier IS NULL) THEN 'not_offered' ELSE 'capacity' END;
+        INSERT INTO audit (user_id, action, target, outcome, detail, address, request_id)
+            VALUES (v_user.id, 'launch', v_workspace.name, v_outcome, v_placed.explanation || jsonb_build_object('zone', v_zone.name),
+                p_address, p_request);
+        RETURN jsonb_build_object('outcome', v_outcome, 'zone', v_zone.name, 'isolated', (v_zone.settings->>'isolated')::boolean,
+            'explanation', v_placed.explanation->'candidates', 'counts', v_placed.explanation->'counts',
+            'zones', v_placed.explanation->'zones');
+    END IF;
+
+    UPDATE users SET sessions_used = sessions_used + 1 WHERE id = v_user.id;
+    INSERT INTO sessions (id, user_id, workspace_id, zone_id, node_id, state, desired, epoch, desired_version,
+            cpu_milli, memory_mb, gpus, spec, idempotency_key, requested_zone, progress_message, explanation)
+        SELECT p_session, v_user.id, v_workspace.id, (v_placed.chosen).zone_id, (v_placed.chosen).id, 'starting', 'run', d.control_epoch,
+            (v_placed.chosen).desired_version, v_workspace.cpu_milli, v_workspace.memory_mb, v_workspace.gpu, spec_v1(v_workspace),
+            p_key, p_zone, 'A place on ' || (v_placed.chosen).name || ' is reserved', v_placed.explanation
+        FROM deployment d
+        RETURNING * INTO v_session;
+    IF v_keeps THEN
+        v_chosen := claim_home_v1(p_session, v_home.id, v_workspace.home_mb);
+        UPDATE sessions SET home_id = (v_chosen->>'id')::uuid, spec = spec || jsonb_build_object('home', v_chosen)
+            WHERE id = p_session RETURNING * INTO v_session;
+    END IF;
+    INSERT INTO audit (user_id, action, target, outcome, detail, address, request_id)
+        VALUES (v_user.id, 'launch', p_session::text, 'ok', jsonb_build_object('workspace', v_workspace.name,
+            'zone', v_placed.explanation->'chosen'->'zone', 'agent', (v_placed.chosen).name), p_address, p_request);
+    PERFORM announce_v1((v_placed.chosen).id, p_session);
+    RETURN jsonb_build_object('outcome', 'ok', 'replayed', false, 'push', push_view_v1(v_session),
+        'session', session_view_v1(v_session));
+END
+$$;

@@ -44,7 +44,7 @@ CREATE OR REPLACE FUNCTION heartbeat_v2(
 DECLARE
     v_answer jsonb;
 BEGIN
-    v_answer := heartbeat_v1(p_node, p_since, p_version, p_address, p_agent - 'standings' - 'images_version', p_problems);
+    v_answer := heartbeat_v1(p_node, p_since, p_version, p_address, p_agent - 'standings' - 'images_version' - 'homes_gone', p_problems);
     UPDATE nodes n SET streams = c.streams
         FROM (SELECT coalesce(p_streams, (SELECT sum((s->>'streams')::bigint) FROM jsonb_array_elements(p_agent->'sessions') s), 0) AS streams) c
         WHERE n.id = p_node AND n.streams <> c.streams;
@@ -53,6 +53,9 @@ BEGIN
     END IF;
     IF p_agent ? 'images_version' AND v_answer->>'outcome' = 'ok' THEN
         v_answer := told_images_v1(p_node, p_agent, v_answer);
+    END IF;
+    IF p_agent ? 'homes_gone' AND v_answer->>'outcome' = 'ok' THEN
+        v_answer := told_homes_v1(p_node, p_agent, v_answer);
     END IF;
     RETURN v_answer;
 END

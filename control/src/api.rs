@@ -13,6 +13,7 @@ mod explain;
 pub(crate) mod extract;
 mod groups;
 mod health;
+mod homes;
 mod images;
 mod keys;
 mod layers;
@@ -82,6 +83,8 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::watch_session))
         .routes(routes!(sessions::connect_session))
         .routes(routes!(sessions::stay_in_session))
+        .routes(routes!(homes::list_homes))
+        .routes(routes!(homes::reset_home))
         .routes(routes!(nodes::list_nodes))
         .routes(routes!(nodes::update_node))
         .routes(routes!(nodes::drain_node))

@@ -9,6 +9,7 @@ pub mod audit;
 mod database;
 pub mod explain;
 pub mod groups;
+pub mod homes;
 pub mod images;
 pub mod keys;
 pub mod logins;

@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC. A zone is named by its name wherever the API takes or gives one.
 
 mod explain;
+mod homes;
 mod images;
 mod nodes;
 mod people;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 pub use explain::*;
+pub use homes::*;
 pub use images::*;
 pub use nodes::*;
 pub use people::*;
@@ -222,6 +224,19 @@ pub struct NewSession {
     /// A zone's name; left out: the default zone.
     #[serde(default)]
     pub zone: Option<String>,
+    /// `temporary`: do without the home that the user's policy keeps. Left out, a launch whose home cannot be had is refused.
+    #[serde(default)]
+    pub home: Option<HomeKind>,
+}
+
+/// Whether what is written to the home outlives the session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HomeKind {
+    /// It does, where the user's policy keeps homes.
+    #[default]
+    Persistent,
+    Temporary,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -251,6 +266,9 @@ pub struct SessionView {
     pub started_at: Option<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<String>,
+    /// Whether its home outlives it. A Web App node of the release before does not say.
+    #[serde(default)]
+    pub home: Option<HomeKind>,
     /// When it ends because its user's policy limits its time; none where nothing does.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -35,6 +35,8 @@ fn access(method: &str, path: &str) -> Option<Access> {
         ("POST", "/api/v1/auth/logout" | "/api/v1/auth/password") => SignedIn,
         ("GET", "/api/v1/auth/me" | "/api/v1/policy/settings" | "/api/v1/api-keys") => SignedIn,
         ("POST", "/api/v1/api-keys" | "/api/v1/sessions") => SignedIn,
+        ("GET", "/api/v1/homes") => SignedIn,
+        ("DELETE", "/api/v1/homes/{id}") => SignedIn,
         ("GET", "/api/v1/workspaces" | "/api/v1/zones" | "/api/v1/sessions") => SignedIn,
         ("POST", "/api/v1/zones/measurements") => SignedIn,
         ("GET", "/api/v1/zones/{id}/requirements" | "/api/v1/configuration") => Needs(P::ZonesView),

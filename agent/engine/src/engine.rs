@@ -3,7 +3,7 @@
 use std::{future::Future, path::PathBuf, pin::Pin};
 
 use futures_util::stream::BoxStream;
-use meridian_ids::SessionId;
+use meridian_ids::{HomeId, SessionId};
 use meridian_model::{Network, Resources, WorkspaceSpec};
 use meridian_runtime::Secret;
 
@@ -33,6 +33,8 @@ pub struct Capabilities {
     pub total: Resources,
     pub home_storage: HomeStorage,
     pub networks: Vec<Network>,
+    /// Whether homes can outlive their sessions.
+    pub keeps_homes: bool,
     pub problems: Vec<Problem>,
     /// Where images lie; none where that is not this host's.
     pub disk: Option<Disk>,
@@ -179,6 +181,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Stops a session's container and removes all that belongs to it. Nothing to remove is a success.
     fn remove(&self, session: SessionId) -> Answer<'_, ()>;
+
+    /// Removes a home and all that is in it. Nothing to remove is a success; one that a session has is refused.
+    fn remove_home(&self, home: HomeId) -> Answer<'_, ()>;
 
     /// Hints that containers started or ended. A hint may be missing; listing is what counts.
     fn events(&self) -> Events<'_>;

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use aws_lc_rs::digest;
-use meridian_ids::{DeploymentId, NodeId, SessionId};
+use meridian_ids::{DeploymentId, HomeId, NodeId, SessionId};
 
 pub(crate) const DEPLOYMENT: &str = "dev.meridian.deployment";
 pub(crate) const AGENT: &str = "dev.meridian.agent";
 pub(crate) const SESSION: &str = "dev.meridian.session";
+pub(crate) const HOME: &str = "dev.meridian.home";
 pub(crate) const GENERATION: &str = "dev.meridian.generation";
 pub(crate) const EPOCH: &str = "dev.meridian.epoch";
 
@@ -38,6 +39,18 @@ impl Owner {
         labels
     }
 
+    pub(crate) fn home_labels(&self, home: HomeId) -> HashMap<String, String> {
+        let mut labels = self.labels();
+        labels.insert(HOME.into(), home.to_string());
+        labels
+    }
+
+    /// The filter that lists what is ours and has this home.
+    pub(crate) fn home_filter(&self, home: HomeId) -> HashMap<String, Vec<String>> {
+        let labels = self.home_labels(home).into_iter().map(|(name, value)| format!("{name}={value}"));
+        HashMap::from([("label".into(), labels.collect())])
+    }
+
     /// The filter that lists what is ours and nothing else.
     pub(crate) fn filter(&self) -> HashMap<String, Vec<String>> {
         let labels = self.labels().into_iter().map(|(name, value)| format!("{name}={value}"));
@@ -65,6 +78,11 @@ impl Owner {
 /// The name of a session's container, network and home volume.
 pub(crate) fn session_name(session: SessionId) -> String {
     format!("meridian-{session}")
+}
+
+/// The name of the volume that a home is where the storage has quotas.
+pub(crate) fn home_name(home: HomeId) -> String {
+    format!("meridian-home-{home}")
 }
 
 fn shortened(text: &str, digits: usize) -> String {

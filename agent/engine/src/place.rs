@@ -177,7 +177,8 @@ fn make_private(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
-fn is_mounted(leaf: &Path) -> io::Result<bool> {
+/// Whether a directory is the root of a file system that lies on another than its parent's.
+pub(crate) fn is_mounted(leaf: &Path) -> io::Result<bool> {
     let above = leaf.parent().unwrap_or(leaf);
     match (fs::symlink_metadata(leaf), fs::symlink_metadata(above)) {
         (Ok(leaf), Ok(above)) => Ok(leaf.dev() != above.dev()),

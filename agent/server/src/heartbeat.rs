@@ -15,6 +15,7 @@ use meridian_wire::{AgentReport, ImageReport, ImageStanding, ImageState, Observa
 use tokio::time::Instant;
 
 use crate::{
+    homes::Homes,
     images::{Images, View as ImagesView},
     inventory::Inventory,
     sessions::Sessions,
@@ -97,6 +98,7 @@ pub(crate) fn source(
     images: Images,
     sessions: Sessions,
     streams: Streams,
+    homes: Homes,
     client: NodeClient,
     direct_address: Option<String>,
 ) -> impl Fn() -> HeartbeatParts + Send + Sync + 'static {
@@ -121,6 +123,7 @@ pub(crate) fn source(
             standings: told.1.news(Arc::clone(&images), answered, now),
             reports_activity: is_heard,
             direct_address: direct_address.clone(),
+            homes_gone: homes.gone(),
             ..inventory.report()
         };
         add_aliases(&mut report.images, &images);

@@ -122,6 +122,7 @@ impl Inventory {
             // No engine gives workspaces a card yet.
             gpus: 0,
             disk: capabilities.disk.map(|disk| DiskReport { free_mb: disk.free_mb, total_mb: disk.total_mb }),
+            keeps_homes: capabilities.keeps_homes,
             ..AgentReport::default()
         }
     }

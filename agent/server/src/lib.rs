@@ -11,6 +11,7 @@
 
 mod grants;
 mod heartbeat;
+mod homes;
 mod images;
 mod inventory;
 mod listener;
@@ -31,6 +32,7 @@ use meridian_settings::AgentSettings;
 use tokio::{io::DuplexStream, net::TcpListener, sync::mpsc};
 
 use grants::Grants;
+use homes::Homes;
 use images::Images;
 use inventory::Inventory;
 use listener::Front;
@@ -147,7 +149,8 @@ pub async fn start_with(
     .map_err(|source| AgentError::Ledger { path: ledger_path.display().to_string(), source })?;
 
     let (updates, inbox) = mpsc::channel(UPDATE_QUEUE);
-    sessions.take_updates(&tasks, inbox, images.clone());
+    let homes = Homes::start(&tasks, Arc::clone(&engine));
+    sessions.take_updates(&tasks, inbox, images.clone(), homes.clone());
     let front = Front {
         client: client.clone(),
         engine,
@@ -166,7 +169,7 @@ pub async fn start_with(
     streams.drain_at_stop(&tasks);
     client.run(
         &tasks,
-        heartbeat::source(inventory, images, sessions, streams, client.clone(), direct_address),
+        heartbeat::source(inventory, images, sessions, streams, homes, client.clone(), direct_address),
         updates,
     );
 
@@ -204,6 +207,7 @@ fn make_engine(owner: Owner, settings: &AgentSettings, tasks: Tasks) -> Result<A
                 socket: settings.docker_socket.clone(),
                 run_directory: run_directory.to_owned(),
                 seccomp_directory: settings.seccomp_directory.clone(),
+                homes_directory: settings.node.data.join("homes"),
                 wait: Duration::from_secs(settings.engine_wait_s.max(1)),
                 total,
             };

@@ -20,6 +20,7 @@ async fn a_real_workspace_starts_is_used_survives_its_agent_and_ends_without_a_t
             socket: settings.docker_socket.clone(),
             run_directory: settings.run_directory.clone(),
             seccomp_directory: None,
+            homes_directory: settings.node.data.join("homes"),
             wait: Duration::from_secs(30),
             total: Resources::default(),
         };

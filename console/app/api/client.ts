@@ -119,10 +119,10 @@ export async function stay(id: string): Promise<Session> {
 }
 
 /** `key` makes the call safe to repeat: the server launches once for each. */
-export async function launch(workspaceId: string, zone: string | null, key: string): Promise<Session> {
+export async function launch(workspaceId: string, zone: string | null, key: string, withoutHome = false): Promise<Session> {
   const call = api.POST('/api/v1/sessions', {
     params: { header: { 'Idempotency-Key': key } },
-    body: { workspace_id: workspaceId, ...(zone === null ? {} : { zone }) },
+    body: { workspace_id: workspaceId, ...(zone === null ? {} : { zone }), ...(withoutHome ? { home: 'temporary' as const } : {}) },
   });
   return (await unwrap(call)) as Session;
 }

@@ -35,6 +35,11 @@ export class Problem extends Error {
     return this.details.code === 'password_change_required';
   }
 
+  /** The home that is kept for the person cannot be had now: in use, on a machine that is away, or in another zone. */
+  get homeless(): boolean {
+    return this.details.code.startsWith('home_');
+  }
+
   /** What is said against one field. */
   at(field: string): string | null {
     return this.details.fields.find((entry) => entry.field === field)?.message ?? null;

@@ -202,12 +202,19 @@ export function useNoteSession() {
   };
 }
 
+interface Launch {
+  workspaceId: string;
+  zone: string | null;
+  key: string;
+  /** Do without the home that is kept for this person, this once. */
+  withoutHome?: boolean;
+}
+
 export function useLaunch() {
   const client = useQueryClient();
   const note = useNoteSession();
   return useMutation({
-    mutationFn: ({ workspaceId, zone, key }: { workspaceId: string; zone: string | null; key: string }) =>
-      api.launch(workspaceId, zone, key),
+    mutationFn: ({ workspaceId, zone, key, withoutHome }: Launch) => api.launch(workspaceId, zone, key, withoutHome),
     // An answer that got lost is asked for again, with the same key.
     retry: (failures, error) => failures < 3 && asProblem(error).temporary,
     retryDelay: (failures) => 500 * 2 ** failures,

@@ -253,6 +253,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/homes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The caller's homes. */
+        get: operations["list_homes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/homes/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Removes one of the caller's homes with everything in it; the next launch begins with an empty one. */
+        delete: operations["reset_home"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/images": {
         parameters: {
             query?: never;
@@ -1030,6 +1064,35 @@ export interface components {
              */
             version: number;
         };
+        /**
+         * @description Whether what is written to the home outlives the session.
+         * @enum {string}
+         */
+        HomeKind: "persistent" | "temporary";
+        /** @description A user's home of one workspace. */
+        HomeView: {
+            /** @description Where it lies. */
+            agent: string;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: uuid */
+            id: string;
+            /** @description The workspace's name. */
+            name: string;
+            /**
+             * Format: uuid
+             * @description The session that has it now.
+             */
+            session_id?: string | null;
+            /** Format: int64 */
+            size_mb: number;
+            /** Format: date-time */
+            used_at: string;
+            /** Format: uuid */
+            workspace_id: string;
+            /** @description None: the zone was deleted. */
+            zone?: string | null;
+        };
         /** @description How an image stands on an agent, as the agent said last. */
         ImageCellView: {
             agent: string;
@@ -1202,6 +1265,7 @@ export interface components {
             username: string;
         };
         NewSession: {
+            home?: components["schemas"]["HomeKind"] | null;
             /** Format: uuid */
             workspace_id: string;
             /** @description A zone's name; left out: the default zone. */
@@ -1445,6 +1509,33 @@ export interface components {
             next?: string | null;
         };
         /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_HomeView: {
+            items: {
+                /** @description Where it lies. */
+                agent: string;
+                /** Format: date-time */
+                created_at: string;
+                /** Format: uuid */
+                id: string;
+                /** @description The workspace's name. */
+                name: string;
+                /**
+                 * Format: uuid
+                 * @description The session that has it now.
+                 */
+                session_id?: string | null;
+                /** Format: int64 */
+                size_mb: number;
+                /** Format: date-time */
+                used_at: string;
+                /** Format: uuid */
+                workspace_id: string;
+                /** @description None: the zone was deleted. */
+                zone?: string | null;
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
         Page_ImageRowView: {
             items: {
                 agents: components["schemas"]["ImageCellView"][];
@@ -1597,6 +1688,7 @@ export interface components {
                  * @description When it ends because its user's policy limits its time; none where nothing does.
                  */
                 expires_at?: string | null;
+                home?: components["schemas"]["HomeKind"] | null;
                 /** Format: uuid */
                 id: string;
                 /** @description What follows then: `disconnect` or `end`. */
@@ -1920,6 +2012,7 @@ export interface components {
              * @description When it ends because its user's policy limits its time; none where nothing does.
              */
             expires_at?: string | null;
+            home?: components["schemas"]["HomeKind"] | null;
             /** Format: uuid */
             id: string;
             /** @description What follows then: `disconnect` or `end`. */
@@ -3225,6 +3318,84 @@ export interface operations {
                 };
             };
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    list_homes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_HomeView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    reset_home: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -2,6 +2,7 @@ import { Button } from '@mantine/core';
 import { useId, useRef } from 'react';
 import { useNavigate } from 'react-router';
 import { idempotencyKey } from '../api/client';
+import { asProblem } from '../api/problem';
 import { useLaunch } from '../api/queries';
 import type { Workspace } from '../api/types';
 import { WorkspaceArt } from '../ui/WorkspaceArt';
@@ -27,10 +28,10 @@ export function WorkspaceCard({ workspace, zone, onRefused }: Props) {
   const heading = useId();
   const key = useRef(idempotencyKey());
 
-  const start = () => {
+  const start = (withoutHome = false) => {
     onRefused(null);
     launch.mutate(
-      { workspaceId: workspace.id, zone, key: key.current },
+      { workspaceId: workspace.id, zone, key: key.current, withoutHome },
       {
         onSuccess: (session) => void navigate(`/sessions/${session.id}`),
         onError: onRefused,
@@ -59,9 +60,14 @@ export function WorkspaceCard({ workspace, zone, onRefused }: Props) {
           <li>{networks[workspace.network]}</li>
         </ul>
         <div className={classes.launch}>
-          <Button onClick={start} loading={launch.isPending} aria-describedby={heading} fullWidth>
+          <Button onClick={() => start()} loading={launch.isPending} aria-describedby={heading} fullWidth>
             Launch
           </Button>
+          {launch.isError && asProblem(launch.error).homeless && (
+            <Button variant="default" mt="xs" onClick={() => start(true)} aria-describedby={heading} fullWidth>
+              Launch with a temporary home
+            </Button>
+          )}
         </div>
       </div>
     </li>

@@ -15,7 +15,7 @@ use crate::{
         explain::{PolicyRefusal, Preview, PreviewOk},
         sessions::LaunchContext,
     },
-    views::{ErrorView, Page, PreviewView, RefusalView},
+    views::{ErrorView, HomeKind, Page, PreviewView, RefusalView},
 };
 
 const PAGE: i32 = 20;
@@ -48,7 +48,8 @@ pub(super) async fn explain_launch(
         None => permit.caller.id(),
     };
     let host = page.host.to_ascii_lowercase();
-    let context = LaunchContext { host: &host, node_zone: state.settings.zone.as_deref() };
+    let home = HomeKind::Persistent;
+    let context = LaunchContext { host: &host, node_zone: state.settings.zone.as_deref(), home };
     let after = query.cursor.unwrap_or(0).max(0);
     let zone = query.zone.as_deref();
     match state.store.preview_launch(user, &query.workspace, zone, &context, after, PAGE).await? {

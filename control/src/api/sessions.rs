@@ -32,7 +32,8 @@ use crate::{
     store::{
         logins::TokenHash,
         sessions::{
-            Connect, EndSession, GetSession, Launch, LaunchContext, ListSessions, SessionFilter, Stay,
+            Connect, EndSession, GetSession, HomeProblem, Launch, LaunchContext, ListSessions, SessionFilter,
+            Stay,
         },
     },
     views::{ConnectRequest, ConnectView, ErrorView, ExplanationView, NewSession, Page, SessionView},
@@ -64,7 +65,8 @@ pub(super) async fn launch_session(
         }
     };
     let host = page.host.to_ascii_lowercase();
-    let context = LaunchContext { host: &host, node_zone: state.settings.zone.as_deref() };
+    let home = new.home.unwrap_or_default();
+    let context = LaunchContext { host: &host, node_zone: state.settings.zone.as_deref(), home };
     match state.store.launch(token, new.workspace_id, new.zone.as_deref(), key, &context, &origin).await? {
         Launch::Ok { session, replayed, push } => {
             state.pusher.push(push);
@@ -102,6 +104,7 @@ pub(super) async fn launch_session(
             .hint("Choose another zone, or ask an administrator where this workspace is offered")
             .explanation(Vec::new()))
         }
+        Launch::Home { problem, words } => Err(without_home(problem, &words)),
         Launch::Capacity { zone, isolated, counts, explanation } => {
             let (message, hint) = no_room(&zone, isolated, &counts);
             Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_capacity", message)
@@ -129,6 +132,45 @@ fn no_room(zone: &str, isolated: bool, counts: &BTreeMap<String, i64>) -> (Strin
         format!("No machine for this workspace in zone {zone} has room{beyond}{reasons}"),
         "End a session, choose another zone, or try again later; the explanation says what each machine lacked",
     )
+}
+
+/// A launch whose home cannot be had. An empty one in its place is only for those who ask for it.
+fn without_home(problem: HomeProblem, words: &str) -> ApiError {
+    let (status, code, hint, wait_s) = match problem {
+        HomeProblem::InUse => (
+            StatusCode::CONFLICT,
+            "home_in_use",
+            "Open or end that session, or launch with a temporary home",
+            None,
+        ),
+        HomeProblem::PutAway => (StatusCode::CONFLICT, "home_in_use", "Try again in a few seconds", Some(2)),
+        HomeProblem::Elsewhere => (
+            StatusCode::CONFLICT,
+            "home_elsewhere",
+            "Launch without choosing a zone, or with a temporary home",
+            None,
+        ),
+        HomeProblem::Away => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "home_away",
+            "Wait until the machine is back, or launch with a temporary home, which ends with its session",
+            Some(10),
+        ),
+        HomeProblem::Lost => (
+            StatusCode::CONFLICT,
+            "home_lost",
+            "Reset the home to begin with an empty one, or launch with a temporary home",
+            None,
+        ),
+    };
+    let error = ApiError::new(status, code, format!("This workspace cannot be launched: {words}"))
+        .hop(Hop::Agent)
+        .hint(hint)
+        .explanation(Vec::new());
+    match wait_s {
+        Some(seconds) => error.retry_after(seconds),
+        None => error,
+    }
 }
 
 /// A launch that a policy's setting is against.

@@ -35,6 +35,7 @@ migrations!(
     "V20261123102500__zone_choice",
     "V20261123103000__zone_life",
     "V20261123103100__session_life",
+    "V20261123103200__homes",
     "V20261123103500__reassign",
     "V20261123103600__remove_node",
     "V20261123103700__images",

@@ -12,7 +12,7 @@ use super::{
     Store, StoreError,
     logins::{Origin, TokenHash},
 };
-use crate::views::{CandidateView, ExplanationView, SessionView, TriedZoneView};
+use crate::views::{CandidateView, ExplanationView, HomeKind, SessionView, TriedZoneView};
 
 const LAUNCH: &str = "SELECT launch_v2($1, $2, $3, $4, $5, $6, $7, $8)";
 const GET: &str = "SELECT get_session_v2($1, $2)";
@@ -33,6 +33,22 @@ pub struct Push {
     pub update: serde_json::Value,
 }
 
+/// Why a home cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HomeProblem {
+    /// Another session has it.
+    InUse,
+    /// The session that had it is ending.
+    PutAway,
+    /// It is in another zone than the one that was asked for.
+    Elsewhere,
+    /// Its agent does not answer.
+    Away,
+    /// Its agent was removed, and it with that.
+    Lost,
+}
+
 /// What the Web App node knows of a launch besides what was asked.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct LaunchContext<'a> {
@@ -40,6 +56,8 @@ pub struct LaunchContext<'a> {
     pub host: &'a str,
     /// Name of the node's own zone.
     pub node_zone: Option<&'a str>,
+    /// Which home is wanted. Always said: it also says that this node understands what may be in the way of one.
+    pub home: HomeKind,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,6 +81,11 @@ pub enum Launch {
     NotOffered {
         zone: String,
         zones: Vec<TriedZoneView>,
+    },
+    /// The user's home of the workspace cannot be had now.
+    Home {
+        problem: HomeProblem,
+        words: String,
     },
     Capacity {
         zone: String,

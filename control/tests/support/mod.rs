@@ -19,7 +19,7 @@ use meridian_control::{
 };
 use meridian_harness::TestDatabase;
 use meridian_identity::{NodeKey, NodeName, sign_call};
-use meridian_ids::{NodeId, SessionId};
+use meridian_ids::{HomeId, NodeId, SessionId};
 use meridian_model::{NodeRole, Resources, ZoneSettings};
 use meridian_runtime::{Clock, Health, Tasks};
 use meridian_settings::{FurnishEnrollment, FurnishSettings, FurnishZone, WebSettings};
@@ -323,18 +323,21 @@ pub struct FakeAgent {
     pub gpus: u32,
     /// Where browsers reach it without a proxy.
     pub direct_address: Option<String>,
+    /// Of the homes that were to be removed, those that are.
+    pub homes_gone: Vec<HomeId>,
     store: Store,
 }
 
 impl FakeAgent {
     pub fn of(node: NodeId, store: &Store, cores: i64) -> Self {
         let total = Resources { cpu_milli: cores * 1000, memory_mb: cores * 4096 };
-        Self { node, total, gpus: 0, direct_address: None, store: store.clone() }
+        Self { node, total, gpus: 0, direct_address: None, homes_gone: Vec::new(), store: store.clone() }
     }
 
     /// The same agent, whose heartbeats go to this node.
     pub fn at(&self, web: &Web) -> Self {
-        Self { store: web.state.store.clone(), direct_address: self.direct_address.clone(), ..*self }
+        let (direct_address, homes_gone) = (self.direct_address.clone(), self.homes_gone.clone());
+        Self { store: web.state.store.clone(), direct_address, homes_gone, ..*self }
     }
 
     /// What it says with one heartbeat.
@@ -359,6 +362,8 @@ impl FakeAgent {
                 network_modes: vec!["none".into(), "internet".into()],
                 reports_activity: true,
                 direct_address: self.direct_address.clone(),
+                keeps_homes: true,
+                homes_gone: self.homes_gone.clone(),
                 ..report
             }),
             problems: Vec::new(),

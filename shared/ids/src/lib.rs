@@ -55,6 +55,8 @@ ids! {
     ApiKeyId,
     /// An entry of the catalogue.
     WorkspaceId,
+    /// A home that outlives its sessions.
+    HomeId,
     /// One launched workspace of one user.
     SessionId,
     /// A move of people from zone to zone.

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 pub use image::{ImagePolicy, ImageReference, MAX_REFERENCE_BYTES, is_registry, registry_of};
 pub use permission::{OWN_SESSIONS, Permission};
 pub use policy::{GroupSettings, IdleAction, UserPolicy};
-pub use session::{Network, Policy, ProgressStep, Seccomp, SessionState, Transport, WorkspaceSpec};
+pub use session::{
+    Network, PersistentHome, Policy, ProgressStep, Seccomp, SessionState, Transport, WorkspaceSpec,
+};
 pub use zone::{LoadStrategy, ZoneSettings};
 
 /// What a node does. One node has one role.

@@ -8,6 +8,7 @@
 //!    └──> failed
 //! ```
 
+use meridian_ids::HomeId;
 use serde::{Deserialize, Serialize};
 
 /// Where a session stands. `unreachable` keeps its reservation: silence is not death.
@@ -162,6 +163,17 @@ pub struct WorkspaceSpec {
     pub network: Network,
     #[serde(default)]
     pub seccomp: Seccomp,
+    /// The home that outlives the session; none: one that ends with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<PersistentHome>,
+}
+
+/// A volume that stays on its agent, and that one session at a time has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersistentHome {
+    pub id: HomeId,
+    /// As when it was made.
+    pub size_mb: i64,
 }
 
 /// How the viewer speaks on the stream: a WebSocket subprotocol.

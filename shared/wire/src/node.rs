@@ -6,7 +6,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use meridian_ids::{DeploymentId, NodeId, SessionId, ZoneId};
+use meridian_ids::{DeploymentId, HomeId, NodeId, SessionId, ZoneId};
 use meridian_model::{NodeRole, ProgressStep, Resources, WorkspaceSpec, ZoneSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -96,6 +96,12 @@ pub struct AgentReport {
     /// Where browsers reach this agent itself, `host` or `host:port`; none: through proxies alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct_address: Option<String>,
+    /// Whether homes can outlive their sessions here.
+    #[serde(default)]
+    pub keeps_homes: bool,
+    /// Of the homes that were to be removed, those of which nothing is left.
+    #[serde(default)]
+    pub homes_gone: Vec<HomeId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +165,9 @@ pub struct Update {
     pub sessions: Vec<DesiredSession>,
     #[serde(default)]
     pub settings: Option<NodeSettings>,
+    /// Homes that are wanted no more and are to be removed, all of them; not said but in answers to heartbeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forget_homes: Option<Vec<HomeId>>,
     /// For agents, in a heartbeat's answer alone, when they know another version. It is written to no disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<ImageOrders>,

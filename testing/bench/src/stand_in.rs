@@ -212,6 +212,7 @@ impl StandIn {
                 fleet: None,
             }),
             images: None,
+            forget_homes: None,
         })
     }
 

@@ -11,7 +11,7 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 
-use crate::{ContainerState, Order, Owner, STREAM_DIRECTORY, names, names::session_name};
+use crate::{ContainerState, Order, Owner, STREAM_DIRECTORY, names};
 
 use super::home::HOME_DIRECTORY;
 
@@ -31,12 +31,17 @@ pub(super) struct Parts {
     pub(super) user: (u32, u32),
     /// Files in place of the image's `/etc/passwd` and `/etc/group`.
     pub(super) accounts: Option<(PathBuf, PathBuf)>,
+    /// The volume that is the home.
+    pub(super) home: String,
 }
 
 pub(super) fn body(owner: &Owner, order: &Order, parts: &Parts) -> ContainerCreateBody {
     let mut labels = owner.session_labels(order.session);
     labels.insert(names::GENERATION.into(), order.generation.to_string());
     labels.insert(names::EPOCH.into(), order.epoch.to_string());
+    if let Some(home) = &order.spec.home {
+        labels.insert(names::HOME.into(), home.id.to_string());
+    }
     ContainerCreateBody {
         image: Some(order.spec.image.clone()),
         hostname: Some("workspace".into()),
@@ -74,7 +79,7 @@ fn host(order: &Order, parts: &Parts) -> HostConfig {
             config: Some(HashMap::from([("max-size".into(), "1m".into()), ("max-file".into(), "1".into())])),
         }),
         tmpfs: Some(tmpfs(spec.tmp_mb)),
-        mounts: Some(mounts(order, parts)),
+        mounts: Some(mounts(parts)),
         ..HostConfig::default()
     }
 }
@@ -90,8 +95,8 @@ fn tmpfs(tmp_mb: i64) -> HashMap<String, String> {
     ])
 }
 
-fn mounts(order: &Order, parts: &Parts) -> Vec<Mount> {
-    let mut mounts = vec![bind(&parts.leaf, STREAM_DIRECTORY, false), home_mount(order)];
+fn mounts(parts: &Parts) -> Vec<Mount> {
+    let mut mounts = vec![bind(&parts.leaf, STREAM_DIRECTORY, false), home_mount(&parts.home)];
     if let Some((passwd, group)) = &parts.accounts {
         mounts.extend([bind(passwd, "/etc/passwd", true), bind(group, "/etc/group", true)]);
     }
@@ -112,10 +117,10 @@ fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
     }
 }
 
-fn home_mount(order: &Order) -> Mount {
+fn home_mount(volume: &str) -> Mount {
     Mount {
         target: Some(HOME_DIRECTORY.into()),
-        source: Some(session_name(order.session)),
+        source: Some(volume.to_owned()),
         typ: Some(MountType::VOLUME),
         volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
         ..Mount::default()

@@ -9,6 +9,7 @@ mod container;
 mod firewall;
 mod home;
 mod image;
+mod kept_homes;
 mod network;
 
 use std::{
@@ -26,7 +27,7 @@ use bollard::{
     },
 };
 use futures_util::{StreamExt, stream};
-use meridian_ids::SessionId;
+use meridian_ids::{HomeId, SessionId};
 use meridian_model::{Network, Resources, Seccomp};
 use tokio::sync::OnceCell;
 
@@ -37,6 +38,7 @@ use crate::{
 };
 use client::Client;
 use firewall::Firewall;
+use kept_homes::KeptHomes;
 
 /// How long a workspace may take to put its things in order.
 const STOP_LIMIT_S: i32 = 3;
@@ -47,6 +49,8 @@ pub struct DockerSettings {
     pub socket: PathBuf,
     pub run_directory: PathBuf,
     pub seccomp_directory: Option<PathBuf>,
+    /// Where homes that outlive their sessions are kept, if the engine's storage has no quotas.
+    pub homes_directory: PathBuf,
     /// How long any answer may take.
     pub wait: Duration,
     /// What may be promised; 0 takes what the machine has.
@@ -61,6 +65,9 @@ pub struct DockerEngine {
     places: DisplayPlaces,
     firewall: Firewall,
     home_storage: OnceCell<HomeStorage>,
+    homes: KeptHomes,
+    /// Why homes cannot be kept here, if they cannot.
+    keeps_homes: OnceCell<Result<(), String>>,
 }
 
 impl DockerEngine {
@@ -72,7 +79,17 @@ impl DockerEngine {
         let places = DisplayPlaces::open(&settings.run_directory, &owner)?;
         let client = Client::new(settings.socket.clone(), settings.wait);
         let firewall = Firewall::new(&owner);
-        Ok(Self { client, owner, settings, places, firewall, home_storage: OnceCell::new() })
+        let homes = KeptHomes::new(settings.homes_directory.clone(), places.user());
+        Ok(Self {
+            client,
+            owner,
+            settings,
+            places,
+            firewall,
+            home_storage: OnceCell::new(),
+            homes,
+            keeps_homes: OnceCell::new(),
+        })
     }
 
     async fn judge(&self) -> Result<Capabilities, EngineError> {
@@ -104,11 +121,31 @@ impl DockerEngine {
             memory_mb: if given.memory_mb > 0 { given.memory_mb } else { memory_mb },
         };
         let disk = info.docker_root_dir.as_deref().and_then(disk_of);
-        Ok(Capabilities { total, home_storage: self.home_storage().await?, networks, problems, disk })
+        let home_storage = self.home_storage().await?;
+        let keeps_homes = self.keeps_homes(home_storage).await?;
+        Ok(Capabilities { total, home_storage, networks, keeps_homes, problems, disk })
     }
 
     async fn home_storage(&self) -> Result<HomeStorage, EngineError> {
         self.home_storage.get_or_try_init(|| home::probe(&self.client, &self.owner)).await.copied()
+    }
+
+    /// Found out once: what is missing is missing until somebody does something about it and starts the agent anew.
+    async fn keeps_homes(&self, storage: HomeStorage) -> Result<bool, EngineError> {
+        let known = self
+            .keeps_homes
+            .get_or_try_init(|| async {
+                match home::keeps(storage, &self.homes).await {
+                    Ok(()) => Ok(Ok(())),
+                    Err(EngineError::Refused(reason)) => {
+                        tracing::info!(reason, "this node keeps no homes");
+                        Ok(Err(reason))
+                    }
+                    Err(error @ (EngineError::Unavailable(_) | EngineError::NoImage(_))) => Err(error),
+                }
+            })
+            .await?;
+        Ok(known.is_ok())
     }
 
     /// The seccomp profile as the engine's API wants it: its text.
@@ -160,7 +197,7 @@ impl DockerEngine {
         let user = self.places.user();
         // The two do not depend on each other, and each is a turn-around of some tens of milliseconds.
         let (volume, network) = tokio::join!(
-            home::create(&self.client, &self.owner, order, home, user),
+            home::create(&self.client, &self.owner, order, home, user, &self.homes),
             network::create(&self.client, &self.owner, &self.firewall, session, order.spec.network),
         );
         volume?;
@@ -168,7 +205,11 @@ impl DockerEngine {
         let accounts = self.places.account_files().map_err(|error| {
             EngineError::Refused(format!("the workspace's account files could not be written: {error}"))
         })?;
-        let parts = container::Parts { leaf, network, seccomp, user, accounts };
+        let home = match (&order.spec.home, home) {
+            (Some(kept), HomeStorage::Quota) => names::home_name(kept.id),
+            (Some(_), HomeStorage::Tmpfs) | (None, _) => session_name(session),
+        };
+        let parts = container::Parts { leaf, network, seccomp, user, accounts, home };
         let body = container::body(&self.owner, order, &parts);
         let name = session_name(session);
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
@@ -271,7 +312,7 @@ impl DockerEngine {
                 .await?;
         }
         network::remove(&self.client, &self.owner, &self.firewall, session).await?;
-        home::remove(&self.client, session).await?;
+        home::remove(&self.client, session, &self.homes).await?;
         self.places
             .remove(session)
             .map_err(|error| EngineError::Unavailable(format!("the display directory stays: {error}")))
@@ -301,6 +342,10 @@ impl Engine for DockerEngine {
 
     fn remove(&self, session: SessionId) -> Answer<'_, ()> {
         Box::pin(self.remove_one(session))
+    }
+
+    fn remove_home(&self, home: HomeId) -> Answer<'_, ()> {
+        Box::pin(home::remove_kept(&self.client, &self.owner, home, &self.homes))
     }
 
     fn events(&self) -> Events<'_> {

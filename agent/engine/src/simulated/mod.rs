@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use meridian_ids::SessionId;
+use meridian_ids::{HomeId, SessionId};
 use meridian_model::{Network, Resources};
 use meridian_runtime::Tasks;
 use tokio::sync::watch;
@@ -79,6 +79,7 @@ struct Container {
     found: Found,
     inside: Arc<Inside>,
     tasks: Tasks,
+    home: Option<HomeId>,
 }
 
 /// What happened inside a simulated workspace, for tests to look at.
@@ -146,6 +147,7 @@ impl Daemon {
             found: Found { session, epoch: 1, generation: 1, state: ContainerState::Running },
             inside: Arc::default(),
             tasks: self.tasks.child(),
+            home: None,
         };
         self.lock().containers.insert(session_name(session), container);
         self.change();
@@ -273,6 +275,12 @@ impl SimulatedEngine {
         let (inside, tasks) = (Arc::new(Inside::default()), self.daemon.tasks.child());
         {
             let mut state = self.daemon.lock();
+            let home = order.spec.home.map(|home| home.id);
+            let is_held =
+                |(other, container): (&String, &Container)| *other != name && container.home == home;
+            if home.is_some() && state.containers.iter().any(is_held) {
+                return Err(EngineError::Unavailable("the home is still held by another session".into()));
+            }
             if let Some(known) = state.containers.get(&name) {
                 return if known.found.state == ContainerState::Running {
                     Ok(())
@@ -290,6 +298,7 @@ impl SimulatedEngine {
                 },
                 inside: Arc::clone(&inside),
                 tasks: tasks.clone(),
+                home: order.spec.home.map(|home| home.id),
             };
             state.containers.insert(name, container);
         }
@@ -367,6 +376,7 @@ impl Engine for SimulatedEngine {
                 total: self.total,
                 home_storage: HomeStorage::Tmpfs,
                 networks: vec![Network::None, Network::Internet, Network::Full],
+                keeps_homes: true,
                 problems: Vec::new(),
                 disk: Some(Disk { free_mb: 50_000, total_mb: 100_000 }),
             })
@@ -417,6 +427,16 @@ impl Engine for SimulatedEngine {
             self.places
                 .remove(session)
                 .map_err(|error| EngineError::Unavailable(format!("the display directory stays: {error}")))
+        })
+    }
+
+    fn remove_home(&self, home: HomeId) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.answer().await?;
+            if self.daemon.lock().containers.values().any(|container| container.home == Some(home)) {
+                return Err(EngineError::Refused("a session has the home".into()));
+            }
+            Ok(())
         })
     }
 

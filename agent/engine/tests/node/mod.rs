@@ -56,6 +56,7 @@ fn open(folder: &Path, owner: Owner, seccomp_directory: Option<PathBuf>) -> Arc<
         socket: "/var/run/docker.sock".into(),
         run_directory: folder.join("run"),
         seccomp_directory,
+        homes_directory: folder.join("homes"),
         wait: LIMIT,
         total: Resources::default(),
     };
@@ -73,6 +74,7 @@ pub(crate) fn order(image: &str, network: Network) -> Order {
         pids_limit: 256,
         network,
         seccomp: Seccomp::Default,
+        home: None,
     };
     Order { session: SessionId::generate(), epoch: 3, generation: 7, spec }
 }

@@ -19,7 +19,7 @@ use meridian_settings::AgentSettings;
 use meridian_wire::Update;
 use tokio::sync::{mpsc, watch};
 
-use crate::{images::Images, stream::Streams};
+use crate::{homes::Homes, images::Images, stream::Streams};
 use ledger::Ledger;
 use owner::{Event, Owner, Parts};
 pub(crate) use view::{Phase, Standing, View};
@@ -63,12 +63,21 @@ impl Sessions {
     }
 
     /// Feeds the owner, and that of the images, with the control plane's updates.
-    pub(crate) fn take_updates(&self, tasks: &Tasks, mut updates: mpsc::Receiver<Update>, images: Images) {
+    pub(crate) fn take_updates(
+        &self,
+        tasks: &Tasks,
+        mut updates: mpsc::Receiver<Update>,
+        images: Images,
+        homes: Homes,
+    ) {
         let inbox = self.inbox.clone();
         tasks.spawn_until_stop("updates", async move {
             while let Some(mut update) = updates.recv().await {
                 if let Some(orders) = update.images.take() {
                     images.order(orders).await;
+                }
+                if let Some(forgotten) = update.forget_homes.take() {
+                    homes.forget(&forgotten);
                 }
                 if inbox.send(Event::Updated(Box::new(update))).await.is_err() {
                     return;

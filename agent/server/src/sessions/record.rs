@@ -113,6 +113,7 @@ mod tests {
             pids_limit: 1,
             network: Network::None,
             seccomp: Seccomp::Default,
+            home: None,
         };
         let command = if run { Command::Run { spec } } else { Command::End { reason: "asked to".into() } };
         DesiredSession { session_id, epoch, generation, command }

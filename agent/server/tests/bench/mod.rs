@@ -331,6 +331,7 @@ pub(crate) fn run(session_id: SessionId, epoch: i64, generation: i64) -> Desired
         pids_limit: 128,
         network: Network::None,
         seccomp: Seccomp::Default,
+        home: None,
     };
     DesiredSession { session_id, epoch, generation, command: Command::Run { spec } }
 }

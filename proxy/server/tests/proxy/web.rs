@@ -194,6 +194,7 @@ impl Web {
                 fleet: None,
             }),
             images: None,
+            forget_homes: None,
         })
     }
 

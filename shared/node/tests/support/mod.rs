@@ -203,6 +203,7 @@ impl Control {
                 fleet: None,
             }),
             images: None,
+            forget_homes: None,
         }
     }
 

@@ -226,3 +226,28 @@ async fn a_node_that_dies_over_a_zone_leaves_it_made_once_and_deleted_whole() ->
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_node_that_dies_over_a_move_leaves_one_that_can_be_undone() -> Result<()> {
+    for death in Death::ALL {
+        let stage = Stage::start().await?;
+        stage.site.user("ada").await?;
+        let movement = json!({"user": "ada", "to": "virginia"});
+        let moving = async |client: &Client| {
+            client.send(Method::POST, "/api/v1/reassignments", Some(movement.clone())).await
+        };
+        stage.die_over(death, "doomed", moving).await?;
+        let home = "SELECT count(*) FROM users u, zones z WHERE u.name = 'ada' AND z.name = 'virginia'
+            AND policy_v1(u)->>'home_zone' = z.id::text";
+        assert_eq!(stage.number(home).await?, 1, "{death:?}");
+        let (_, moves) = stage.admin.send(Method::GET, "/api/v1/reassignments", None).await?;
+        for made in moves["items"].as_array().into_iter().flatten() {
+            let path = format!("/api/v1/reassignments/{}/undo", made["id"].as_str().context("an id")?);
+            stage
+                .die_over(death, "doomed too", async |client| client.send(Method::POST, &path, None).await)
+                .await?;
+        }
+        assert_eq!(stage.number(home).await?, 0, "{death:?}: {moves}");
+    }
+    Ok(())
+}

@@ -36,6 +36,8 @@ pub struct Window {
     highest: u64,
     /// When the latest acknowledgement came.
     acked_at: Duration,
+    /// When the latest bytes that are acknowledged had left.
+    acked_sent_at: Duration,
     marks: VecDeque<Mark>,
     rates: VecDeque<Rate>,
     round_trip: Option<Duration>,
@@ -52,6 +54,7 @@ struct Mark {
     /// What was acknowledged, and when, as these bytes left.
     acked_then: u64,
     acked_then_at: Duration,
+    acked_then_sent_at: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +73,7 @@ impl Window {
             acked: 0,
             highest: 0,
             acked_at: now,
+            acked_sent_at: now,
             marks: VecDeque::new(),
             rates: VecDeque::new(),
             round_trip: None,
@@ -129,7 +133,7 @@ impl Window {
     pub fn on_sent(&mut self, bytes: u64, now: Duration) {
         if self.in_flight() == 0 {
             // Nothing was on its way: the pause before this says nothing about the path.
-            self.acked_at = now;
+            (self.acked_at, self.acked_sent_at) = (now, now);
         }
         self.sent += bytes;
         self.highest = self.highest.max(self.sent);
@@ -139,6 +143,7 @@ impl Window {
                 sent_at: now,
                 acked_then: self.acked,
                 acked_then_at: self.acked_at,
+                acked_then_sent_at: self.acked_sent_at,
             });
         }
     }
@@ -147,7 +152,7 @@ impl Window {
     pub fn resume(&mut self, received: u64, now: Duration) {
         self.acked = self.acked.max(received.min(self.highest));
         self.sent = self.acked;
-        self.acked_at = now;
+        (self.acked_at, self.acked_sent_at) = (now, now);
         self.marks.clear();
         self.rates.clear();
         self.round_trip = None;
@@ -175,13 +180,18 @@ impl Window {
             newest = self.marks.pop_front();
         }
         if let Some(mark) = newest {
+            self.acked_sent_at = mark.sent_at;
             self.measure(mark, now);
         }
         true
     }
 
     fn measure(&mut self, mark: Mark, now: Duration) {
-        let over = now.saturating_sub(mark.acked_then_at).max(Duration::from_micros(100));
+        // Two acknowledgements may come close to each other for bytes that took long: a path carries nothing faster than it was sent, either.
+        let over = now
+            .saturating_sub(mark.acked_then_at)
+            .max(mark.sent_at.saturating_sub(mark.acked_then_sent_at))
+            .max(Duration::from_micros(100));
         let bytes = u128::from(self.acked - mark.acked_then);
         let bytes_per_s = u64::try_from(bytes * 1_000_000 / over.as_micros()).unwrap_or(u64::MAX);
         self.measure_round_trip(mark.sent_at, now);

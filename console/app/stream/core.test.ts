@@ -449,6 +449,44 @@ describe('liveness', () => {
     expect(kinds(core.take())).toEqual(['suspect']);
   });
 
+  /** When the path is suspected of being dead, if nothing more is heard from now on. */
+  function suspectedAfter(): number {
+    for (let waited = 0; waited < 60_000; waited += 100) {
+      core.tick(now + waited);
+      if (kinds(core.take()).includes('suspect')) return waited;
+    }
+    return Number.POSITIVE_INFINITY;
+  }
+
+  test('a path that was slow to be attached is given more patience, up to a limit', () => {
+    for (const [took, patience] of [
+      [100, 1_800],
+      [1_500, 4_500],
+      [9_000, 15_000],
+    ] as const) {
+      core = new StreamCore(null);
+      const path = core.pathOpened(now);
+      core.receive(path, challenge, now);
+      now += took;
+      core.receive(path, attached('new'), now);
+      expect(suspectedAfter()).toBe(patience);
+    }
+  });
+
+  test('patience after a slow answer goes back with each quick one', () => {
+    const { path } = attach();
+    const answers = [2_000, ...Array.from({ length: 10 }, () => 10)];
+    for (const took of answers) {
+      core.tick(now);
+      const message = ping(core.take()) ?? [];
+      core.receive(path, Uint8Array.from([0x13, ...message.slice(1)]), now + took);
+      now += Math.max(took, 1_000);
+      core.take();
+    }
+    // 0.8 to the tenth of three times two seconds is less than what any path is given.
+    expect(suspectedAfter()).toBe(900);
+  });
+
   test('after a sleep a PING goes out before anything is suspected', () => {
     attach();
     now += 20_000;

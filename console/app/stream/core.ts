@@ -40,6 +40,13 @@ const PING_EVERY_MS = 1_000;
 const SUSPECT_AFTER_MS = 1_800;
 /** An answer to a PING is late after this time, or after three round trips where those take longer. */
 const PONG_WITHIN_MS = 800;
+/** And then in any case. */
+const PONG_WITHIN_AT_MOST_MS = 15_000;
+/**
+ * Of a long round trip, so much still counts at each later one. Paths are slow while a relay that died is replaced under thousands of
+ * streams; who takes them for dead then and opens others makes them slower.
+ */
+const ROUND_TRIP_KEPT = 0.8;
 /** A path that is being opened is slow when a step takes so long: worth opening another beside it. */
 const SLOW_AFTER_MS = 2_500;
 /** Nothing heard for so long: the path is dead. */
@@ -84,6 +91,8 @@ interface Path {
   /** When it is slow, or null once that was said. */
   slowAt: number | null;
   attachNumber: number;
+  /** When ATTACH was sent. */
+  sentAt: number;
   /** What ATTACH says was received; signed, so fixed when the challenge comes. */
   received: number;
 }
@@ -105,6 +114,7 @@ export class StreamCore {
   private ping: { token: bigint; at: number } | null = null;
   private pingDue = 0;
   private heardAt = 0;
+  /** The longest lately, of this path and those before it. */
   private roundTrip = 0;
   private suspected = false;
 
@@ -131,6 +141,7 @@ export class StreamCore {
       deadline: now + ATTACH_WITHIN_MS,
       slowAt: now + SLOW_AFTER_MS,
       attachNumber: 0,
+      sentAt: now,
       received: 0,
     });
     return this.lastPath;
@@ -251,7 +262,8 @@ export class StreamCore {
   /** When silence makes the path suspect: counted from the last word, and from the PING, which may have gone out late. */
   private suspectDue(): number | null {
     if (!this.ping || this.suspected) return null;
-    const answerDue = this.ping.at + Math.max(PONG_WITHIN_MS, 3 * this.roundTrip);
+    const patience = Math.min(Math.max(PONG_WITHIN_MS, 3 * this.roundTrip), PONG_WITHIN_AT_MOST_MS);
+    const answerDue = this.ping.at + patience;
     return Math.max(this.heardAt + SUSPECT_AFTER_MS, answerDue);
   }
 
@@ -315,6 +327,7 @@ export class StreamCore {
 
   private attach(id: PathId, path: Path, signature: Uint8Array | null, now: number): void {
     path.phase = 'attaching';
+    path.sentAt = now;
     path.deadline = now + ATTACH_WITHIN_MS;
     path.slowAt = now + SLOW_AFTER_MS;
     const { attachNumber, received } = path;
@@ -339,7 +352,7 @@ export class StreamCore {
     this.suspected = false;
     this.ping = null;
     this.pingDue = now;
-    this.roundTrip = 0;
+    this.tookRoundTrip(now - path.sentAt);
     this.ackDue = null;
     if (before !== null) this.close(before, null);
     this.effects.push({ type: 'attached', path: id, verdict: frame.verdict });
@@ -359,9 +372,14 @@ export class StreamCore {
 
   private ponged(token: bigint, now: number): void {
     if (this.ping?.token !== token) return;
-    this.roundTrip = now - this.ping.at;
-    this.effects.push({ type: 'latency', ms: this.roundTrip });
+    const ms = now - this.ping.at;
+    this.tookRoundTrip(ms);
+    this.effects.push({ type: 'latency', ms });
     this.ping = null;
+  }
+
+  private tookRoundTrip(ms: number): void {
+    this.roundTrip = Math.max(ms, ROUND_TRIP_KEPT * this.roundTrip);
   }
 
   private counted(id: PathId, frame: { offset: number; bytes: Uint8Array }, now: number): void {

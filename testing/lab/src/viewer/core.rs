@@ -33,6 +33,10 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 const SUSPECT_AFTER: Duration = Duration::from_millis(1800);
 /// An answer to a PING is late after this time, or after three round trips where those take longer.
 const PONG_WITHIN: Duration = Duration::from_millis(800);
+/// And then in any case.
+const PONG_WITHIN_AT_MOST: Duration = Duration::from_secs(15);
+/// Of a long round trip, so much still counts at each later one: who takes slow paths for dead and opens others makes them slower.
+const ROUND_TRIP_KEPT: f64 = 0.8;
 /// Nothing heard for so long: the path is dead.
 const SILENT_AFTER: Duration = Duration::from_secs(30);
 
@@ -79,6 +83,8 @@ struct Path {
     phase: Phase,
     deadline: Duration,
     attach_number: u64,
+    /// When ATTACH was sent.
+    sent_at: Duration,
     /// What ATTACH says was received: it is signed.
     received: u64,
 }
@@ -99,6 +105,7 @@ pub(crate) struct Core {
     ping: Option<(u64, Duration)>,
     ping_due: Duration,
     heard_at: Duration,
+    /// The longest lately, of this path and those before it.
     round_trip: Duration,
     suspected: bool,
     effects: Vec<Effect>,
@@ -147,8 +154,13 @@ impl Core {
 
     pub(crate) fn path_opened(&mut self, now: Duration) -> PathId {
         self.last_path += 1;
-        let path =
-            Path { phase: Phase::Challenge, deadline: now + ATTACH_WITHIN, attach_number: 0, received: 0 };
+        let path = Path {
+            phase: Phase::Challenge,
+            deadline: now + ATTACH_WITHIN,
+            attach_number: 0,
+            sent_at: now,
+            received: 0,
+        };
         self.paths.insert(self.last_path, path);
         self.last_path
     }
@@ -224,7 +236,12 @@ impl Core {
     /// Counted from the last word, and from the PING, which may have gone out late.
     fn suspect_due(&self) -> Option<Duration> {
         let (_, at) = self.ping.filter(|_| !self.suspected)?;
-        Some((self.heard_at + SUSPECT_AFTER).max(at + PONG_WITHIN.max(3 * self.round_trip)))
+        let patience = PONG_WITHIN.max(3 * self.round_trip).min(PONG_WITHIN_AT_MOST);
+        Some((self.heard_at + SUSPECT_AFTER).max(at + patience))
+    }
+
+    fn took_round_trip(&mut self, took: Duration) {
+        self.round_trip = took.max(self.round_trip.mul_f64(ROUND_TRIP_KEPT));
     }
 
     fn test_path(&mut self, id: PathId, now: Duration) {
@@ -266,7 +283,7 @@ impl Core {
             }
             Frame::Pong { token } => {
                 if let Some((_, at)) = self.ping.take_if(|(sent, _)| *sent == token) {
-                    self.round_trip = now.saturating_sub(at);
+                    self.took_round_trip(now.saturating_sub(at));
                 }
                 Ok(())
             }

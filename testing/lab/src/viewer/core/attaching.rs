@@ -27,8 +27,13 @@ impl Core {
         let (number, received) = (self.last_attach, self.received);
         let key =
             self.key.sign(nonce, stream, number, received).map_err(|_| Lost("the lab could not sign"))?;
-        let path =
-            Path { phase: Phase::Attaching, deadline: now + ATTACH_WITHIN, attach_number: number, received };
+        let path = Path {
+            phase: Phase::Attaching,
+            deadline: now + ATTACH_WITHIN,
+            attach_number: number,
+            sent_at: now,
+            received,
+        };
         self.paths.insert(id, path);
         self.send(id, &Frame::Attach(Attach { number, received, key: Some(key) }));
         Ok(())
@@ -45,7 +50,7 @@ impl Core {
         let path = self.paths.get_mut(&id).filter(|path| path.phase == Phase::Attaching);
         let path = path.ok_or(Lost("ATTACHED out of turn"))?;
         path.phase = Phase::Attached;
-        let signed = path.received;
+        let (signed, sent_at) = (path.received, path.sent_at);
         let resumed = verdict == Verdict::Resumed;
         if resumed {
             self.outbox.resume_at(received)?;
@@ -56,7 +61,8 @@ impl Core {
         }
         let before = self.current.replace(id);
         self.window = u64::from(window);
-        (self.heard_at, self.ping_due, self.round_trip) = (now, now, Duration::ZERO);
+        (self.heard_at, self.ping_due) = (now, now);
+        self.took_round_trip(now.saturating_sub(sent_at));
         (self.suspected, self.ping, self.ack_due) = (false, None, None);
         if let Some(before) = before {
             self.close(before);

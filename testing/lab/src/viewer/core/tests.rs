@@ -94,6 +94,34 @@ fn a_silent_path_is_suspect_within_two_seconds_and_a_talking_one_is_not() {
 }
 
 #[test]
+fn a_slow_path_is_given_more_patience_until_answers_are_quick_again() {
+    let mut core = Core::new(StreamKey::generate().unwrap());
+    let path = core.path_opened(ms(0));
+    let challenge = Frame::Challenge { nonce: [7; 32], stream: StreamId(Uuid::nil()) };
+    core.receive(path, challenge.encode(), ms(0));
+    core.receive(
+        path,
+        Frame::Attached { verdict: Verdict::New, received: 0, window: 1 << 20 }.encode(),
+        ms(1_500),
+    );
+    core.take();
+    let mut now = ms(1_500);
+    core.tick(now);
+    let due = |core: &Core, now: Duration| core.suspect_due().map(|due| due - now);
+    assert_eq!(due(&core, now), Some(ms(4_500)));
+    for _ in 0..10 {
+        for frame in sent(&mut core, path) {
+            if let Frame::Ping { token } = frame {
+                core.receive(path, Frame::Pong { token }.encode(), now + ms(10));
+            }
+        }
+        now += ms(1_000);
+        core.tick(now);
+    }
+    assert_eq!(due(&core, now), Some(ms(810)));
+}
+
+#[test]
 fn a_viewer_that_goes_says_so_wherever_the_agent_may_hold_the_stream() {
     let mut core = Core::new(StreamKey::generate().unwrap());
     let (attached, ..) = attach(&mut core, Verdict::New, 0, ms(0));

@@ -11,6 +11,9 @@ const HEAD: &str = "# Failures\n\n\
     A stall is the longest time between two bytes' arrival at a viewer around the fault, over the streams whose path broke (over all \
     where none did). The goals are DESIGN.md's; counts decide whether a scenario holds, times are reported beside their goals.\n";
 
+/// Of what a scenario broke; the rest stands in the JSON.
+const MAX_BROKEN: usize = 3;
+
 /// The figures that every scenario has; those that stand in no column are in the JSON alone.
 const COMMON: [&str; 11] = [
     "sessions_lost",
@@ -75,8 +78,12 @@ pub fn document(lines: &str) -> Result<String> {
         if !own.is_empty() {
             writeln!(page, "  - {}", own.join(", "))?;
         }
-        for broken in report["broken"].as_array().into_iter().flatten() {
+        let broken = report["broken"].as_array().map_or(&[][..], Vec::as_slice);
+        for broken in broken.iter().take(MAX_BROKEN) {
             writeln!(page, "  - NOT HELD: {}", plain(Some(broken)))?;
+        }
+        if let Some(more @ 1..) = broken.len().checked_sub(MAX_BROKEN) {
+            writeln!(page, "  - NOT HELD: and {more} more like these")?;
         }
         let number = |place: &str| report.pointer(place).and_then(Value::as_u64);
         let (p99, goal) = (number("/figures/stall_ms/p99"), number("/goals/stall_p99_ms"));
@@ -146,5 +153,14 @@ mod tests {
         let slow = LINE.replace('\n', "").replace("\"p99\":2", "\"p99\":2000");
         assert!(document(&slow).unwrap().contains("Goal missed"));
         assert!(document("not json").is_err());
+    }
+
+    #[test]
+    fn of_thousands_of_lost_streams_a_few_are_told_and_the_others_counted() {
+        let lost = LINE.replace('\n', "").replace("[]", r#"["a","b","c","d","e"]"#);
+        let page = document(&lost).unwrap();
+        assert!(page.contains("NOT HELD: c\n  - NOT HELD: and 2 more like these\n"), "{page}");
+        let three = LINE.replace('\n', "").replace("[]", r#"["a","b","c"]"#);
+        assert!(!document(&three).unwrap().contains("more like these"));
     }
 }

@@ -14,6 +14,7 @@ import { ProblemNote } from './ui/ProblemNote';
 const Catalogue = lazy(() => import('./pages/Catalogue'));
 const MySessions = lazy(() => import('./pages/MySessions'));
 const SessionPage = lazy(() => import('./session/SessionPage'));
+const RelaunchPage = lazy(() => import('./session/RelaunchPage'));
 const Zones = lazy(() => import('./pages/admin/Zones'));
 const Nodes = lazy(() => import('./pages/admin/Nodes'));
 const AllSessions = lazy(() => import('./pages/admin/AllSessions'));
@@ -47,6 +48,7 @@ function Pages({ me }: { me: Me | null }) {
         <Route path="/sign-in" element={me ? <Onward /> : <SignIn />} />
         {/* Sees by itself to who is signed in: a desktop outlives its login. */}
         <Route path="/sessions/:id" element={<SessionPage />} />
+        <Route path="/sessions/:id/relaunch" element={<RelaunchPage />} />
         <Route element={<SignedIn me={me} />}>
           <Route element={me && <Shell me={me} />}>
             <Route index element={<Catalogue />} />

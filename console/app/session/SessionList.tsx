@@ -6,6 +6,7 @@ import { SessionStateBadge } from '../ui/StateBadge';
 import { When } from '../ui/When';
 import { WorkspaceArt } from '../ui/WorkspaceArt';
 import { useEndDialog } from './EndDialog';
+import { RelaunchButton } from './RelaunchButton';
 import { placeOf } from './place';
 import classes from './SessionList.module.css';
 
@@ -32,6 +33,7 @@ export function SessionList({ sessions }: { sessions: Session[] }) {
             </div>
             {!isFinal(session.state) && (
               <div className={classes.actions}>
+                <RelaunchButton session={session} />
                 <Button variant="light" onClick={() => void navigate(`/sessions/${session.id}`)}>
                   Open
                 </Button>

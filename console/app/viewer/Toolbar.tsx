@@ -3,6 +3,7 @@ import { useFullscreenDocument, useLocalStorage } from '@mantine/hooks';
 import { type ReactNode, type Ref, useState } from 'react';
 import { Link } from 'react-router';
 import type { Session } from '../api/types';
+import { RelaunchButton } from '../session/RelaunchButton';
 import type { Rates } from '../stream/connection';
 import {
   BackIcon,
@@ -70,6 +71,7 @@ function FullBar({ ref, session, desktop, onEnd, onFold }: Props & { onFold: () 
       <span className={classes.name}>
         {session.name} <WhereItRuns session={session} className={classes.zone} />
       </span>
+      <RelaunchButton session={session} compact />
       <RateFigures rates={rates} />
       <KeysMenu desktop={desktop} />
       <ClipboardButton desktop={desktop} />

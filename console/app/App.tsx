@@ -13,6 +13,7 @@ import { ProblemNote } from './ui/ProblemNote';
 
 const Catalogue = lazy(() => import('./pages/Catalogue'));
 const MySessions = lazy(() => import('./pages/MySessions'));
+const MyHomes = lazy(() => import('./pages/MyHomes'));
 const SessionPage = lazy(() => import('./session/SessionPage'));
 const RelaunchPage = lazy(() => import('./session/RelaunchPage'));
 const Zones = lazy(() => import('./pages/admin/Zones'));
@@ -53,6 +54,7 @@ function Pages({ me }: { me: Me | null }) {
           <Route element={me && <Shell me={me} />}>
             <Route index element={<Catalogue />} />
             <Route path="/sessions" element={<MySessions />} />
+            <Route path="/homes" element={<MyHomes />} />
             <Route path="/api-keys" element={<ApiKeys />} />
             <Route path="/admin/zones" element={may(me, 'zones:view') ? <Zones /> : <NotFound />} />
             <Route path="/admin/nodes" element={may(me, 'nodes:view') ? <Nodes /> : <NotFound />} />

@@ -96,6 +96,13 @@ async function tour(page, mock, shoot) {
   await page.getByText('Docker Engine').waitFor();
   await shoot('my-sessions');
 
+  await page.goto(`${url}/homes`);
+  await page.getByRole('table').waitFor();
+  await shoot('my-homes');
+  await page.getByRole('button', { name: 'Reset the home of Desktop' }).click();
+  await page.getByRole('dialog').waitFor();
+  await shoot('my-homes-reset');
+
   await administration(page, url, shoot);
 
   await page.goto(`${url}/nowhere`);
@@ -138,6 +145,10 @@ async function administration(page, url, shoot) {
   await panel.waitFor();
   await page.waitForTimeout(500);
   await shoot('admin-refusal');
+  await page.goto(`${url}/admin/sessions`);
+  await page.getByText('Homes', { exact: true }).click();
+  await page.getByRole('table', { name: 'Homes' }).waitFor();
+  await shoot('admin-homes');
   await visit('workspaces', 'Show Browser');
   await visit('images', /^Show .*browser.* in london/);
   await page.goto(`${url}/admin/images`);

@@ -22,6 +22,7 @@ CREATE TABLE homes (
 );
 CREATE UNIQUE INDEX homes_of_user ON homes (user_id, workspace_id) WHERE reset_at IS NULL;
 CREATE INDEX homes_to_forget ON homes (node_id) WHERE reset_at IS NOT NULL;
+CREATE INDEX homes_by_user ON homes (user_id, id);
 
 ALTER TABLE sessions ADD COLUMN home_id uuid;
 
@@ -39,6 +40,8 @@ CREATE TRIGGER home_released AFTER UPDATE OF gone_at ON sessions FOR EACH ROW
 -- With an account go its homes.
 CREATE FUNCTION homes_of_deleted_v1() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    DELETE FROM homes h WHERE user_id = NEW.id
+        AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = h.node_id AND n.removed_at IS NULL);
     UPDATE homes SET reset_at = now() WHERE user_id = NEW.id AND reset_at IS NULL;
     RETURN NULL;
 END
@@ -46,44 +49,55 @@ $$;
 CREATE TRIGGER homes_of_deleted AFTER UPDATE OF deleted_at ON users FOR EACH ROW
     WHEN (OLD.deleted_at IS NULL AND NEW.deleted_at IS NOT NULL) EXECUTE FUNCTION homes_of_deleted_v1();
 
+-- How a home stands, in one word.
+CREATE FUNCTION home_state_v1(h homes) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT CASE
+        WHEN h.reset_at IS NOT NULL THEN 'removing'
+        WHEN n.id IS NULL OR z.id IS NULL THEN 'lost'
+        WHEN s.state IN ('ending', 'ended', 'failed', 'lost') THEN 'put_away'
+        WHEN h.session_id IS NOT NULL THEN 'in_use'
+        WHEN NOT node_is_reachable_v1(n.last_seen_at) THEN 'away'
+        ELSE 'free' END
+    FROM (SELECT 1) one
+    LEFT JOIN nodes n ON n.id = h.node_id AND n.removed_at IS NULL
+    LEFT JOIN zones z ON z.id = h.zone_id
+    LEFT JOIN sessions s ON s.id = h.session_id
+$$;
+
 -- Why a launch cannot have its home; null when it can. p_zone is the zone that was asked for, if one was.
 CREATE FUNCTION home_refusal_v1(h homes, p_zone text) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    v_node nodes;
-    v_zone text;
-    v_state text;
-    v_problem text;
+    v_state text := home_state_v1(h);
+    v_zone text := (SELECT z.name FROM zones z WHERE z.id = h.zone_id);
     v_words text;
 BEGIN
-    SELECT * INTO v_node FROM nodes WHERE id = h.node_id AND removed_at IS NULL;
-    SELECT name INTO v_zone FROM zones WHERE id = h.zone_id;
-    SELECT state INTO v_state FROM sessions WHERE id = h.session_id;
-    IF v_node.id IS NULL OR v_zone IS NULL THEN
-        v_problem := 'lost';
-        v_words := 'your home of it was on ' || h.node_name || ', which was removed';
-    ELSIF v_state IN ('ending', 'ended', 'failed', 'lost') THEN
-        v_problem := 'put_away';
-        v_words := 'your home of it is still being put away on ' || h.node_name;
-    ELSIF h.session_id IS NOT NULL THEN
-        v_problem := 'in_use';
-        v_words := 'your home of it is in use by another session of yours';
-    ELSIF p_zone IS NOT NULL AND p_zone <> v_zone THEN
-        v_problem := 'elsewhere';
-        v_words := 'your home of it is in zone ' || v_zone;
-    ELSIF NOT node_is_reachable_v1(v_node.last_seen_at) THEN
-        v_problem := 'away';
-        v_words := 'your home of it is on ' || h.node_name || ', which does not answer';
-    ELSE
+    IF v_state IN ('free', 'away') AND p_zone <> v_zone THEN
+        v_state := 'elsewhere';
+    END IF;
+    v_words := CASE v_state
+        WHEN 'lost' THEN 'your home of it was on ' || h.node_name || ', which was removed'
+        WHEN 'put_away' THEN 'your home of it is still being put away on ' || h.node_name
+        WHEN 'in_use' THEN 'your home of it is in use by another session of yours'
+        WHEN 'elsewhere' THEN 'your home of it is in zone ' || v_zone
+        WHEN 'away' THEN 'your home of it is on ' || h.node_name || ', which does not answer' END;
+    IF v_words IS NULL THEN
         RETURN NULL;
     END IF;
-    RETURN jsonb_build_object('outcome', 'home', 'problem', v_problem, 'words', v_words, 'agent', h.node_name,
+    RETURN jsonb_build_object('outcome', 'home', 'problem', v_state, 'words', v_words, 'agent', h.node_name,
         'zone', coalesce(v_zone, ''), 'session', h.session_id);
 END
 $$;
 
--- Finds an agent that keeps homes, beginning in `z`, and takes the place: p_pinned, where the home is there already. The explanation says of
--- all others that they are not it.
-CREATE FUNCTION place_for_home_v1(z zones, w workspaces, p_allowed jsonb, p_pinned uuid, OUT chosen nodes, OUT explanation jsonb)
+-- What an agent lacks for a home: for `h`, or for a new one where `h` is none. Null when it lacks nothing.
+CREATE FUNCTION home_barrier_v1(p_node uuid, p_report jsonb, h homes) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+        WHEN h.id IS NOT NULL AND p_node <> h.node_id THEN 'the home is on another agent'
+        WHEN NOT p_report @> '{"keeps_homes": true}' THEN 'keeps no homes' END
+$$;
+
+-- Finds an agent for a home, beginning in `z`, and takes the place: where `h` is already, or where a new one can be kept. The explanation says
+-- of all others what they lack for it.
+CREATE FUNCTION place_for_home_v1(z zones, w workspaces, p_allowed jsonb, h homes, OUT chosen nodes, OUT explanation jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
     v_counts jsonb;
@@ -96,15 +110,12 @@ BEGIN
         WITH judged AS MATERIALIZED (
             SELECT t.name AS zone, c.id, c.name, r.reason,
                 CASE WHEN r.reason = c.reason THEN c.verdict ELSE r.reason END AS verdict,
-                row_number() OVER (ORDER BY t.turn, (c.id = p_pinned) IS NOT TRUE, c.loads_first, c.comes_and_goes, c.rank, c.id) AS place
+                row_number() OVER (ORDER BY t.turn, (c.id = h.node_id) IS NOT TRUE, c.loads_first, c.comes_and_goes, c.rank, c.id) AS place
             FROM tried_zones_v1(z, w, p_allowed) t
             CROSS JOIN LATERAL candidates_v2(t.id, t.settings->>'load_strategy', (t.settings->>'prioritize_static_agents')::boolean,
                 t.labels, w.network, w.required_labels, w.gpu, w.image, w.cpu_milli, w.memory_mb, w.image_policy = 'wait') c
             JOIN nodes n ON n.id = c.id
-            CROSS JOIN LATERAL (SELECT CASE
-                WHEN p_pinned IS NOT NULL AND c.id <> p_pinned THEN 'the home is on another agent'
-                WHEN NOT n.report @> '{"keeps_homes": true}' THEN 'keeps no homes'
-                ELSE c.reason END AS reason) r
+            CROSS JOIN LATERAL (SELECT coalesce(home_barrier_v1(c.id, n.report, h), c.reason) AS reason) r
             WHERE t.barrier IS NULL)
         SELECT
             (SELECT coalesce(jsonb_object_agg(r.reason, r.number), '{}')
@@ -169,21 +180,61 @@ BEGIN
 END
 $$;
 
--- A person's own homes.
-CREATE FUNCTION list_homes_v1(p_token bytea) RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT CASE
-        WHEN c.id IS NULL THEN jsonb_build_object('outcome', 'unauthenticated')
-        WHEN NOT c.own THEN jsonb_build_object('outcome', 'forbidden')
-        ELSE jsonb_build_object('outcome', 'ok', 'items', (
-            SELECT coalesce(jsonb_agg(jsonb_build_object('id', h.id, 'name', w.name, 'workspace_id', w.id, 'agent', h.node_name,
-                'zone', z.name, 'size_mb', h.size_mb, 'session_id', h.session_id, 'created_at', h.created_at, 'used_at', h.used_at)
-                ORDER BY h.id), '[]')
-            FROM homes h JOIN workspaces w ON w.id = h.workspace_id LEFT JOIN zones z ON z.id = h.zone_id
-            WHERE h.user_id = c.id AND h.reset_at IS NULL)) END
-    FROM (SELECT 1) one LEFT JOIN caller_v2(p_token) c ON true
+-- A home, as its user and administrators see it.
+CREATE FUNCTION home_view_v1(h homes) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_object('id', h.id, 'name', w.name, 'workspace_id', w.id, 'user', jsonb_build_object('id', u.id, 'name', u.name),
+        'agent', h.node_name, 'zone', (SELECT z.name FROM zones z WHERE z.id = h.zone_id), 'state', home_state_v1(h),
+        'gone', CASE WHEN u.deleted_at IS NOT NULL THEN 'user' WHEN w.deleted_at IS NOT NULL THEN 'workspace' END,
+        'size_mb', h.size_mb, 'session_id', h.session_id, 'created_at', h.created_at, 'used_at', h.used_at)
+    FROM workspaces w, users u WHERE w.id = h.workspace_id AND u.id = h.user_id
 $$;
 
--- Its user wants a home no more: the next launch begins with an empty one. Not while a session has it.
+-- A person's own homes, or with p_all everybody's, by their ids. p_filter, for those of everybody, has what each must be: "user" (an id),
+-- "workspace", "zone", "agent", "state", "gone"; what it leaves out filters nothing.
+CREATE FUNCTION list_homes_v1(p_token bytea, p_all boolean, p_filter jsonb, p_after uuid, p_limit integer)
+RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_caller record;
+    v_user uuid;
+    v_items jsonb;
+BEGIN
+    SELECT * INTO v_caller FROM caller_v2(p_token);
+    IF NOT FOUND THEN
+        RETURN jsonb_build_object('outcome', 'unauthenticated');
+    END IF;
+    IF NOT (CASE WHEN p_all THEN 'sessions:view' = ANY (v_caller.permissions) ELSE v_caller.own END) THEN
+        RETURN jsonb_build_object('outcome', 'forbidden');
+    END IF;
+    v_user := CASE WHEN p_all THEN (p_filter->>'user')::uuid ELSE v_caller.id END;
+    IF v_user IS NOT NULL THEN
+        SELECT coalesce(jsonb_agg(home_view_v1(ROW(h.*)::homes) ORDER BY h.id), '[]') INTO v_items FROM (
+            SELECT x.* FROM homes x WHERE x.user_id = v_user AND (p_after IS NULL OR x.id > p_after)
+              AND (v_caller.zones IS NULL OR x.zone_id = ANY (v_caller.zones))
+              AND CASE WHEN p_all THEN home_is_v1(x, p_filter) ELSE x.reset_at IS NULL END
+            ORDER BY x.id LIMIT p_limit) h;
+    ELSE
+        SELECT coalesce(jsonb_agg(home_view_v1(ROW(h.*)::homes) ORDER BY h.id), '[]') INTO v_items FROM (
+            SELECT x.* FROM homes x WHERE (p_after IS NULL OR x.id > p_after)
+              AND (v_caller.zones IS NULL OR x.zone_id = ANY (v_caller.zones))
+              AND (p_filter = '{}' OR home_is_v1(x, p_filter))
+            ORDER BY x.id LIMIT p_limit) h;
+    END IF;
+    RETURN jsonb_build_object('outcome', 'ok', 'items', v_items);
+END
+$$;
+
+-- Whether a home is what a list is to have.
+CREATE FUNCTION home_is_v1(h homes, p_filter jsonb) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT (p_filter->>'agent' IS NULL OR h.node_name = p_filter->>'agent')
+        AND (p_filter->>'workspace' IS NULL OR p_filter->>'workspace' IN (w.name, w.id::text))
+        AND (p_filter->>'zone' IS NULL OR EXISTS (SELECT 1 FROM zones z WHERE z.id = h.zone_id AND z.name = p_filter->>'zone'))
+        AND (p_filter->'gone' IS DISTINCT FROM 'true' OR u.deleted_at IS NOT NULL OR w.deleted_at IS NOT NULL)
+        AND (p_filter->>'state' IS NULL OR home_state_v1(h) = p_filter->>'state')
+    FROM workspaces w, users u WHERE w.id = h.workspace_id AND u.id = h.user_id
+$$;
+
+-- Whoever owns a home, or may delete sessions, wants it no more: the next launch begins with an empty one. Not while a session has it.
+-- Somebody else's looks like none.
 CREATE FUNCTION reset_home_v1(p_token bytea, p_home uuid, p_address text, p_request text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     v_caller record;
@@ -193,8 +244,17 @@ BEGIN
     IF NOT FOUND THEN
         RETURN jsonb_build_object('outcome', 'unauthenticated');
     END IF;
-    PERFORM 1 FROM users WHERE id = v_caller.id FOR NO KEY UPDATE;
-    SELECT * INTO v_home FROM homes WHERE id = p_home AND user_id = v_caller.id AND v_caller.own AND reset_at IS NULL FOR UPDATE;
+    SELECT * INTO v_home FROM homes WHERE id = p_home AND reset_at IS NULL
+        AND (user_id = v_caller.id AND v_caller.own OR 'sessions:delete' = ANY (v_caller.permissions)
+            AND (v_caller.zones IS NULL OR zone_id = ANY (v_caller.zones)));
+    IF NOT FOUND THEN
+        RETURN jsonb_build_object('outcome', 'not_found');
+    END IF;
+    -- Launches of its user's come before or after.
+    PERFORM 1 FROM users WHERE id = v_home.user_id FOR NO KEY UPDATE;
+    -- And so does the removal of its machine.
+    PERFORM 1 FROM nodes WHERE id = v_home.node_id FOR KEY SHARE;
+    SELECT * INTO v_home FROM homes WHERE id = p_home AND reset_at IS NULL FOR UPDATE;
     IF NOT FOUND THEN
         RETURN jsonb_build_object('outcome', 'not_found');
     END IF;
@@ -206,7 +266,43 @@ BEGIN
         UPDATE homes SET reset_at = now() WHERE id = p_home;
     END IF;
     INSERT INTO audit (user_id, action, target, outcome, detail, address, request_id) VALUES (v_caller.id, 'reset_home', p_home::text, 'ok',
-        jsonb_build_object('workspace', v_home.workspace_id, 'agent', v_home.node_name), p_address, p_request);
+        jsonb_build_object('workspace', v_home.workspace_id, 'agent', v_home.node_name, 'of', v_home.user_id), p_address, p_request);
     RETURN jsonb_build_object('outcome', 'ok');
 END
 $$;
+
+-- Removes homes whose user or workspace was deleted, except those that a session still has; at most so many at once.
+CREATE FUNCTION delete_gone_homes_v1(p_by uuid, p_limit integer, p_address text, p_request text) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    v_deleted bigint;
+    v_kept bigint;
+BEGIN
+    WITH gone AS (
+        SELECT h.id, h.user_id, h.workspace_id, h.node_name,
+            EXISTS (SELECT 1 FROM nodes n WHERE n.id = h.node_id AND n.removed_at IS NULL) AS lies
+        FROM homes h JOIN users u ON u.id = h.user_id JOIN workspaces w ON w.id = h.workspace_id
+        WHERE (u.deleted_at IS NOT NULL OR w.deleted_at IS NOT NULL) AND h.reset_at IS NULL
+          AND (h.session_id IS NULL OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = h.node_id AND n.removed_at IS NULL))
+        ORDER BY h.id LIMIT p_limit FOR UPDATE OF h),
+    told AS (UPDATE homes h SET reset_at = now() FROM gone g WHERE h.id = g.id AND g.lies),
+    forgotten AS (DELETE FROM homes h USING gone g WHERE h.id = g.id AND NOT g.lies),
+    written AS (
+        INSERT INTO audit (user_id, action, target, outcome, detail, address, request_id)
+        SELECT p_by, 'reset_home', g.id::text, 'ok', jsonb_build_object('workspace', g.workspace_id, 'agent', g.node_name, 'of', g.user_id),
+            p_address, p_request FROM gone g)
+    SELECT count(*) INTO v_deleted FROM gone;
+    SELECT count(*) INTO v_kept FROM homes h JOIN users u ON u.id = h.user_id JOIN workspaces w ON w.id = h.workspace_id
+        WHERE (u.deleted_at IS NOT NULL OR w.deleted_at IS NOT NULL) AND h.reset_at IS NULL AND h.session_id IS NOT NULL;
+    RETURN jsonb_build_object('deleted', v_deleted, 'in_use', v_kept);
+END
+$$;
+
+-- With a machine go the homes that it was still to remove.
+CREATE FUNCTION homes_of_removed_v1() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM homes WHERE node_id = NEW.id AND reset_at IS NOT NULL;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER homes_of_removed AFTER UPDATE OF removed_at ON nodes FOR EACH ROW
+    WHEN (OLD.removed_at IS NULL AND NEW.removed_at IS NOT NULL) EXECUTE FUNCTION homes_of_removed_v1();

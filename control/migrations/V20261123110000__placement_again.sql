@@ -141,9 +141,13 @@ DECLARE
     w workspaces;
     v_policy jsonb;
     v_choice record;
+    v_zone zones;
     v_zones jsonb;
     v_counts jsonb;
     v_candidates jsonb;
+    v_keeps boolean;
+    v_home homes;
+    v_refusal jsonb;
 BEGIN
     SELECT * INTO v_user FROM users WHERE id = p_user;
     IF NOT FOUND THEN
@@ -155,17 +159,35 @@ BEGIN
     END IF;
     v_policy := policy_v1(v_user);
     v_choice := choose_zone_v1(''::bytea, p_zone, w, v_policy, p_context);
-    IF (v_choice.chosen).id IS NULL THEN
+    v_zone := v_choice.chosen;
+    IF v_zone.id IS NULL THEN
         RETURN jsonb_build_object('outcome', 'no_zone');
     END IF;
+    v_refusal := may_launch_v1(v_user, w, v_policy);
+    v_keeps := coalesce((v_policy->>'persistent_home')::boolean, false);
+    IF v_keeps THEN
+        SELECT * INTO v_home FROM homes WHERE user_id = v_user.id AND workspace_id = w.id AND reset_at IS NULL;
+        IF FOUND THEN
+            v_refusal := coalesce(v_refusal, home_refusal_v1(v_home, p_zone));
+            -- Where it would run, if that were not in the way.
+            SELECT * INTO v_zone FROM zones WHERE id = v_home.zone_id;
+            IF FOUND THEN
+                v_choice.because := 'your home of this workspace is there';
+            ELSE
+                v_zone := v_choice.chosen;
+            END IF;
+        END IF;
+    END IF;
     SELECT coalesce(jsonb_agg(jsonb_build_object('zone', t.name, 'verdict', coalesce(t.barrier, 'asked')) ORDER BY t.turn), '[]')
-        INTO v_zones FROM tried_zones_v1(v_choice.chosen, w, v_policy->'allowed_zones') t;
+        INTO v_zones FROM tried_zones_v1(v_zone, w, v_policy->'allowed_zones') t;
     WITH judged AS MATERIALIZED (
-        SELECT t.name AS zone, c.name, c.reason, c.verdict,
-            row_number() OVER (ORDER BY t.turn, c.loads_first, c.comes_and_goes, c.rank, c.id) AS place
-        FROM tried_zones_v1(v_choice.chosen, w, v_policy->'allowed_zones') t
+        SELECT t.name AS zone, c.name, r.reason, CASE WHEN r.reason = c.reason THEN c.verdict ELSE r.reason END AS verdict,
+            row_number() OVER (ORDER BY t.turn, (c.id = v_home.node_id) IS NOT TRUE, c.loads_first, c.comes_and_goes, c.rank, c.id) AS place
+        FROM tried_zones_v1(v_zone, w, v_policy->'allowed_zones') t
         CROSS JOIN LATERAL candidates_v2(t.id, t.settings->>'load_strategy', (t.settings->>'prioritize_static_agents')::boolean, t.labels,
             w.network, w.required_labels, w.gpu, w.image, w.cpu_milli, w.memory_mb, w.image_policy = 'wait') c
+        JOIN nodes n ON n.id = c.id
+        CROSS JOIN LATERAL (SELECT coalesce(CASE WHEN v_keeps THEN home_barrier_v1(c.id, n.report, v_home) END, c.reason) AS reason) r
         WHERE t.barrier IS NULL)
     SELECT (SELECT coalesce(jsonb_object_agg(r.reason, r.number), '{}')
             FROM (SELECT j.reason, count(*) AS number FROM judged j GROUP BY j.reason) r),
@@ -174,8 +196,9 @@ BEGIN
         INTO v_counts, v_candidates;
     RETURN jsonb_build_object('outcome', 'ok', 'user', v_user.name, 'workspace', w.name,
         'hidden_because', hidden_because_v1(v_user.id, w, v_policy, CASE WHEN p_zone IS NOT NULL THEN (v_choice.chosen).id END),
-        'refusal', may_launch_v1(v_user, w, v_policy),
-        'choice', jsonb_build_object('zone', (v_choice.chosen).name, 'because', v_choice.because),
+        'refusal', v_refusal,
+        'choice', jsonb_build_object('zone', v_zone.name, 'because', v_choice.because),
+        'keeps_home', v_keeps, 'home', CASE WHEN v_home.id IS NOT NULL THEN home_view_v1(v_home) END,
         'zones', v_zones, 'counts', v_counts, 'candidates', v_candidates,
         'more', p_after + p_limit < (SELECT coalesce(sum(value::bigint), 0) FROM jsonb_each_text(v_counts)));
 END
@@ -257,7 +280,7 @@ BEGIN
     END IF;
 
     IF v_keeps THEN
-        v_placed := place_for_home_v1(v_zone, v_workspace, v_policy->'allowed_zones', v_home.node_id);
+        v_placed := place_for_home_v1(v_zone, v_workspace, v_policy->'allowed_zones', v_home);
     ELSE
         v_placed := place_v1(v_zone, v_workspace, v_policy->'allowed_zones');
     END IF;

@@ -49,6 +49,7 @@ use crate::state::AppState;
         (name = "workspaces", description = "The catalogue"),
         (name = "zones", description = "Where workspaces run"),
         (name = "sessions", description = "Launched workspaces"),
+        (name = "homes", description = "Homes that outlive sessions"),
         (name = "nodes", description = "The running roles"),
         (name = "images", description = "What agents have, and shall have"),
         (name = "users", description = "Accounts"),
@@ -83,7 +84,7 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::watch_session))
         .routes(routes!(sessions::connect_session))
         .routes(routes!(sessions::stay_in_session))
-        .routes(routes!(homes::list_homes))
+        .routes(routes!(homes::list_homes, homes::delete_gone_homes))
         .routes(routes!(homes::reset_home))
         .routes(routes!(nodes::list_nodes))
         .routes(routes!(nodes::update_node))

@@ -2,50 +2,11 @@
 
 mod support;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use meridian_wire::Observation;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use support::{Client, Site};
-
-/// A site that keeps homes for everyone.
-async fn keeping() -> Result<Site> {
-    let site = Site::start().await?;
-    let body = json!({"settings": {"persistent_home": true}});
-    let (status, answer) =
-        site.admin().await?.send(Method::PATCH, "/api/v1/groups/Everyone", Some(body)).await?;
-    ensure!(status == StatusCode::OK, "{answer}");
-    Ok(site)
-}
-
-async fn launch(user: &Client, workspace: &str, more: Value) -> Result<(StatusCode, Value)> {
-    let mut body = json!({"workspace_id": workspace});
-    if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
-        body.extend(more.clone());
-    }
-    user.send(Method::POST, "/api/v1/sessions", Some(body)).await
-}
-
-fn id(view: &Value) -> String {
-    view["id"].as_str().unwrap_or_default().to_owned()
-}
-
-fn code(answer: &(StatusCode, Value)) -> (StatusCode, &str) {
-    (answer.0, answer.1["error"]["code"].as_str().unwrap_or_default())
-}
-
-async fn homes(user: &Client) -> Result<Vec<Value>> {
-    let (_, list) = user.send(Method::GET, "/api/v1/homes", None).await?;
-    Ok(list["items"].as_array().cloned().unwrap_or_default())
-}
-
-/// The session ends, and its agent has put everything away.
-async fn end(user: &Client, agent: &support::FakeAgent, session: &str) -> Result<()> {
-    user.send(Method::DELETE, &format!("/api/v1/sessions/{session}"), None).await?;
-    agent.say(session, 2, Observation::Gone).await?;
-    ensure!(user.state_of(session).await? == "ended", "it has not ended");
-    Ok(())
-}
+use support::homes::{code, end, homes, id, keeping, launch};
 
 #[tokio::test]
 async fn a_home_is_made_once_goes_from_session_to_session_and_pins_the_workspace() -> Result<()> {
@@ -153,7 +114,7 @@ async fn a_home_is_reset_by_its_user_when_no_session_has_it_and_its_agent_remove
     let refused = user.send(Method::DELETE, &path, None).await?;
     assert_eq!(code(&refused), (StatusCode::CONFLICT, "home_in_use"), "{}", refused.1);
     end(&user, &agent, &id(&session)).await?;
-    let other = site.admin().await?.send(Method::DELETE, &path, None).await?;
+    let other = site.user("eve").await?.send(Method::DELETE, &path, None).await?;
     assert_eq!(other.0, StatusCode::NOT_FOUND, "somebody else's looks like none");
     assert_eq!(user.send(Method::DELETE, &path, None).await?.0, StatusCode::NO_CONTENT);
     assert_eq!(homes(&user).await?, Vec::<Value>::new());

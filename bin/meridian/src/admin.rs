@@ -4,6 +4,7 @@ mod audit;
 mod explain;
 pub mod files;
 mod groups;
+mod homes;
 mod images;
 mod keys;
 mod output;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use self::{
     audit::Audit,
     groups::Groups,
+    homes::Homes,
     images::Images,
     keys::Keys,
     output::{Column, show_one, show_table},
@@ -72,6 +74,9 @@ enum Command {
     /// Images: what zones want on their agents, what is where, and logins for registries.
     #[command(subcommand)]
     Images(Images),
+    /// Homes that outlive their sessions.
+    #[command(subcommand)]
+    Homes(Homes),
     /// API keys.
     #[command(subcommand)]
     Keys(Keys),
@@ -224,6 +229,7 @@ pub async fn run(arguments: AdminArguments) -> Result<(), Failure> {
         Command::Groups(groups) => groups::run(&server, groups, json).await,
         Command::Policy(policy) => users::run_policy(&server, policy, json).await,
         Command::Images(images) => images::run(&server, images, json).await,
+        Command::Homes(homes) => homes::run(&server, homes, json).await,
         Command::Keys(keys) => keys::run(&server, keys, json).await,
         Command::Audit(audit) => audit::run(&server, audit, json).await,
         Command::Zones(what) => zones::run(&server, what, json).await,

@@ -248,3 +248,25 @@ async fn groups_are_written_to_files_and_applied_from_them() -> Result<()> {
     assert!(check.status.success(), "{check:?}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn homes_are_listed_reset_and_those_of_nobody_deleted_from_the_command_line() -> Result<()> {
+    let site = Site::start().await?;
+    let run = async |arguments: &[&str]| site.admin(None, arguments, "").await;
+    assert_eq!(run(&["homes", "list"]).await.out, "(none)\n");
+    assert_eq!(
+        run(&["homes", "list", "--all", "--state", "free", "--json"]).await.json()["items"],
+        json!([])
+    );
+    assert_eq!(run(&["homes", "list", "--state", "free"]).await.code, 2, "a filter is for everybody's");
+    assert_eq!(run(&["homes", "list", "--all", "--state", "cosy"]).await.code, 2);
+    let nobody = run(&["homes", "list", "--all", "--of", "nobody"]).await;
+    assert!(nobody.code == 3 && nobody.err.contains("user"), "{nobody:?}");
+    let unconfirmed = run(&["homes", "reset", "0190a5de-0000-7000-8000-000000000000"]).await;
+    assert!(unconfirmed.code == 1 && unconfirmed.err.contains("--yes"), "{unconfirmed:?}");
+    assert_eq!(run(&["homes", "reset", "0190a5de-0000-7000-8000-000000000000", "--yes"]).await.code, 3);
+    let deleted = run(&["homes", "delete", "--yes"]).await;
+    assert!(deleted.code == 0 && deleted.out.starts_with("0 homes are being removed"), "{deleted:?}");
+    assert_eq!(run(&["homes", "delete", "--yes", "--json"]).await.json()["deleted"], 0);
+    Ok(())
+}

@@ -260,11 +260,12 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The caller's homes. */
+        /** The caller's homes; with `all`, everybody's for whoever may view sessions, or those that the filters let through. */
         get: operations["list_homes"];
         put?: never;
         post?: never;
-        delete?: never;
+        /** Removes the homes whose user or workspace was deleted, a thousand at a time; those that a session still has stay. */
+        delete: operations["delete_gone_homes"];
         options?: never;
         head?: never;
         patch?: never;
@@ -280,7 +281,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Removes one of the caller's homes with everything in it; the next launch begins with an empty one. */
+        /**
+         * Removes a home with everything in it; the next launch begins with an empty one. One of the caller's, or anybody's for whoever may delete
+         *     sessions.
+         */
         delete: operations["reset_home"];
         options?: never;
         head?: never;
@@ -929,6 +933,19 @@ export interface components {
             password: string;
             username: string;
         };
+        /** @description What became of homes whose user or workspace was deleted. */
+        DeletedHomesView: {
+            /**
+             * Format: int64
+             * @description How many are being removed now.
+             */
+            deleted: number;
+            /**
+             * Format: int64
+             * @description How many stay, because a session still has them.
+             */
+            in_use: number;
+        };
         /** @description A name that must resolve. */
         DnsNeedView: {
             name: string;
@@ -1069,12 +1086,19 @@ export interface components {
          * @enum {string}
          */
         HomeKind: "persistent" | "temporary";
+        /**
+         * @description How a home stands.
+         * @enum {string}
+         */
+        HomeState: "free" | "in_use" | "put_away" | "away" | "lost" | "removing";
         /** @description A user's home of one workspace. */
         HomeView: {
             /** @description Where it lies. */
             agent: string;
             /** Format: date-time */
             created_at: string;
+            /** @description What it belonged to and was deleted: `user` or `workspace`. */
+            gone?: string | null;
             /** Format: uuid */
             id: string;
             /** @description The workspace's name. */
@@ -1086,8 +1110,10 @@ export interface components {
             session_id?: string | null;
             /** Format: int64 */
             size_mb: number;
+            state: components["schemas"]["HomeState"];
             /** Format: date-time */
             used_at: string;
+            user: components["schemas"]["SessionUserView"];
             /** Format: uuid */
             workspace_id: string;
             /** @description None: the zone was deleted. */
@@ -1515,6 +1541,8 @@ export interface components {
                 agent: string;
                 /** Format: date-time */
                 created_at: string;
+                /** @description What it belonged to and was deleted: `user` or `workspace`. */
+                gone?: string | null;
                 /** Format: uuid */
                 id: string;
                 /** @description The workspace's name. */
@@ -1526,8 +1554,10 @@ export interface components {
                 session_id?: string | null;
                 /** Format: int64 */
                 size_mb: number;
+                state: components["schemas"]["HomeState"];
                 /** Format: date-time */
                 used_at: string;
+                user: components["schemas"]["SessionUserView"];
                 /** Format: uuid */
                 workspace_id: string;
                 /** @description None: the zone was deleted. */
@@ -1875,9 +1905,12 @@ export interface components {
             };
             /** @description Why the workspace is not in this user's catalogue; none: it is. */
             hidden_because?: string | null;
+            home?: components["schemas"]["HomeView"] | null;
+            /** @description Whether the user's policy keeps a home for it. */
+            keeps_home: boolean;
             /** @description Cursor of the page after it. */
             next?: string | null;
-            /** @description What policy has against the launch, in words; none: nothing. */
+            /** @description What policy, or where the home is, has against the launch, in words; none: nothing. */
             refusal?: string | null;
             user: string;
             workspace: string;
@@ -3329,7 +3362,20 @@ export interface operations {
     };
     list_homes: {
         parameters: {
-            query?: never;
+            query?: {
+                all?: boolean;
+                /** @description Id or name */
+                user?: string;
+                /** @description Id or name */
+                workspace?: string;
+                zone?: string;
+                agent?: string;
+                state?: string;
+                /** @description Only those whose user or workspace was deleted */
+                gone?: boolean;
+                cursor?: string;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3342,6 +3388,49 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_HomeView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    delete_gone_homes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeletedHomesView"];
                 };
             };
             401: {

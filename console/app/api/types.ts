@@ -29,6 +29,9 @@ export type Session = Omit<Written<Schemas['SessionView']>, 'state' | 'progress'
   progress: Omit<Written<Schemas['ProgressView']>, 'step'> & { step: ProgressStep };
 };
 
+/** What outlives the sessions of one person and workspace. */
+export type Home = Omit<Written<Schemas['HomeView']>, 'gone'> & { gone: 'user' | 'workspace' | null };
+
 /** Only administrators are shown a zone's settings. A server of the release before names no `probe`. */
 export type ZoneSettings = Written<Schemas['ZoneSettingsView']>;
 export type Zone = { id: string; name: string; zone_name: string; default: boolean; probe?: string } & Partial<ZoneSettings>;

@@ -24,12 +24,14 @@ let policy: { setting: string; value: unknown }[];
 let asked: { call: string; body: unknown }[];
 let probed: string[];
 let reached: (address: string) => boolean;
+let refusal: Response | null;
 
 beforeEach(() => {
   policy = [];
   asked = [];
   probed = [];
   reached = () => true;
+  refusal = null;
   sessionStorage.clear();
   vi.stubGlobal('requestIdleCallback', (callback: () => void) => setTimeout(callback));
   vi.stubGlobal('fetch', async (what: Request | string) => {
@@ -51,6 +53,7 @@ afterEach(() => {
 });
 
 function answer(call: string): Response {
+  if (call === 'POST /sessions' && refusal !== null) return refusal.clone();
   if (call === 'GET /auth/me') return json({ id: 'u', name: 'ada', role: 'user', permissions: [] });
   if (call === 'GET /users/u/policy') return json({ user: { id: 'u', name: 'ada' }, items: policy });
   if (call === 'GET /zones') return json({ items: zones, next: null });
@@ -124,4 +127,19 @@ test('what cannot be launched in the chosen zone is not offered, and the launch 
   await userEvent.selectOptions(screen.getByLabelText('Zone'), 'london');
   await userEvent.click(await screen.findByRole('button', { name: /Launch/ }));
   await waitFor(() => expect(asked.find(({ call }) => call === 'POST /sessions')?.body).toEqual({ workspace_id: 'w', zone: 'london' }));
+});
+
+test('whoever’s home is away may wait for it, or do without it this once', async () => {
+  const error = { code: 'home_away', message: 'Your home is on a machine that does not answer', hint: 'Wait', request_id: 'r' };
+  refusal = new Response(JSON.stringify({ error }), { status: 503, headers: { 'Content-Type': 'application/json', 'Retry-After': '1' } });
+  const launches = () => asked.filter(({ call }) => call === 'POST /sessions').map(({ body }) => body);
+  open();
+  await userEvent.click(await screen.findByRole('button', { name: /Launch/ }));
+  await userEvent.click(await screen.findByRole('button', { name: 'Wait for it' }));
+  await screen.findByRole('status');
+  await waitFor(() => expect(launches().length).toBeGreaterThan(2), { timeout: 20_000 });
+  await userEvent.click(screen.getByRole('button', { name: 'Stop waiting' }));
+  expect(screen.queryByRole('status')).toBeNull();
+  await userEvent.click(screen.getByRole('button', { name: 'Launch with a temporary home' }));
+  await waitFor(() => expect(launches().at(-1)).toEqual({ workspace_id: 'w', home: 'temporary' }));
 });

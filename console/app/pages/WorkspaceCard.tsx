@@ -1,12 +1,13 @@
 import { Button } from '@mantine/core';
-import { useId, useRef } from 'react';
+import { useId, useRef, useState } from 'react';
 import { useNavigate } from 'react-router';
 import { idempotencyKey } from '../api/client';
-import { asProblem } from '../api/problem';
+import { type Problem, asProblem } from '../api/problem';
 import { useLaunch } from '../api/queries';
 import type { Workspace } from '../api/types';
 import { WorkspaceArt } from '../ui/WorkspaceArt';
 import classes from './Catalogue.module.css';
+import { HomeChoices } from './HomeChoices';
 
 const networks: Record<Workspace['network'], string> = {
   none: 'No network',
@@ -28,13 +29,27 @@ export function WorkspaceCard({ workspace, zone, onRefused }: Props) {
   const heading = useId();
   const key = useRef(idempotencyKey());
 
-  const start = (withoutHome = false) => {
-    onRefused(null);
+  /** Why the home could not be had, the last time that it was asked for. */
+  const [homeless, setHomeless] = useState<Problem | null>(null);
+  const [waiting, setWaiting] = useState(false);
+
+  const start = ({ withoutHome = false, again = false } = {}) => {
+    // Whoever waits goes on reading why.
+    if (!again) {
+      onRefused(null);
+      setHomeless(null);
+      setWaiting(false);
+    }
     launch.mutate(
       { workspaceId: workspace.id, zone, key: key.current, withoutHome },
       {
         onSuccess: (session) => void navigate(`/sessions/${session.id}`),
-        onError: onRefused,
+        onError: (error) => {
+          const problem = asProblem(error);
+          setHomeless(problem.homeless ? problem : null);
+          if (!problem.homeless || problem.details.retryAfter === null) setWaiting(false);
+          onRefused(error);
+        },
         // Every click is a wish of its own; only a lost answer is asked for again with the same key.
         onSettled: () => {
           key.current = idempotencyKey();
@@ -60,13 +75,18 @@ export function WorkspaceCard({ workspace, zone, onRefused }: Props) {
           <li>{networks[workspace.network]}</li>
         </ul>
         <div className={classes.launch}>
-          <Button onClick={() => start()} loading={launch.isPending} aria-describedby={heading} fullWidth>
+          <Button onClick={() => start()} loading={launch.isPending && !waiting} disabled={waiting} aria-describedby={heading} fullWidth>
             Launch
           </Button>
-          {launch.isError && asProblem(launch.error).homeless && (
-            <Button variant="default" mt="xs" onClick={() => start(true)} aria-describedby={heading} fullWidth>
-              Launch with a temporary home
-            </Button>
+          {homeless && (
+            <HomeChoices
+              problem={homeless}
+              waiting={waiting}
+              onWait={setWaiting}
+              onAgain={() => start({ again: true })}
+              onTemporary={() => start({ withoutHome: true })}
+              describedBy={heading}
+            />
           )}
         </div>
       </div>

@@ -73,6 +73,9 @@ export function Shell({ me }: { me: Me }) {
             </Menu.Target>
             <Menu.Dropdown>
               <Menu.Label>{me.role === 'admin' ? `${me.name}, administrator` : `Signed in as ${me.name}`}</Menu.Label>
+              <Menu.Item component={Link} to="/homes">
+                My homes
+              </Menu.Item>
               <Menu.Item component={Link} to="/api-keys">
                 API keys
               </Menu.Item>

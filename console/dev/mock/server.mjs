@@ -19,6 +19,7 @@ import { Stream } from './agent.mjs';
 import { explanation, fullHouse } from './data.mjs';
 import { Deployment } from './deployment.mjs';
 import { failure } from './failure.mjs';
+import { Homes } from './homes.mjs';
 import { Images } from './images.mjs';
 import { People } from './people.mjs';
 
@@ -67,6 +68,7 @@ class Mock {
     this.people = new People();
     this.deployment = new Deployment();
     this.images = new Images();
+    this.homes = new Homes();
     this.sessions = new Map();
     this.launched = new Map();
     this.tickets = new Map();
@@ -108,7 +110,7 @@ class Mock {
     const { host } = request.headers;
     const path = url.pathname.replace('/api/v1', '');
     const asked = { me, method: request.method, path, query: url.searchParams, body: body === '' ? {} : JSON.parse(body), host, send };
-    if ([this.people, this.images, this.deployment].some((part) => part.answer(asked) !== false)) return;
+    if ([this.people, this.images, this.homes, this.deployment].some((part) => part.answer(asked) !== false)) return;
     const [, id, rest = ''] = /^\/sessions\/([\w-]+)(\/\w+)?$/.exec(path) ?? [];
     const session = this.sessions.get(id);
     if (!session) return send(404, failure('not_found', 'There is no such session.', { hint: 'Go back to the catalogue.' }));

@@ -68,8 +68,11 @@ fn view(preview: PreviewOk, after: i64) -> PreviewView {
         refusal: preview.refusal.map(|refusal| match refusal {
             PolicyRefusal::Limit { limit } => format!("You have as many sessions as you may have: {limit}"),
             PolicyRefusal::Policy { setting, allowed } => policy_words(&setting, &allowed),
+            PolicyRefusal::Home { words } => words,
         }),
         choice: preview.choice,
+        keeps_home: preview.keeps_home,
+        home: preview.home,
         zones: preview.zones,
         counts: preview.counts,
         candidates: preview.candidates,

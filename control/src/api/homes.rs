@@ -1,35 +1,102 @@
-//! A person's homes that outlive their sessions: to look at, and to reset.
+//! Homes that outlive their sessions: to look at, to reset, and those of nobody to remove.
 
 use axum::{Json, extract::State, http::StatusCode};
-use meridian_model::OWN_SESSIONS;
+use meridian_ids::HomeId;
+use meridian_model::{OWN_SESSIONS, Permission};
+use serde::Deserialize;
 
 use super::{
     error::{ApiError, Hop},
-    extract::{From, Path, Token},
-    permit::nobody,
+    extract::{From, Path, Query, Token},
+    names::{check_limit, next_of, page, read_cursor},
+    permit::{Permit, SessionsDelete, nobody},
 };
 use crate::{
     state::AppState,
-    store::homes::{ListHomes, ResetHome},
-    views::{ErrorView, HomeView, Page},
+    store::homes::{HomeFilter, ListHomes, ResetHome},
+    views::{DeletedHomesView, ErrorView, HomeState, HomeView, Page},
 };
 
-/// The caller's homes.
-#[utoipa::path(get, path = "/api/v1/homes", tag = "sessions",
-    responses((status = 200, body = Page<HomeView>), (status = 401, body = ErrorView), (status = 403, body = ErrorView)))]
+/// Homes that one call removes at most; whoever has more calls again.
+const MOST_AT_ONCE: i32 = 1000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HomesQuery {
+    #[serde(default)]
+    all: bool,
+    user: Option<String>,
+    workspace: Option<String>,
+    zone: Option<String>,
+    agent: Option<String>,
+    state: Option<String>,
+    #[serde(default)]
+    gone: bool,
+    cursor: Option<String>,
+    #[serde(default = "page")]
+    limit: i32,
+}
+
+/// The caller's homes; with `all`, everybody's for whoever may view sessions, or those that the filters let through.
+#[utoipa::path(get, path = "/api/v1/homes", tag = "homes",
+    params(("all" = Option<bool>, Query), ("user" = Option<String>, Query, description = "Id or name"),
+        ("workspace" = Option<String>, Query, description = "Id or name"), ("zone" = Option<String>, Query),
+        ("agent" = Option<String>, Query), ("state" = Option<String>, Query),
+        ("gone" = Option<bool>, Query, description = "Only those whose user or workspace was deleted"),
+        ("cursor" = Option<String>, Query), ("limit" = Option<i32>, Query)),
+    responses((status = 200, body = Page<HomeView>), (status = 401, body = ErrorView), (status = 403, body = ErrorView),
+        (status = 422, body = ErrorView)))]
 pub(super) async fn list_homes(
     State(state): State<AppState>,
     Token(token): Token,
+    Query(query): Query<HomesQuery>,
 ) -> Result<Json<Page<HomeView>>, ApiError> {
-    match state.store.list_homes(token).await? {
-        ListHomes::Ok { items } => Ok(Json(Page::whole(items))),
+    let (limit, after) = (check_limit(query.limit)?, read_cursor::<HomeId>(query.cursor.as_deref())?);
+    let everybody = if query.all { Some(filter(&state, query).await?) } else { own(&query)? };
+    match state.store.list_homes(token, everybody.as_ref(), after, limit).await? {
+        ListHomes::Ok { items } => {
+            let next = next_of(&items, limit, |home| home.id.to_string());
+            Ok(Json(Page { items, next }))
+        }
         ListHomes::Unauthenticated => Err(nobody(&state, token).await),
-        ListHomes::Forbidden => Err(ApiError::lacks(OWN_SESSIONS)),
+        ListHomes::Forbidden => {
+            let lacking = if everybody.is_some() { Permission::SessionsView.as_str() } else { OWN_SESSIONS };
+            Err(ApiError::lacks(lacking))
+        }
     }
 }
 
-/// Removes one of the caller's homes with everything in it; the next launch begins with an empty one.
-#[utoipa::path(delete, path = "/api/v1/homes/{id}", tag = "sessions", params(("id" = String, Path)),
+/// One's own are few: what filters them would be a mistake for those of everybody.
+fn own(query: &HomesQuery) -> Result<Option<HomeFilter>, ApiError> {
+    let HomesQuery { all: _, user, workspace, zone, agent, state, gone, cursor: _, limit: _ } = query;
+    let filters =
+        [("user", user), ("workspace", workspace), ("zone", zone), ("agent", agent), ("state", state)];
+    let named = filters.iter().find(|(_, value)| value.is_some()).map(|(name, _)| *name);
+    match named.or(gone.then_some("gone")) {
+        None => Ok(None),
+        Some(name) => Err(ApiError::field(name, "filters everybody's homes, and goes with all=true")),
+    }
+}
+
+async fn filter(state: &AppState, query: HomesQuery) -> Result<HomeFilter, ApiError> {
+    let user = match &query.user {
+        Some(user) => Some(state.store.find_user_id(user).await?.ok_or_else(|| ApiError::not_found("user"))?),
+        None => None,
+    };
+    let wanted = match query.state.as_deref() {
+        None => None,
+        Some(text) => Some(HomeState::parse(text).ok_or_else(|| {
+            let known: Vec<_> = HomeState::ALL.into_iter().map(HomeState::as_str).collect();
+            ApiError::field("state", format!("must be one of {}", known.join(", ")))
+        })?),
+    };
+    let HomesQuery { workspace, zone, agent, gone, .. } = query;
+    Ok(HomeFilter { user, workspace, zone, agent, state: wanted, gone })
+}
+
+/// Removes a home with everything in it; the next launch begins with an empty one. One of the caller's, or anybody's for whoever may delete
+/// sessions.
+#[utoipa::path(delete, path = "/api/v1/homes/{id}", tag = "homes", params(("id" = String, Path)),
     responses((status = 204), (status = 401, body = ErrorView), (status = 404, body = ErrorView), (status = 409, body = ErrorView)))]
 pub(super) async fn reset_home(
     State(state): State<AppState>,
@@ -37,8 +104,7 @@ pub(super) async fn reset_home(
     Token(token): Token,
     Path(id): Path,
 ) -> Result<StatusCode, ApiError> {
-    let home = id.parse().map_err(|_| ApiError::not_found("home"))?;
-    match state.store.reset_home(token, home, &origin).await? {
+    match state.store.reset_home(token, parse(&id)?, &origin).await? {
         ResetHome::Ok => Ok(StatusCode::NO_CONTENT),
         ResetHome::Unauthenticated => Err(nobody(&state, token).await),
         ResetHome::NotFound => Err(ApiError::not_found("home")),
@@ -50,4 +116,21 @@ pub(super) async fn reset_home(
         .hop(Hop::Web)
         .hint("End the session first, and wait until it has ended")),
     }
+}
+
+/// Removes the homes whose user or workspace was deleted, a thousand at a time; those that a session still has stay.
+#[utoipa::path(delete, path = "/api/v1/homes", tag = "homes",
+    responses((status = 200, body = DeletedHomesView), (status = 401, body = ErrorView), (status = 403, body = ErrorView)))]
+pub(super) async fn delete_gone_homes(
+    State(state): State<AppState>,
+    permit: Permit<SessionsDelete>,
+    From(origin): From,
+) -> Result<Json<DeletedHomesView>, ApiError> {
+    let deleted = state.store.delete_gone_homes(permit.caller.id(), MOST_AT_ONCE, &origin).await?;
+    Ok(Json(deleted))
+}
+
+/// What is no id at all names no home either.
+fn parse(id: &str) -> Result<HomeId, ApiError> {
+    id.parse().map_err(|_| ApiError::not_found("home"))
 }

@@ -45,6 +45,7 @@ needs!(
     ZonesCreate,
     ZonesDelete,
     SessionsView,
+    SessionsDelete,
     NodesView,
     NodesModify,
     NodesCreate,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tokio_postgres::types::Json;
 
 use super::{Store, StoreError, sessions::LaunchContext};
-use crate::views::{CandidateView, RefusalView, TriedZoneView, ZoneChoiceView};
+use crate::views::{CandidateView, HomeView, RefusalView, TriedZoneView, ZoneChoiceView};
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -25,18 +25,29 @@ pub struct PreviewOk {
     pub hidden_because: Option<String>,
     pub refusal: Option<PolicyRefusal>,
     pub choice: ZoneChoiceView,
+    pub keeps_home: bool,
+    pub home: Option<HomeView>,
     pub zones: Vec<TriedZoneView>,
     pub counts: BTreeMap<String, i64>,
     pub candidates: Vec<CandidateView>,
     pub more: bool,
 }
 
-/// What policy has against a launch, wherever it would run.
+/// What is against a launch, wherever it would run.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum PolicyRefusal {
-    Limit { limit: i64 },
-    Policy { setting: String, allowed: String },
+    Limit {
+        limit: i64,
+    },
+    Policy {
+        setting: String,
+        allowed: String,
+    },
+    /// The user's home cannot be had.
+    Home {
+        words: String,
+    },
 }
 
 impl Store {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::HomeView;
+
 /// Why a session is where it is.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ExplanationView {
@@ -67,9 +69,13 @@ pub struct PreviewView {
     pub workspace: String,
     /// Why the workspace is not in this user's catalogue; none: it is.
     pub hidden_because: Option<String>,
-    /// What policy has against the launch, in words; none: nothing.
+    /// What policy, or where the home is, has against the launch, in words; none: nothing.
     pub refusal: Option<String>,
     pub choice: ZoneChoiceView,
+    /// Whether the user's policy keeps a home for it.
+    pub keeps_home: bool,
+    /// The home that is there already, and decides where it runs.
+    pub home: Option<HomeView>,
     /// Every zone that may be asked, in order, with the rule that keeps it out, if one does.
     pub zones: Vec<TriedZoneView>,
     /// How many candidates would be passed over, or fit, for each reason.

@@ -128,10 +128,29 @@ async fn run_preview(
         None => print(&format!("{user} sees it"))?,
     }
     if let Some(refusal) = preview["refusal"].as_str() {
-        print(&format!("Policy is against it: {refusal}"))?;
+        print(&format!("It would be refused: {refusal}"))?;
     }
+    say_home(&preview)?;
     say_choice(&preview["choice"])?;
     show(&preview)
+}
+
+/// Where the home is, which decides where the workspace runs.
+fn say_home(preview: &Value) -> Result<(), Failure> {
+    let home = &preview["home"];
+    let text = |key: &str| home[key].as_str().unwrap_or("-").to_owned();
+    if home.is_object() {
+        return print(&format!(
+            "Its home is on {} in {} ({}): it runs there, and nowhere else",
+            text("agent"),
+            text("zone"),
+            text("state")
+        ));
+    }
+    if preview["keeps_home"] == true {
+        return print("A home will be kept for it, on the agent that is chosen: from then on it runs there");
+    }
+    Ok(())
 }
 
 fn say_choice(choice: &Value) -> Result<(), Failure> {

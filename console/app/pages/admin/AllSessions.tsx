@@ -16,9 +16,10 @@ import { SessionStateBadge } from '../../ui/StateBadge';
 import { When } from '../../ui/When';
 import { useConfirm } from '../../ui/useConfirm';
 import { useTitle } from '../../ui/useTitle';
+import { Homes } from './Homes';
 import { Refusals } from './Refusals';
 
-type View = 'live' | 'ended' | 'refused';
+type View = 'live' | 'ended' | 'refused' | 'homes';
 
 export default function AllSessions() {
   useTitle('Sessions');
@@ -34,10 +35,13 @@ export default function AllSessions() {
             { value: 'live', label: 'Live' },
             { value: 'ended', label: 'All' },
             { value: 'refused', label: 'Refused launches' },
+            { value: 'homes', label: 'Homes' },
           ]}
         />
       </PageHead>
-      {view === 'refused' ? <Refusals /> : <SessionTable ended={view === 'ended'} />}
+      {view === 'refused' && <Refusals />}
+      {view === 'homes' && <Homes />}
+      {(view === 'live' || view === 'ended') && <SessionTable ended={view === 'ended'} />}
     </Stack>
   );
 }

@@ -6,6 +6,7 @@ import { useMe, useZones } from '../../api/queries';
 import type { Preview, Workspace } from '../../api/types';
 import { PlacementFacts } from '../../ui/PlacementFacts';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { homeState } from '../../ui/homeWords';
 import { sentence } from '../../ui/text';
 
 /** What would become of a launch of this workspace, by whomever: in whose catalogue it is, and where it would run. Nothing is reserved. */
@@ -48,7 +49,7 @@ export function LaunchPreview({ workspace }: { workspace: Workspace }) {
 }
 
 function Outcome({ preview }: { preview: Preview }) {
-  const { user, hidden_because: hidden, refusal, choice, counts } = preview;
+  const { user, hidden_because: hidden, refusal, choice, counts, home } = preview;
   const against = [hidden === null ? null : `Not in the catalogue of ${user}: ${hidden}`, refusal].filter((why) => why !== null);
   const fits = counts.fits ?? 0;
   return (
@@ -60,6 +61,12 @@ function Outcome({ preview }: { preview: Preview }) {
         It would be asked for in <strong>{choice.zone}</strong>, because {choice.because}
         {against.length > 0 ? '.' : fits > 0 ? `; ${fits} of the agents could take it.` : '; no agent could take it now.'}
       </Text>
+      {home && (
+        <Text size="sm" mt="xs">
+          The home of it is on <strong>{home.agent}</strong> in {home.zone ?? 'a zone that was deleted'} ({homeState(home.state)}): it runs there, and nowhere
+          else.
+        </Text>
+      )}
     </div>
   );
 }

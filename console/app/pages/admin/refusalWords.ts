@@ -13,6 +13,8 @@ export function refusalWords({ outcome, setting }: Pick<Refusal, 'outcome' | 'se
       return `policy does not allow it${named}`;
     case 'not_offered':
       return 'not offered in any zone that may be asked';
+    case 'home':
+      return 'its home could not be had';
     default:
       // A reason of a later release.
       return outcome.replaceAll('_', ' ') + named;

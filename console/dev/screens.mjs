@@ -86,11 +86,15 @@ async function tour(page, mock, shoot) {
 
   mock.add({ id: 'usr-ada', name: 'ada' }, workspaces[2], 'virginia', { state: 'unreachable' });
   const choice = { zone: 'london', because: 'it is the nearest to you, as measured', elsewhere_because: 'none of its agents fits', distance_ms: 82.4, meant_distance_ms: 11.7 };
-  mock.add(admin, workspaces[1], 'virginia', { state: 'running', choice, started_at: new Date(Date.now() - 6e5).toISOString() });
+  const relaunch = { zone: 'london', because: 'an administrator moved you to london' };
+  const moved = mock.add(admin, workspaces[1], 'virginia', { state: 'running', choice, relaunch, started_at: new Date(Date.now() - 6e5).toISOString() });
   const running = mock.add(admin, workspaces[0], 'london', { state: 'running', choice: { ...choice, elsewhere_because: null, distance_ms: 11.7 }, started_at: new Date(Date.now() - 3.9e6).toISOString(), created_at: new Date(Date.now() - 3.9e6).toISOString() });
   await page.goto(url);
   await page.getByRole('heading', { name: 'Running now' }).waitFor();
   await shoot('catalogue');
+  await page.goto(`${url}/sessions/${moved.id}/relaunch`);
+  await page.getByRole('button', { name: 'End and relaunch' }).waitFor();
+  await shoot('relaunch');
   await page.goto(`${url}/sessions`);
   await page.getByLabel('Show ended ones').check({ force: true });
   await page.getByText('Docker Engine').waitFor();

@@ -28,6 +28,9 @@ const dark: MantineColorsTuple = [
   '#0d1115',
 ];
 
+/** Of panels and dialogs. The name of an image has no place to break at, and must leave room for the way out. */
+const title = { fontSize: '1.12rem', fontWeight: 650, minWidth: 0, overflowWrap: 'anywhere' } as const;
+
 export const theme = createTheme({
   primaryColor: 'petrol',
   primaryShade: { light: 7, dark: 6 },
@@ -40,7 +43,7 @@ export const theme = createTheme({
   components: {
     Fieldset: { styles: { legend: { padding: '0 6px', fontWeight: 650 } } },
     Menu: { defaultProps: { shadow: 'md' } },
-    Drawer: { styles: { title: { fontSize: '1.12rem', fontWeight: 650 } } },
-    Modal: { styles: { title: { fontSize: '1.12rem', fontWeight: 650 } } },
+    Drawer: { styles: { title } },
+    Modal: { styles: { title } },
   },
 });

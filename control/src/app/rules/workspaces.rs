@@ -1,16 +1,15 @@
 //! An entry of the catalogue.
 
-use super::Problems;
+use super::{Problems, name_problem};
 use crate::views::NewWorkspace;
 
 /// Everything that is wrong with an entry.
 #[must_use]
 pub fn check_workspace(entry: &NewWorkspace) -> Problems {
     let mut problems = Problems::default();
-    if entry.name.trim().is_empty() {
-        problems.add("name", "must not be empty");
+    if let Some(message) = name_problem(&entry.name) {
+        problems.add("name", message);
     }
-    problems.text("name", &entry.name, 128);
     problems.text("description", &entry.description, 1000);
     problems.text("icon", &entry.icon, 64);
     problems.text("image", &entry.image, 512);

@@ -7,7 +7,9 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use meridian_bench::{BalanceBench, BalanceLoad, LaunchBench, RelayBench, RelayLoad, Report, document};
+use meridian_bench::{
+    BalanceBench, BalanceLoad, ControlBench, LaunchBench, RelayBench, RelayLoad, Report, document,
+};
 
 use crate::exit::{Failure, print};
 
@@ -17,6 +19,7 @@ use crate::exit::{Failure, print};
   meridian bench relay --json docs/performance.jsonl
   meridian bench relay --idle --streams 1000
   meridian bench balance --bulk --connections
+  meridian bench control --json docs/performance.jsonl
   meridian bench document docs/performance.jsonl > docs/performance.md")]
 pub struct BenchArguments {
     /// Append each measurement to this file, as one JSON object on a line.
@@ -86,6 +89,29 @@ Examples:
         #[arg(long)]
         connections: bool,
     },
+    /// What the control plane does in a second, beside what PostgreSQL does of the same statements (`pgbench`, where it is installed).
+    #[command(
+        after_help = "It starts a PostgreSQL and a Web App of its own, and stops them. Measured are ten agents, many agents, pages of a long list,
+and a database that is 100 ms away; all of it takes about five minutes.
+
+Examples:
+  meridian bench control
+  meridian bench control --agents 1000 --rows 20000 --rounds 1 --seconds 1"
+    )]
+    Control {
+        /// Agents of the large deployment; a hundred belong to a zone, as long as there are at most a hundred zones.
+        #[arg(long, default_value_t = 10_000)]
+        agents: u32,
+        /// Rows of the long list.
+        #[arg(long, default_value_t = 100_000)]
+        rows: u32,
+        /// How often each interaction is measured; the median counts.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// How long each interaction is measured in each round, and its ceiling (in whole seconds).
+        #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+        seconds: f64,
+    },
     /// Write measurements down as a page: the objects of a file that --json made; the last of each name holds.
     Document { file: PathBuf },
 }
@@ -130,6 +156,14 @@ pub async fn run(arguments: BenchArguments) -> Result<(), Failure> {
             };
             for load in chosen {
                 show(&bench.run(load).await.map_err(failed)?, json)?;
+            }
+            Ok(())
+        }
+        Command::Control { agents, rows, rounds, seconds } => {
+            let wanted = Duration::from_secs_f64(seconds);
+            let bench = ControlBench { agents, rows, rounds, wanted, web: role("web")? };
+            for report in bench.run().await.map_err(failed)? {
+                show(&report, json)?;
             }
             Ok(())
         }

@@ -9,6 +9,8 @@ use tokio_postgres::types::Json;
 use super::{Store, StoreError, sessions::LaunchContext};
 use crate::views::{CandidateView, HomeView, RefusalView, TriedZoneView, ZoneChoiceView};
 
+pub const PREVIEW: &str = "SELECT explain_v1($1, $2, $3, $4, $5, $6)";
+
 #[derive(Debug, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Preview {
@@ -64,11 +66,7 @@ impl Store {
         after: i64,
         limit: i32,
     ) -> Result<Preview, StoreError> {
-        self.call(
-            "SELECT explain_v1($1, $2, $3, $4, $5, $6)",
-            &[&user.0, &workspace, &zone, &Json(context), &after, &limit],
-        )
-        .await
+        self.call(PREVIEW, &[&user.0, &workspace, &zone, &Json(context), &after, &limit]).await
     }
 
     /// Refused launches, newest first: everybody's or one user's, or the one that was answered with a request id.

@@ -9,6 +9,8 @@ use crate::{
     views::{ImageCellView, RegistryLoginView, WantedImageView},
 };
 
+pub const MATRIX: &str = "SELECT image_matrix_v1($1, $2, $3, $4, $5)";
+
 /// How a wish ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -72,11 +74,7 @@ impl Store {
         let zones: Option<Vec<Uuid>> = zones.map(|zones| zones.iter().map(|zone| zone.0).collect());
         let (position, reference) =
             (after.map(|(position, _)| position), after.map(|(_, reference)| reference));
-        self.call(
-            "SELECT image_matrix_v1($1, $2, $3, $4, $5)",
-            &[&zone, &zones, &position, &reference, &limit],
-        )
-        .await
+        self.call(MATRIX, &[&zone, &zones, &position, &reference, &limit]).await
     }
 
     /// Who a zone's agents are at registries, without passwords.

@@ -11,7 +11,7 @@ const FINISH: &str = "SELECT login_finish_v2($1, $2, $3, $4, $5, $6, $7)";
 const PASSWORD_BEGIN: &str = "SELECT password_begin_v1($1, $2)";
 const PASSWORD_FINISH: &str = "SELECT password_finish_v1($1, $2, $3, $4, $5)";
 const LOGOUT: &str = "SELECT logout_v1($1, $2, $3)";
-const WHOAMI: &str = "SELECT whoami_v2($1)";
+pub const WHOAMI: &str = "SELECT whoami_v2($1)";
 pub(super) const HOT: &[&str] = &[BEGIN, FINISH, WHOAMI];
 
 /// The hash of a bearer token: all that is ever stored or compared.

@@ -11,7 +11,7 @@ use tokio_postgres::types::Json;
 use super::{Store, StoreError, logins::Origin};
 use crate::views::{NodePatch, NodeView};
 
-const HEARTBEAT: &str = "SELECT heartbeat_v2($1, $2, $3, $4, $5, $6, $7)";
+pub const HEARTBEAT: &str = "SELECT heartbeat_v2($1, $2, $3, $4, $5, $6, $7)";
 const UPDATE: &str = "SELECT update_view_v1($1, $2)";
 const ENROLL: &str = "SELECT enroll_v1($1, $2, $3, $4, $5, $6, $7)";
 pub(super) const HOT: &[&str] = &[HEARTBEAT, UPDATE];

@@ -14,11 +14,11 @@ use super::{
 };
 use crate::views::{CandidateView, ExplanationView, HomeKind, SessionView, TriedZoneView};
 
-const LAUNCH: &str = "SELECT launch_v2($1, $2, $3, $4, $5, $6, $7, $8)";
+pub const LAUNCH: &str = "SELECT launch_v2($1, $2, $3, $4, $5, $6, $7, $8)";
 const GET: &str = "SELECT get_session_v2($1, $2)";
-const LIST: &str = "SELECT list_sessions_v2($1, $2, $3, $4, $5)";
-const CONNECT: &str = "SELECT connect_v2($1, $2)";
-const AUTHORIZE: &str = "SELECT authorize_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+pub const LIST: &str = "SELECT list_sessions_v2($1, $2, $3, $4, $5)";
+pub const CONNECT: &str = "SELECT connect_v2($1, $2)";
+pub const AUTHORIZE: &str = "SELECT authorize_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 const END: &str = "SELECT end_session_v2($1, $2, $3, $4)";
 pub(super) const HOT: &[&str] = &[LAUNCH, GET, LIST, CONNECT, AUTHORIZE, END];
 

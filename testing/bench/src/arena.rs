@@ -92,13 +92,18 @@ impl Arena {
     }
 }
 
-/// Each figure's median, and the figure of every round.
 fn figures(contender: &Contender) -> Figures {
-    let mut figures = Figures::from([("version".into(), json!(contender.version))]);
-    let names = contender.rounds.first().map(|first| first.keys().cloned().collect::<Vec<_>>());
+    let mut figures = summary(&contender.rounds);
+    figures.insert("version".into(), json!(contender.version));
+    figures
+}
+
+/// Each figure's median, and the figure of every round.
+pub(crate) fn summary(rounds: &[Samples]) -> Figures {
+    let mut figures = Figures::new();
+    let names = rounds.first().map(|first| first.keys().cloned().collect::<Vec<_>>());
     for name in names.unwrap_or_default() {
-        let rounds: Vec<f64> =
-            contender.rounds.iter().filter_map(|round| round.get(&name)).copied().collect();
+        let rounds: Vec<f64> = rounds.iter().filter_map(|round| round.get(&name)).copied().collect();
         let shown: Vec<Value> = rounds.iter().copied().map(rounded).collect();
         figures.insert(name.clone(), rounded(median(rounds)));
         figures.insert(format!("rounds_{name}"), Value::Array(shown));
@@ -106,13 +111,13 @@ fn figures(contender: &Contender) -> Figures {
     figures
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// Three digits or so: a shared machine gives no more.
-fn rounded(value: f64) -> Value {
+pub(crate) fn rounded(value: f64) -> Value {
     let scale = match value.abs() {
         100.0.. => 1.0,
         10.0.. => 10.0,

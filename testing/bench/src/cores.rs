@@ -48,6 +48,16 @@ impl Cores {
         sched_setaffinity(None, &self.load)?;
         started
     }
+
+    /// Moves a process that runs already, with all its threads, to the relay's core. What it starts later is there too.
+    pub(crate) fn move_to_relay_core(&self, process: Pid) -> io::Result<()> {
+        for entry in fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero()))? {
+            if let Some(thread) = thread_of(&entry?) {
+                sched_setaffinity(Some(thread), &self.relay)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Cores {
@@ -60,12 +70,13 @@ impl Drop for Cores {
 /// Threads that are made later are where those are that make them.
 fn move_threads(cores: &CpuSet) -> anyhow::Result<()> {
     for entry in fs::read_dir("/proc/self/task")? {
-        let name = entry?.file_name();
-        let Some(thread) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
-            continue;
-        };
+        let Some(thread) = thread_of(&entry?) else { continue };
         // A thread may have ended meanwhile.
         let _ = sched_setaffinity(Some(thread), cores);
     }
     Ok(())
+}
+
+fn thread_of(entry: &fs::DirEntry) -> Option<Pid> {
+    entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)
 }

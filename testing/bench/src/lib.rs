@@ -5,6 +5,7 @@
 
 mod arena;
 mod balance;
+mod control;
 mod cores;
 mod document;
 mod host;
@@ -18,6 +19,7 @@ mod stand_in;
 mod viewers;
 
 pub use balance::{BalanceBench, BalanceLoad};
+pub use control::{ControlBench, MAX_AGENTS, MAX_ROWS};
 pub use document::document;
 pub use host::Host;
 pub use launch::{LaunchBench, MAX_RUNS};

@@ -1,8 +1,8 @@
-//! A relay in a process of its own: how much memory it has, and how much processor time it has spent.
+//! A relay, or a Web App, in a process of its own: how much memory it has, and how much processor time it has spent.
 
 use std::{
     ffi::{OsStr, OsString},
-    fs,
+    fs, io,
     net::SocketAddr,
     path::Path,
     process::Stdio,
@@ -44,15 +44,32 @@ impl Relay {
         log: &Path,
         cores: &Cores,
     ) -> anyhow::Result<Self> {
+        Self::run(command, address, log, |command| cores.start_on_relay_core(|| command.spawn())).await
+    }
+
+    /// The same where this process is: beside the load.
+    pub(crate) async fn start_beside(
+        command: &[OsString],
+        address: SocketAddr,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        Self::run(command, address, log, Command::spawn).await
+    }
+
+    async fn run(
+        command: &[OsString],
+        address: SocketAddr,
+        log: &Path,
+        spawn: impl FnOnce(&mut Command) -> io::Result<Child>,
+    ) -> anyhow::Result<Self> {
         let (program, arguments) = command.split_first().context("there is no command to run")?;
         let output = fs::File::create(log)?;
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         command.kill_on_drop(true);
-        let child = cores
-            .start_on_relay_core(|| command.spawn())
-            .with_context(|| format!("{} cannot be run", program.to_string_lossy()))?;
-        let pid = child.id().context("the relay ended at once")?;
+        let child =
+            spawn(&mut command).with_context(|| format!("{} cannot be run", program.to_string_lossy()))?;
+        let pid = child.id().context("the process ended at once")?;
         let mut relay = Self { child, pid, address };
         let deadline = Instant::now() + START_LIMIT;
         while TcpStream::connect(address).await.is_err() {

@@ -75,6 +75,8 @@ struct State {
     counts: Mutex<Counts>,
     lose: Mutex<Option<Lose>>,
     stalled: watch::Sender<bool>,
+    /// How long the end of each turn-around is held back.
+    delay: Mutex<Duration>,
     /// What was asked for, and what is so.
     refusing: watch::Sender<bool>,
     refused: watch::Sender<bool>,
@@ -95,6 +97,10 @@ impl State {
     fn take_lose(&self, lose: Lose) -> bool {
         let mut armed = self.lose.lock().unwrap_or_else(PoisonError::into_inner);
         armed.take_if(|armed| *armed == lose).is_some()
+    }
+
+    fn delay(&self) -> Duration {
+        *self.delay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cut_token(&self) -> CancellationToken {
@@ -154,6 +160,7 @@ impl WireProxy {
             counts: Mutex::default(),
             lose: Mutex::default(),
             stalled: watch::Sender::new(false),
+            delay: Mutex::default(),
             refusing: watch::Sender::new(false),
             refused: watch::Sender::new(false),
             cut: Mutex::default(),
@@ -223,6 +230,12 @@ impl WireProxy {
     /// Passes on again, what was held back first.
     pub fn resume(&self) {
         self.state.stalled.send_replace(false);
+    }
+
+    /// Holds each answer back for this long from now on, as if the server were so far away: once for a turn-around, however many messages
+    /// it has. Making a connection takes no longer.
+    pub fn delay(&self, by: Duration) {
+        *self.state.delay.lock().unwrap_or_else(PoisonError::into_inner) = by;
     }
 
     /// Loses the next answer on any connection: the server does all that was asked and commits, then the connection is cut before the

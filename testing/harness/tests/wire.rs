@@ -62,6 +62,20 @@ async fn a_prepared_statement_costs_one_turn_around_and_preparing_it_another() {
 }
 
 #[tokio::test]
+async fn each_turn_around_is_as_late_as_the_server_is_far_however_many_messages_it_has() {
+    let bench = bench().await;
+    let client = bench.through_proxy().await;
+    let far = Duration::from_millis(50);
+    bench.proxy.delay(far);
+    let started = std::time::Instant::now();
+    let before = bench.proxy.counts();
+    assert_eq!(client.query("SELECT generate_series(1, 1000)", &[]).await.unwrap().len(), 1000);
+    let trips = u32::try_from((bench.proxy.counts() - before).ready).unwrap();
+    // Only ever later, never sooner: nothing here depends on how quick this machine is.
+    assert!(trips > 0 && started.elapsed() >= far * trips, "{trips} in {:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn a_large_answer_passes_whole_and_counts_once() {
     let bench = bench().await;
     let client = bench.through_proxy().await;

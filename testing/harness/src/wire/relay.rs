@@ -1,7 +1,12 @@
 //! One connection: both directions at once, each message counted, held or lost.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split},
+    time::sleep,
+};
 
 use super::{
     Lose, Socket, State,
@@ -80,12 +85,16 @@ async fn backward(
             state.count(|counts| if started { counts.ready += 1 } else { counts.connections += 1 });
         }
         let losing = state.losing().filter(|_| started);
+        let delay = if started { state.delay() } else { Duration::ZERO };
         started |= ready;
         held.push(message);
         if losing.is_some_and(|lose| ready && is_lost(&held, lose, state)) {
             bail!("the answer is lost");
         }
-        if losing.is_none() || ready || cannot_wait(&held) {
+        if ready {
+            sleep(delay).await;
+        }
+        if losing.is_none() && delay.is_zero() || ready || cannot_wait(&held) {
             for message in held.drain(..) {
                 send(&mut to, &message, state).await?;
             }

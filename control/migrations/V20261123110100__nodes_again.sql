@@ -30,21 +30,23 @@ CREATE OR REPLACE FUNCTION update_view_v1(p_node uuid, p_since bigint) RETURNS j
                 FROM nodes a WHERE a.zone_id = n.zone_id AND a.role = 'agent' AND a.removed_at IS NULL AND a.address <> '')
                 ELSE '[]'::jsonb END)
             -- Last: what only balancers are told is not a null to everybody else.
-            || CASE WHEN n.role = 'balance' THEN jsonb_build_object('fleet', fleet_view_v1(n.zone_id)) ELSE '{}'::jsonb END)
+            || CASE n.role WHEN 'balance' THEN jsonb_build_object('fleet', fleet_view_v1(n.zone_id))
+                WHEN 'agent' THEN jsonb_build_object('watches_over', watches_over_v1(n.id)) ELSE '{}'::jsonb END)
     FROM deployment d, nodes n LEFT JOIN zones z ON z.id = n.zone_id
     WHERE n.id = p_node AND n.removed_at IS NULL
 $$;
 
 -- The heartbeat with the count of streams: what a proxy says, and for an agent the sum of what it says of its sessions. A node of the
 -- release before says nothing of it, and an agent of that release neither of the images that its
--- zone wants nor of when its sessions were used.
+-- zone wants, nor of when its sessions were used, nor of those who look on at them.
 CREATE OR REPLACE FUNCTION heartbeat_v2(
     p_node uuid, p_since bigint, p_version text, p_address text, p_agent jsonb, p_problems jsonb, p_streams bigint
 ) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     v_answer jsonb;
 BEGIN
-    v_answer := heartbeat_v1(p_node, p_since, p_version, p_address, p_agent - 'standings' - 'images_version' - 'homes_gone', p_problems);
+    v_answer := heartbeat_v1(p_node, p_since, p_version, p_address, p_agent - 'standings' - 'images_version' - 'homes_gone'
+        - 'watches' - 'watches_ended' || CASE WHEN p_agent ? 'watches' THEN '{"serves_watches": true}'::jsonb ELSE '{}' END, p_problems);
     UPDATE nodes n SET streams = c.streams
         FROM (SELECT coalesce(p_streams, (SELECT sum((s->>'streams')::bigint) FROM jsonb_array_elements(p_agent->'sessions') s), 0) AS streams) c
         WHERE n.id = p_node AND n.streams <> c.streams;
@@ -56,6 +58,9 @@ BEGIN
     END IF;
     IF p_agent ? 'homes_gone' AND v_answer->>'outcome' = 'ok' THEN
         v_answer := told_homes_v1(p_node, p_agent, v_answer);
+    END IF;
+    IF p_agent ? 'watches' AND v_answer->>'outcome' = 'ok' THEN
+        PERFORM note_watches_v1(p_node, p_agent);
     END IF;
     RETURN v_answer;
 END

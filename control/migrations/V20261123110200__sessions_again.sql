@@ -10,7 +10,8 @@ CREATE OR REPLACE FUNCTION session_view_v1(s sessions) RETURNS jsonb LANGUAGE sq
         'progress', jsonb_build_object('step', s.progress_step, 'message', s.progress_message, 'percent', s.progress_percent),
         'reason', s.reason, 'choice', s.explanation->'choice', 'relaunch', relaunch_view_v1(s),
         'created_at', s.created_at, 'started_at', s.started_at, 'ended_at', s.ended_at) || session_life_v1(s)
-        || jsonb_build_object('home', CASE WHEN s.home_id IS NULL THEN 'temporary' ELSE 'persistent' END)
+        || jsonb_build_object('home', CASE WHEN s.home_id IS NULL THEN 'temporary' ELSE 'persistent' END,
+            'watches', watches_view_v1(s.id))
     FROM workspaces w, users u, nodes n
     WHERE w.id = s.workspace_id AND u.id = s.user_id AND n.id = s.node_id
 $$;

@@ -25,6 +25,7 @@ mod permit;
 mod reassignments;
 mod sessions;
 mod users;
+mod watches;
 mod workspaces;
 mod zones;
 
@@ -85,6 +86,10 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::connect_session))
         .routes(routes!(sessions::stay_in_session))
         .routes(routes!(homes::list_homes, homes::delete_gone_homes))
+        .routes(routes!(watches::ask_to_watch))
+        .routes(routes!(watches::end_watch))
+        .routes(routes!(watches::answer_watch))
+        .routes(routes!(watches::connect_watch))
         .routes(routes!(homes::reset_home))
         .routes(routes!(nodes::list_nodes))
         .routes(routes!(nodes::update_node))

@@ -19,6 +19,7 @@ mod pool;
 pub mod reassignments;
 pub mod sessions;
 pub mod users;
+pub mod watches;
 pub mod workspaces;
 pub mod zones;
 

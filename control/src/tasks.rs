@@ -53,6 +53,7 @@ pub(crate) fn start(state: &AppState, web_node: NodeId) {
         job(move |state| async move { state.store.touch_web_node(web_node).await }),
     );
     every("act_on_limits", Duration::from_secs(5), job(act_on_limits));
+    every("tend_watches", Duration::from_secs(2), job(tend_watches));
     every(
         "measure_distance",
         Duration::from_secs(30),
@@ -120,6 +121,15 @@ async fn act_on_limits(state: AppState) -> Result<(), StoreError> {
     }
     for push in done.pushes {
         state.pusher.push(push);
+    }
+    Ok(())
+}
+
+/// Questions that nobody answers, looking on whose time is over, and that of people who may not any more.
+async fn tend_watches(state: AppState) -> Result<(), StoreError> {
+    let closed = state.store.tend_watches().await?;
+    if closed > 0 {
+        tracing::info!(closed, "looking on, or the question whether one may, is over");
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod nodes;
 mod people;
 mod reassignments;
 mod schemas;
+mod watches;
 mod workspaces;
 mod zones;
 
@@ -25,6 +26,7 @@ pub use images::*;
 pub use nodes::*;
 pub use people::*;
 pub use reassignments::*;
+pub use watches::*;
 pub use workspaces::*;
 pub use zones::*;
 
@@ -284,6 +286,9 @@ pub struct SessionView {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub idle_since: Option<String>,
+    /// Who asks to look on, and who does; for a minute also what became of it. A Web App node of the release before does not say.
+    #[serde(default)]
+    pub watches: Vec<WatchView>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

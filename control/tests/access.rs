@@ -61,6 +61,14 @@ fn access(method: &str, path: &str) -> Option<Access> {
         ("POST", "/api/v1/sessions/{id}/connect" | "/api/v1/sessions/{id}/stay") => {
             Session { sees: None, may: None }
         }
+        ("POST", "/api/v1/sessions/{id}/watches") => {
+            Session { sees: Some(P::SessionsView), may: Some(P::SessionsWatch) }
+        }
+        (
+            "POST",
+            "/api/v1/sessions/{id}/watches/{watch}/answer" | "/api/v1/sessions/{id}/watches/{watch}/connect",
+        )
+        | ("DELETE", "/api/v1/sessions/{id}/watches/{watch}") => Session { sees: None, may: None },
         ("GET", "/api/v1/nodes") => Needs(P::NodesView),
         ("PATCH", "/api/v1/nodes/{id}") => Needs(P::NodesModify),
         ("POST", "/api/v1/nodes/{id}/drain" | "/api/v1/nodes/{id}/undrain") => Needs(P::NodesModify),
@@ -126,7 +134,7 @@ impl Route {
             Some("api-keys") => &things.key,
             _ => nobody,
         };
-        self.template.replace("{id}", id).replace("{user}", nobody)
+        self.template.replace("{id}", id).replace("{user}", nobody).replace("{watch}", nobody)
     }
 
     /// What changes nothing even for whoever may.
@@ -135,6 +143,9 @@ impl Route {
         match (self.method.as_str(), self.template.as_str()) {
             ("GET" | "DELETE" | "PUT", _) => None,
             ("POST", "/api/v1/sessions") => Some(json!({"workspace_id": nobody})),
+            // The session does not run yet, so nobody is asked.
+            ("POST", "/api/v1/sessions/{id}/watches") => Some(json!({"reason": "a test"})),
+            ("POST", "/api/v1/sessions/{id}/watches/{watch}/answer") => Some(json!({"answer": "decline"})),
             ("POST", "/api/v1/users") => Some(json!({"username": "", "password": "long enough"})),
             ("POST", "/api/v1/zones/measurements") => Some(json!({"zones": []})),
             ("POST", "/api/v1/workspaces") => Some(json!({"name": "", "image": "x"})),

@@ -99,6 +99,25 @@ async fn sign_in_costs_two_round_trips_and_every_other_hot_interaction_one() -> 
     let cost = counted.cost(async || proxy.authorize(&admin, &connect).await.map(drop)).await?;
     // Each try also connects, to get its ticket: one for that, one for the proxy's question.
     assert_eq!(cost, 2, "connect and authorize");
+
+    let (grace, path) = (site.user("grace").await?, format!("/api/v1/sessions/{session}/watches"));
+    admin.send(Method::PUT, "/api/v1/groups/Administrators/members/grace", None).await?;
+    let (_, watch) = grace.send(Method::POST, &path, Some(json!({"reason": "a look"}))).await?;
+    let path = format!("{path}/{}", watch["id"].as_str().unwrap_or_default());
+    let allow = Some(json!({"answer": "allow"}));
+    admin.send(Method::POST, &format!("{path}/answer"), allow).await?;
+    let connect = format!("{path}/connect");
+    let cost = counted
+        .cost(async || {
+            let (status, body) = grace.send(Method::POST, &connect, None).await?;
+            anyhow::ensure!(status == StatusCode::OK, "{body}");
+            let ticket = body["protocols"][1].as_str().and_then(|text| text.strip_prefix("meridian.ticket."));
+            let (status, body) = proxy.ask(ticket.unwrap_or_default(), &"0".repeat(32)).await?;
+            anyhow::ensure!(status == StatusCode::OK, "{body}");
+            Ok(())
+        })
+        .await?;
+    assert_eq!(cost, 2, "connect and authorize to look on");
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use meridian_identity::Peer;
 use meridian_ids::{GrantId, SessionId};
+use meridian_model::{Policy, Transport};
 use meridian_node::NodeClient;
 use meridian_runtime::Clock;
 use meridian_ticket::{Grant, LEEWAY_S, TokenError};
@@ -48,7 +49,7 @@ impl Grants {
         let now = self.clock.control_now();
         let node = client.name();
         let keys = client.keys();
-        let (grant, once) = match keys.check_grant(token, node.node, now) {
+        let (mut grant, once) = match keys.check_grant(token, node.node, now) {
             // A pass says the same of a stream, for another audience.
             Err(no_grant @ (TokenError::WrongAudience | TokenError::Malformed)) => {
                 let zone = node.zone.ok_or(Refusal::Peer)?;
@@ -79,6 +80,16 @@ impl Grants {
         }
         if is_revoked(client, &grant) {
             return Err(Refusal::Revoked);
+        }
+        if let Some(watch) = grant.watch {
+            if now.as_second() >= watch.until {
+                return Err(Refusal::Grant("its time to look on is over".into()));
+            }
+            if grant.transport != Transport::MeridianV1 {
+                return Err(Refusal::Grant("nobody looks on by plain RFB".into()));
+            }
+            // Whatever it says: nothing of somebody who looks on reaches the workspace.
+            grant.policy = Policy::ONLOOKER;
         }
         if once {
             self.check_start(&grant, now)?;
@@ -139,12 +150,15 @@ pub(crate) fn is_before(issued_s: i64, cut: Timestamp) -> bool {
     Timestamp::from_second(issued_s).is_ok_and(|issued| issued < cut)
 }
 
-/// Whether a cut names the grant. Its time is in whole seconds, rounded down: one of the cut's own second is cut too.
+/// Whether a cut names the grant, or its looking on is over. A grant's time is in whole seconds, rounded down: one of the cut's own second is cut too.
 pub(crate) fn is_revoked(client: &NodeClient, grant: &Grant) -> bool {
     let settings = client.settings();
     let settings = settings.borrow();
-    settings.iter().flat_map(|settings| &settings.revocations).any(|revocation| {
-        revocation.session_id == grant.sub && is_before(grant.iat, revocation.issued_before)
+    settings.iter().any(|settings| {
+        grant.watch.is_some_and(|watch| settings.watches_over.contains(&watch.id))
+            || settings.revocations.iter().any(|revocation| {
+                revocation.session_id == grant.sub && is_before(grant.iat, revocation.issued_before)
+            })
     })
 }
 

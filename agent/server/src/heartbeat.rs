@@ -124,6 +124,8 @@ pub(crate) fn source(
             reports_activity: is_heard,
             direct_address: direct_address.clone(),
             homes_gone: homes.gone(),
+            watches: Some(streams.watches()),
+            watches_ended: streams.watches_ended(),
             ..inventory.report()
         };
         add_aliases(&mut report.images, &images);

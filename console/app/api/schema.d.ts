@@ -590,6 +590,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sessions/{id}/watches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Asks the session's user whether the caller may look on. The question goes away after a minute. Asked twice, it is one question. */
+        post: operations["ask_to_watch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/{id}/watches/{watch}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends it: the session's user stops it, or whoever looks on leaves or takes the question back. */
+        delete: operations["end_watch"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/{id}/watches/{watch}/answer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The answer of the session's user, who is at the desktop: `allow` or `decline`; `seen` says that their page shows the question. */
+        post: operations["answer_watch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/{id}/watches/{watch}/connect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A ticket for a stream to look on by, once that is allowed: `meridian.v1`, pictures alone. */
+        post: operations["connect_watch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/users": {
         parameters: {
             query?: never;
@@ -1311,6 +1379,10 @@ export interface components {
             /** @description With a tag or a digest, such as `registry.example.org/desktop:1`. */
             reference: string;
         };
+        NewWatch: {
+            /** @description What the person at the desktop is told of why: one line of 1 to 128 characters. */
+            reason: string;
+        };
         /** @description An entry, new or as its file has it. */
         NewWorkspace: {
             /**
@@ -1743,6 +1815,8 @@ export interface components {
                 started_at?: string | null;
                 state: components["schemas"]["SessionState"];
                 user: components["schemas"]["SessionUserView"];
+                /** @description Who asks to look on, and who does; for a minute also what became of it. A Web App node of the release before does not say. */
+                watches?: components["schemas"]["WatchView"][];
                 workspace: components["schemas"]["SessionWorkspaceView"];
                 zone: string;
             }[];
@@ -2070,6 +2144,8 @@ export interface components {
             started_at?: string | null;
             state: components["schemas"]["SessionState"];
             user: components["schemas"]["SessionUserView"];
+            /** @description Who asks to look on, and who does; for a minute also what became of it. A Web App node of the release before does not say. */
+            watches?: components["schemas"]["WatchView"][];
             workspace: components["schemas"]["SessionWorkspaceView"];
             zone: string;
         };
@@ -2186,6 +2262,47 @@ export interface components {
             /** @description The setting that it is about. */
             field?: string | null;
             message: string;
+        };
+        /** @description What the person at the desktop says to the question. */
+        WatchAnswer: {
+            answer: components["schemas"]["WatchAnswerWord"];
+        };
+        /** @enum {string} */
+        WatchAnswerWord: "seen" | "allow" | "decline";
+        /** @enum {string} */
+        WatchState: "asked" | "allowed" | "declined" | "expired" | "withdrawn" | "ended";
+        /** @description Somebody asks to look on at a session, or does. */
+        WatchView: {
+            /**
+             * Format: date-time
+             * @description When the question goes away by itself.
+             */
+            answer_by: string;
+            /** Format: date-time */
+            asked_at: string;
+            /** @description Why it is over. */
+            because?: string | null;
+            /**
+             * Format: date-time
+             * @description When the first stream was opened.
+             */
+            began_at?: string | null;
+            /** Format: date-time */
+            ended_at?: string | null;
+            /** Format: uuid */
+            id: string;
+            /** @description Why, in the watcher's own words. */
+            reason: string;
+            /** @description Whether a page of the session's user showed the question. */
+            seen: boolean;
+            state: components["schemas"]["WatchState"];
+            /**
+             * Format: date-time
+             * @description Until when it is allowed.
+             */
+            until?: string | null;
+            /** @description Who. */
+            watcher: components["schemas"]["SessionUserView"];
         };
         /** @description Any of an entry's fields; those left out stay. */
         WorkspacePatch: {
@@ -4322,6 +4439,225 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    ask_to_watch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWatch"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WatchView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    end_watch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                watch: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WatchView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    answer_watch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                watch: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WatchAnswer"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    connect_watch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                watch: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConnectRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConnectView"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            410: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -6,9 +6,9 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use meridian_identity::{CallError, CallHeaders, NodeName, verify_call};
-use meridian_ids::NodeId;
-use meridian_model::NodeRole;
-use meridian_ticket::{TokenError, zone_audience};
+use meridian_ids::{GrantId, NodeId};
+use meridian_model::{NodeRole, Policy};
+use meridian_ticket::{Ticket, TokenError, zone_audience};
 use meridian_wire::{AuthorizeRequest, AuthorizeResponse, EnrollRequest, EnrollResponse, public_paths};
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     app::tickets,
     state::AppState,
-    store::{nodes::Enroll, sessions::Authorize},
+    store::{nodes::Enroll, sessions::Authorize, watches::AuthorizeWatch},
 };
 
 /// A proxy's question, or that of an agent whose zone has none; signed by its key. Warm, it costs one database round trip; the node's key is remembered.
@@ -54,11 +54,23 @@ pub(super) async fn authorize(
         return Err(refuse_ticket(TokenError::WrongAudience));
     }
     origin.address = request.client_address.chars().take(64).collect();
-    match state.store.authorize(call.node, zone, &ticket, nonce, &origin).await? {
+    let answer = match ticket.watch {
+        None => state.store.authorize(call.node, zone, &ticket, nonce, &origin).await?,
+        // What may be done is nothing, whatever policy says of whoever looks on.
+        Some(watch) => {
+            match state.store.authorize_watch(call.node, zone, (&ticket, watch), nonce, &origin).await? {
+                AuthorizeWatch::Ok { grant_id, granted_at_s } => {
+                    return Ok(granted(&state, &ticket, call.node, grant_id, granted_at_s, Policy::ONLOOKER));
+                }
+                AuthorizeWatch::UnknownProxy => Authorize::UnknownProxy,
+                AuthorizeWatch::Reused => Authorize::Reused,
+                AuthorizeWatch::NotLive => return Err(not_watching()),
+            }
+        }
+    };
+    match answer {
         Authorize::Ok { grant_id, granted_at_s, policy } => {
-            let grant = tickets::grant(&ticket, call.node, grant_id, granted_at_s, policy.stream());
-            let grant = state.deployment.signing_key.sign_grant(&grant);
-            Ok(Json(AuthorizeResponse { grant, agent_id: ticket.agent }))
+            Ok(granted(&state, &ticket, call.node, grant_id, granted_at_s, policy.stream()))
         }
         Authorize::UnknownProxy if is_own => Err(ApiError::new(
             StatusCode::FORBIDDEN,
@@ -83,6 +95,29 @@ pub(super) async fn authorize(
         .hop(Hop::Web)
         .hint("Reload the page to see how the session stands")),
     }
+}
+
+fn granted(
+    state: &AppState,
+    ticket: &Ticket,
+    proxy: NodeId,
+    grant: GrantId,
+    granted_at_s: i64,
+    policy: Policy,
+) -> Json<AuthorizeResponse> {
+    let grant = tickets::grant(ticket, proxy, grant, granted_at_s, policy);
+    let grant = state.deployment.signing_key.sign_grant(&grant);
+    Json(AuthorizeResponse { grant, agent_id: ticket.agent })
+}
+
+fn not_watching() -> ApiError {
+    ApiError::new(
+        StatusCode::CONFLICT,
+        "watch_over",
+        "What this connect ticket was for is over: looking on is not allowed any more",
+    )
+    .hop(Hop::Web)
+    .hint("Ask again")
 }
 
 fn unknown_proxy() -> ApiError {

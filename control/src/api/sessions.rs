@@ -26,7 +26,7 @@ use crate::{
     app::{
         bus::{Changed, next_look},
         live::{Full, MAX_OF_A_USER, Place},
-        tickets::{self, ConnectTarget},
+        tickets::{self, ConnectTarget, RequestPage},
     },
     state::AppState,
     store::{
@@ -398,9 +398,7 @@ pub(super) async fn connect_session(
 ) -> Result<Json<ConnectView>, ApiError> {
     let id = parse(&id)?;
     let transport = request.transport.unwrap_or(Transport::MeridianV1);
-    if request.jkt.as_ref().is_some_and(|jkt| jkt.len() != 43) {
-        return Err(ApiError::invalid("jkt must be a base64url SHA-256 thumbprint of 43 characters"));
-    }
+    check_jkt(&request)?;
     let (target, entry) = match state.store.connect(token, id).await? {
         Connect::Ok {
             user_id,
@@ -421,6 +419,7 @@ pub(super) async fn connect_session(
                 epoch,
                 generation,
                 policy: policy.stream(),
+                watch: None,
             };
             let entry = tickets::stream_entry(&settings, direct_address.as_deref(), &page);
             (target, entry.ok_or_else(|| no_entry(&agent))?)
@@ -437,15 +436,33 @@ pub(super) async fn connect_session(
             .hint("Launch the workspace again"));
         }
     };
-    let ticket =
-        tickets::ticket(state.deployment.id, &target, transport, request.jkt, state.clock.control_now());
+    Ok(Json(mint(&state, &target, transport, request.jkt, &entry, &page)))
+}
+
+pub(super) fn check_jkt(request: &ConnectRequest) -> Result<(), ApiError> {
+    if request.jkt.as_ref().is_some_and(|jkt| jkt.len() != 43) {
+        return Err(ApiError::invalid("jkt must be a base64url SHA-256 thumbprint of 43 characters"));
+    }
+    Ok(())
+}
+
+/// A ticket, the pass that goes with it, and where to take them.
+pub(super) fn mint(
+    state: &AppState,
+    target: &ConnectTarget,
+    transport: Transport,
+    jkt: Option<String>,
+    entry: &str,
+    page: &RequestPage,
+) -> ConnectView {
+    let ticket = tickets::ticket(state.deployment.id, target, transport, jkt, state.clock.control_now());
     let key = &state.deployment.signing_key;
     let pass = tickets::pass(&ticket, target.zone, target.policy).map(|pass| key.sign_pass(&pass));
     let token = key.sign_ticket(&ticket);
-    Ok(Json(tickets::connect_view(&entry, &page, id, transport, &token, pass.as_deref())))
+    tickets::connect_view(entry, page, target.session, transport, &token, pass.as_deref())
 }
 
-fn no_entry(agent: &str) -> ApiError {
+pub(super) fn no_entry(agent: &str) -> ApiError {
     ApiError::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "no_direct_address",
@@ -473,6 +490,6 @@ async fn look(state: &AppState, token: TokenHash, id: SessionId) -> Result<Seen,
 }
 
 /// What is no id at all names no session either.
-fn parse(id: &str) -> Result<SessionId, ApiError> {
+pub(super) fn parse(id: &str) -> Result<SessionId, ApiError> {
     id.parse().map_err(|_| ApiError::not_found("session"))
 }

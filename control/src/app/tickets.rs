@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use meridian_ids::{DeploymentId, GrantId, NodeId, SessionId, StreamId, TicketId, UserId, ZoneId};
 use meridian_model::{Policy, Transport, ZoneSettings};
 use meridian_ticket::{
-    GRANT_LIFETIME_S, Grant, PASS_LIFETIME_S, Pass, TICKET_LIFETIME_S, Ticket, agent_audience,
+    GRANT_LIFETIME_S, Grant, PASS_LIFETIME_S, Pass, TICKET_LIFETIME_S, Ticket, Watch, agent_audience,
     resume_audience, zone_audience,
 };
 use meridian_wire::{PASS_PROTOCOL_PREFIX, TICKET_PROTOCOL_PREFIX};
@@ -32,6 +32,8 @@ pub struct ConnectTarget {
     pub generation: i64,
     /// What the user may do on a stream now.
     pub policy: Policy,
+    /// The user looks on at somebody else's session.
+    pub watch: Option<Watch>,
 }
 
 /// A fresh ticket's claims.
@@ -56,6 +58,7 @@ pub fn ticket(
         user: target.user,
         transport,
         jkt,
+        watch: target.watch,
     }
 }
 
@@ -76,6 +79,7 @@ pub fn grant(ticket: &Ticket, proxy: NodeId, grant: GrantId, granted_at_s: i64, 
         proxy,
         transport: ticket.transport,
         jkt: ticket.jkt.clone(),
+        watch: ticket.watch,
         policy,
     }
 }
@@ -83,11 +87,15 @@ pub fn grant(ticket: &Ticket, proxy: NodeId, grant: GrantId, granted_at_s: i64, 
 /// A stream belongs to the page that made its key: connecting again with it is the same stream, and a page loaded anew has another.
 /// Without a key each grant is a stream of its own.
 fn stream_of(ticket: &Ticket, grant: GrantId) -> StreamId {
-    ticket.jkt.as_ref().map_or(StreamId(grant.0), |jkt| stream_of_key(ticket.sub, jkt))
+    ticket.jkt.as_ref().map_or(StreamId(grant.0), |jkt| stream_of_key(ticket.sub, ticket.watch, jkt))
 }
 
-fn stream_of_key(session: SessionId, jkt: &str) -> StreamId {
-    let text = format!("{session} {jkt}");
+/// With one key nobody looks on and works in a session by the same stream.
+fn stream_of_key(session: SessionId, watch: Option<Watch>, jkt: &str) -> StreamId {
+    let text = match watch {
+        None => format!("{session} {jkt}"),
+        Some(watch) => format!("{session} {} {jkt}", watch.id),
+    };
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash.as_ref()[..16]);
@@ -102,14 +110,15 @@ pub fn pass(ticket: &Ticket, zone: ZoneId, policy: Policy) -> Option<Pass> {
         iss: ticket.iss,
         aud: resume_audience(zone),
         sub: ticket.sub,
-        stream: stream_of_key(ticket.sub, &jkt),
+        stream: stream_of_key(ticket.sub, ticket.watch, &jkt),
         iat: ticket.iat,
-        exp: ticket.iat + PASS_LIFETIME_S,
+        exp: (ticket.iat + PASS_LIFETIME_S).min(ticket.watch.map_or(i64::MAX, |watch| watch.until)),
         epoch: ticket.epoch,
         generation: ticket.generation,
         agent: ticket.agent,
         user: ticket.user,
         jkt,
+        watch: ticket.watch,
         policy,
     })
 }

@@ -108,8 +108,8 @@ impl StoreError {
 
 /// Statements of hot interactions, prepared when a connection opens.
 fn hot_statements() -> Vec<&'static str> {
-    use super::{logins, nodes, sessions, workspaces, zones};
-    [logins::HOT, nodes::HOT, sessions::HOT, workspaces::HOT, zones::HOT].concat()
+    use super::{logins, nodes, sessions, watches, workspaces, zones};
+    [logins::HOT, nodes::HOT, sessions::HOT, watches::HOT, workspaces::HOT, zones::HOT].concat()
 }
 
 /// How long a connection over TCP may be silent before it is asked whether it lives.

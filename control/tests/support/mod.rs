@@ -20,13 +20,13 @@ use meridian_control::{
 };
 use meridian_harness::TestDatabase;
 use meridian_identity::{NodeKey, NodeName, sign_call};
-use meridian_ids::{HomeId, NodeId, SessionId};
+use meridian_ids::{HomeId, NodeId, SessionId, WatchId};
 use meridian_model::{NodeRole, Resources, ZoneSettings};
 use meridian_runtime::{Clock, Health, Tasks};
 use meridian_settings::{FurnishEnrollment, FurnishSettings, FurnishZone, WebSettings};
 use meridian_wire::{
     AgentReport, AuthorizeRequest, DiskReport, EnrollRequest, EnrollResponse, Heartbeat, ImageReport,
-    ImageStanding, Observation, ObservedSession, public_paths,
+    ImageStanding, Observation, ObservedSession, WatchEnd, public_paths,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -326,19 +326,33 @@ pub struct FakeAgent {
     pub direct_address: Option<String>,
     /// Of the homes that were to be removed, those that are.
     pub homes_gone: Vec<HomeId>,
+    /// Who looks on there; none: it is of a release that serves nobody who does.
+    pub watches: Option<Vec<WatchId>>,
+    /// Whose looking on it ended itself.
+    pub watches_ended: Vec<WatchEnd>,
     store: Store,
 }
 
 impl FakeAgent {
     pub fn of(node: NodeId, store: &Store, cores: i64) -> Self {
         let total = Resources { cpu_milli: cores * 1000, memory_mb: cores * 4096 };
-        Self { node, total, gpus: 0, direct_address: None, homes_gone: Vec::new(), store: store.clone() }
+        Self {
+            node,
+            total,
+            gpus: 0,
+            direct_address: None,
+            homes_gone: Vec::new(),
+            watches: Some(Vec::new()),
+            watches_ended: Vec::new(),
+            store: store.clone(),
+        }
     }
 
     /// The same agent, whose heartbeats go to this node.
     pub fn at(&self, web: &Web) -> Self {
         let (direct_address, homes_gone) = (self.direct_address.clone(), self.homes_gone.clone());
-        Self { store: web.state.store.clone(), direct_address, homes_gone, ..*self }
+        let (watches, watches_ended) = (self.watches.clone(), self.watches_ended.clone());
+        Self { store: web.state.store.clone(), direct_address, homes_gone, watches, watches_ended, ..*self }
     }
 
     /// What it says with one heartbeat.
@@ -365,6 +379,8 @@ impl FakeAgent {
                 direct_address: self.direct_address.clone(),
                 keeps_homes: true,
                 homes_gone: self.homes_gone.clone(),
+                watches: self.watches.clone(),
+                watches_ended: self.watches_ended.clone(),
                 ..report
             }),
             problems: Vec::new(),

@@ -56,6 +56,7 @@ impl World {
             user: UserId::generate(),
             transport: Transport::MeridianV1,
             jkt: None,
+            watch: None,
         }
     }
 
@@ -72,6 +73,7 @@ impl World {
             agent: self.agent,
             user: UserId::generate(),
             jkt: "k".repeat(43),
+            watch: None,
             policy: Policy::OWNER,
         }
     }

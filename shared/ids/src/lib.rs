@@ -63,6 +63,8 @@ ids! {
     ReassignmentId,
     /// The stream between a viewer and an agent, whatever path carries it.
     StreamId,
+    /// Somebody's looking on at somebody else's session, from the question to its end.
+    WatchId,
     /// A connect ticket (`jti`).
     TicketId,
     /// A stream grant (`jti`).

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-/// An action on a resource; only those that mean something exist. `delete` of a session ends it; `create` of a node is the token with which it
-/// joins.
+/// An action on a resource; only those that mean something exist. `delete` of a session ends it, `watch` asks its user to let one look on; `create` of a
+/// node is the token with which it joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Permission {
     UsersView,
@@ -29,6 +29,7 @@ pub enum Permission {
     SessionsView,
     SessionsModify,
     SessionsDelete,
+    SessionsWatch,
     ImagesView,
     ImagesModify,
     ImagesCreate,
@@ -43,7 +44,7 @@ pub enum Permission {
 pub const OWN_SESSIONS: &str = "sessions:own";
 
 impl Permission {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::UsersView,
         Self::UsersModify,
         Self::UsersCreate,
@@ -67,6 +68,7 @@ impl Permission {
         Self::SessionsView,
         Self::SessionsModify,
         Self::SessionsDelete,
+        Self::SessionsWatch,
         Self::ImagesView,
         Self::ImagesModify,
         Self::ImagesCreate,
@@ -102,6 +104,7 @@ impl Permission {
             Self::SessionsView => "sessions:view",
             Self::SessionsModify => "sessions:modify",
             Self::SessionsDelete => "sessions:delete",
+            Self::SessionsWatch => "sessions:watch",
             Self::ImagesView => "images:view",
             Self::ImagesModify => "images:modify",
             Self::ImagesCreate => "images:create",

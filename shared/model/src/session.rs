@@ -218,4 +218,7 @@ pub struct Policy {
 impl Policy {
     /// A session's own user, with nothing forbidden.
     pub const OWNER: Self = Self { input: true, clipboard_in: true, clipboard_out: true, resize: true };
+    /// Whoever looks on at somebody else's session: pictures, and nothing in the other direction.
+    pub const ONLOOKER: Self =
+        Self { input: false, clipboard_in: false, clipboard_out: false, resize: false };
 }

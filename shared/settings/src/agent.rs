@@ -40,6 +40,9 @@ pub struct AgentSettings {
     /// How long, in seconds, a stream whose path broke waits for its viewer to come back; 0: not at all.
     #[serde(default = "two_minutes")]
     pub resume_window_s: u64,
+    /// How long, in seconds, somebody who looks on may go on while the person whose desktop it is has no page with it.
+    #[serde(default = "ten")]
+    pub watch_grace_s: u64,
     /// Live streams of this agent at most, and unacknowledged bytes per stream at most.
     #[serde(default = "max_streams")]
     pub max_streams: usize,

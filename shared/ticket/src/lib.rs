@@ -13,7 +13,9 @@ use aws_lc_rs::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use meridian_ids::{DeploymentId, GrantId, KeyId, NodeId, SessionId, StreamId, TicketId, UserId, ZoneId};
+use meridian_ids::{
+    DeploymentId, GrantId, KeyId, NodeId, SessionId, StreamId, TicketId, UserId, WatchId, ZoneId,
+};
 use meridian_model::{Policy, Transport};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -45,6 +47,14 @@ pub enum TokenError {
     WrongAudience,
 }
 
+/// What makes a stream that of somebody who looks on, with the consent of the session's user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    pub id: WatchId,
+    /// The stream ends then, in seconds of control-plane time.
+    pub until: i64,
+}
+
 /// What a connect ticket says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
@@ -64,6 +74,9 @@ pub struct Ticket {
     /// RFC 7638 thumbprint of the viewer's key for this stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jkt: Option<String>,
+    /// Whoever holds it looks on; none: the session's own user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
 }
 
 /// What a stream grant says.
@@ -85,6 +98,8 @@ pub struct Grant {
     pub transport: Transport,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jkt: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
     pub policy: Policy,
 }
 
@@ -103,6 +118,8 @@ pub struct Pass {
     pub agent: NodeId,
     pub user: UserId,
     pub jkt: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
     pub policy: Policy,
 }
 
@@ -124,6 +141,7 @@ impl Pass {
             proxy,
             transport: Transport::MeridianV1,
             jkt: Some(self.jkt.clone()),
+            watch: self.watch,
             policy: self.policy,
         }
     }
@@ -380,6 +398,7 @@ mod tests {
             user: UserId::generate(),
             transport: Transport::MeridianV1,
             jkt: None,
+            watch: None,
         }
     }
 
@@ -438,6 +457,7 @@ mod tests {
             agent: NodeId::generate(),
             user: UserId::generate(),
             jkt: "k".repeat(43),
+            watch: None,
             policy: Policy::OWNER,
         };
         let token = key.sign_pass(&pass);

@@ -15,7 +15,7 @@ pub use image::{DiskReport, ImageOrders, ImageStanding, ImageState, RegistryLogi
 pub use node::{
     AgentReport, Command, CutReason, DesiredSession, EnrollRequest, EnrollResponse, Fleet, FleetNode,
     Heartbeat, ImageReport, NodeSettings, Observation, ObservedSession, PeerAddress, ProblemReport,
-    RenewRequest, RenewResponse, Revocation, TicketKey, TicketSecret, Update,
+    RenewRequest, RenewResponse, Revocation, TicketKey, TicketSecret, Update, WatchEnd, WatchEndCause,
 };
 pub use stream::{
     AuthorizeRequest, AuthorizeResponse, GRANT_HEADER, PASS_PROTOCOL_PREFIX, TICKET_PROTOCOL_PREFIX,

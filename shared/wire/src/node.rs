@@ -6,7 +6,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use meridian_ids::{DeploymentId, HomeId, NodeId, SessionId, ZoneId};
+use meridian_ids::{DeploymentId, HomeId, NodeId, SessionId, WatchId, ZoneId};
 use meridian_model::{NodeRole, ProgressStep, Resources, WorkspaceSpec, ZoneSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -102,6 +102,33 @@ pub struct AgentReport {
     /// Of the homes that were to be removed, those of which nothing is left.
     #[serde(default)]
     pub homes_gone: Vec<HomeId>,
+    /// Those who look on at one of its sessions now, or may come back to it; none from an agent that serves no such streams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watches: Option<Vec<WatchId>>,
+    /// Looking on that the agent ended by itself. Said for as long as the session lives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watches_ended: Vec<WatchEnd>,
+}
+
+/// Somebody's looking on ended at the agent, without the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchEnd {
+    pub id: WatchId,
+    pub because: WatchEndCause,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WatchEndCause {
+    /// The person at the desktop stopped it.
+    Stopped,
+    /// No page of theirs showed the desktop any more.
+    Unattended,
+    /// The control plane said so.
+    Told,
+    /// A later release's.
+    #[serde(other)]
+    Unknown,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,6 +232,9 @@ pub struct NodeSettings {
     pub jwks: Box<RawValue>,
     #[serde(default)]
     pub revocations: Vec<Revocation>,
+    /// For agents: whose looking on is over before its time. Nodes of the release before carry no such streams.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watches_over: Vec<WatchId>,
     /// The zone's agents, for proxies and balancers.
     #[serde(default)]
     pub agents: Vec<PeerAddress>,

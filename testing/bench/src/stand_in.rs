@@ -102,6 +102,7 @@ impl StandIn {
             user: UserId::generate(),
             transport: Transport::MeridianV1,
             jkt: None,
+            watch: None,
         })
     }
 
@@ -121,6 +122,7 @@ impl StandIn {
             user: UserId::generate(),
             // The thumbprint of a key: 32 bytes in base64url.
             jkt: "k".repeat(43),
+            watch: None,
             policy: Policy::OWNER,
         })
     }
@@ -206,6 +208,7 @@ impl StandIn {
                 zone: Some(ZoneSettings::default()),
                 jwks: serde_json::value::RawValue::from_string(jwks)?,
                 revocations: Vec::new(),
+                watches_over: Vec::new(),
                 agents: vec![PeerAddress { node_id: self.agent, address: self.agent_address.to_string() }],
                 ticket_keys: Vec::new(),
                 draining: None,

@@ -36,6 +36,15 @@ impl Activity {
         Use { clock: self.clock.clone(), until }
     }
 
+    /// Where it is noted that somebody looks on: nowhere.
+    pub(super) fn of_nobody(&self) -> Use {
+        Use { clock: self.clock.clone(), until: Arc::default() }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.control_now()
+    }
+
     /// From here on the clock's control-plane time is what the control plane says.
     pub(super) fn begin(&self) {
         let _ = self.began.set(self.clock.control_now().as_millisecond());

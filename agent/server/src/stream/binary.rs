@@ -30,7 +30,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(socket: S, service:
             &service.directory,
             service.workspace_uid,
             service.grant.policy,
-            service.streams.activity(service.grant.sub),
+            service.streams.activity(&service.grant),
             service.limits.display_wait,
         ) => opened,
         stop = stopped(&service) => Err(words(&stop)),

@@ -8,6 +8,7 @@ use std::{pin::Pin, time::Duration};
 use bytes::BytesMut;
 use meridian_model::Policy;
 use meridian_stream::{Channel, Piece, RecordReader};
+use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::{
@@ -44,11 +45,22 @@ pub(super) enum News {
     Closed(String),
 }
 
-/// What a viewer's bytes came to.
-pub(super) enum Taken {
-    Fine,
+/// What a viewer's bytes came to, besides what went to the workspace.
+#[derive(Default)]
+pub(super) struct Taken {
     /// Policy forbids the text that was among them.
-    ClipboardRefused,
+    pub(super) clipboard_refused: bool,
+    /// The viewer wants nobody to look on.
+    pub(super) stop_watching: bool,
+}
+
+/// What a viewer says to the agent itself.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Control {
+    StopWatching,
+    #[serde(other)]
+    Unknown,
 }
 
 impl Desk {
@@ -56,7 +68,7 @@ impl Desk {
     pub(super) fn open(service: &Service) -> Self {
         let (sessions, session, policy) = (service.sessions.clone(), service.grant.sub, service.grant.policy);
         let (directory, uid) = (service.directory.clone(), service.workspace_uid);
-        let activity = service.streams.activity(session);
+        let activity = service.streams.activity(&service.grant);
         let limit: Duration = service.limits.display_wait;
         let helper = HelperPlace { directory: directory.clone(), uid };
         let opening = async move {
@@ -107,7 +119,7 @@ impl Desk {
     /// # Errors
     /// When they are not what a viewer may say; in words.
     pub(super) async fn take(&mut self, mut bytes: &[u8]) -> Result<Taken, String> {
-        let mut taken = Taken::Fine;
+        let mut taken = Taken::default();
         while let Some(piece) = self.records.next(&mut bytes).map_err(|error| error.to_string())? {
             match piece {
                 Piece::Display(part) => {
@@ -119,11 +131,15 @@ impl Desk {
                 }
                 Piece::Whole(Channel::Clipboard, payload) => {
                     if self.clipboard.set(&payload).await == Set::Refused {
-                        taken = Taken::ClipboardRefused;
+                        taken.clipboard_refused = true;
                     }
                 }
-                // Unknown types are ignored, and none is known from a viewer yet.
-                Piece::Whole(Channel::Control | Channel::Display, _) => {}
+                Piece::Whole(Channel::Control, payload) => match serde_json::from_slice(&payload) {
+                    Ok(Control::StopWatching) => taken.stop_watching = true,
+                    // What is not understood is ignored.
+                    Ok(Control::Unknown) | Err(_) => {}
+                },
+                Piece::Whole(Channel::Display, _) => {}
             }
         }
         Ok(taken)

@@ -29,6 +29,7 @@ use super::{
     path::{Heard, Path, hear},
     registry::{Inbox, Place},
     viewer::Socket,
+    watching::Watching,
 };
 use crate::metrics::{VerdictLabel, Way, WayLabel};
 
@@ -106,6 +107,7 @@ async fn own(arrival: Arrival, mut inbox: Inbox) -> Option<Arrival> {
     let kept = Kept::new(service.metrics.kept.clone());
     let mut owner = Owner {
         desk: Desk::open(&service),
+        watching: Watching::of(&service.grant),
         service,
         core,
         path: None,
@@ -129,6 +131,7 @@ struct Owner {
     service: Service,
     core: AgentStream,
     desk: Desk,
+    watching: Watching,
     path: Option<Path>,
     began: Instant,
     ack_at: Option<Instant>,
@@ -181,6 +184,9 @@ impl Owner {
                     ControlFlow::Continue(())
                 }
                 () = until(self.parked_until) => ControlFlow::Break(End::gone()),
+                () = self.watching.turn() => {
+                    self.watching.judge(&self.service).map_or(ControlFlow::Continue(()), ControlFlow::Break)
+                }
             };
             if let ControlFlow::Break(end) = step {
                 return end;
@@ -274,9 +280,8 @@ impl Owner {
     async fn take_frame(&mut self, frame: Frame) -> ControlFlow<End> {
         match self.core.receive(frame, self.began.elapsed()) {
             Ok(Received::Data(bytes)) => match self.desk.take(&bytes).await {
-                Ok(Taken::Fine) => self.acknowledge(),
-                Ok(Taken::ClipboardRefused) => {
-                    self.refuse_clipboard();
+                Ok(taken) => {
+                    self.heed(&taken);
                     self.acknowledge();
                 }
                 Err(reason) => return breach(reason),
@@ -305,6 +310,17 @@ impl Owner {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    fn heed(&mut self, taken: &Taken) {
+        if taken.clipboard_refused {
+            self.refuse_clipboard();
+        }
+        // Whoever looks on decides about nobody.
+        if taken.stop_watching && self.service.grant.watch.is_none() {
+            tracing::info!("the person at the desktop wants nobody to look on");
+            self.service.streams.stop_watching(self.service.grant.sub);
+        }
     }
 
     fn refuse_clipboard(&mut self) {

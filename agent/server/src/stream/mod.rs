@@ -3,7 +3,8 @@
 //! [`registry`] knows which streams live, so that they can be revoked, ended and drained. [`meridian`] and [`binary`] serve one each:
 //! one task, one loop, no lock across a wait. A `binary` stream is its path. A `meridian.v1` stream outlives its paths: [`handshake`] is how each
 //! begins, [`path`] what is heard on it, [`desk`] the workspace's side, which stays. [`display`] and [`clipboard`] are the workspace's ends,
-//! [`viewer`] the WebSocket's; all hold bytes only while the other side does not take them, within bounds.
+//! [`viewer`] the WebSocket's; all hold bytes only while the other side does not take them, within bounds. [`watching`] is what ends the stream of
+//! somebody who looks on.
 
 mod activity;
 mod binary;
@@ -16,6 +17,7 @@ mod meridian;
 mod path;
 mod registry;
 mod viewer;
+mod watching;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -38,6 +40,8 @@ pub(crate) struct Limits {
     pub(crate) display_wait: Duration,
     /// How long a stream whose path broke waits for its viewer.
     pub(crate) resume_window: Duration,
+    /// How long somebody may look on at a desktop that its own user does not see.
+    pub(crate) watch_grace: Duration,
 }
 
 impl Limits {
@@ -48,6 +52,7 @@ impl Limits {
             attach_wait: Duration::from_secs(settings.attach_wait_s.max(1)),
             display_wait: Duration::from_secs(settings.display_wait_s.max(1)),
             resume_window: Duration::from_secs(settings.resume_window_s).min(LONGEST_RESUME_WINDOW),
+            watch_grace: Duration::from_secs(settings.watch_grace_s),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! configured number: were all of them taken by streams that wait for their viewers, none could come back.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -13,10 +13,11 @@ use std::{
 };
 
 use jiff::Timestamp;
-use meridian_ids::{NodeId, SessionId, StreamId};
+use meridian_ids::{NodeId, SessionId, StreamId, WatchId};
+use meridian_model::Transport;
 use meridian_runtime::{Clock, Tasks};
-use meridian_ticket::Grant;
-use meridian_wire::{CutReason, NodeSettings, Revocation};
+use meridian_ticket::{Grant, Watch};
+use meridian_wire::{CutReason, NodeSettings, Revocation, WatchEnd, WatchEndCause};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{mpsc, watch};
 
@@ -41,6 +42,10 @@ pub(crate) enum Stop {
 const MAX_ATTACHED: usize = 256;
 /// Streams of one session that wait for their viewers: each page that was left without a word is one. The one that waits longest goes first.
 const MAX_PARKED: usize = 4;
+/// Paths of those who look on at one session: two people, and each may come back while the path before is still there.
+const MAX_WATCHING: usize = 4;
+/// Of a session, looking on that this agent ended itself and still knows of.
+const MAX_WATCHES_ENDED: usize = 64;
 /// Paths that wait for a stream's owner; more wait before the door.
 const INBOX: usize = 4;
 
@@ -60,6 +65,8 @@ struct State {
     owners: HashMap<(SessionId, StreamId), mpsc::Sender<Arrival>>,
     /// The highest attach number of each stream, kept as long as its session may have streams.
     attached: HashMap<SessionId, HashMap<StreamId, u64>>,
+    /// Looking on that this agent ended, the latest last.
+    watches_ended: HashMap<SessionId, VecDeque<WatchEnd>>,
 }
 
 struct Live {
@@ -68,6 +75,10 @@ struct Live {
     issued_s: i64,
     /// The relay that carries the path.
     proxy: NodeId,
+    /// Its viewer looks on, by this.
+    watch: Option<Watch>,
+    /// Its viewer is the session's own user, with a page that says who looks on.
+    is_page: bool,
     stop: watch::Sender<Option<Stop>>,
     move_off: watch::Sender<bool>,
     /// A path of a stream that has an owner already, until the owner takes it.
@@ -147,6 +158,33 @@ impl Drop for Inbox {
     }
 }
 
+impl State {
+    fn end_watch(&mut self, session: SessionId, end: WatchEnd) {
+        let ended = self.watches_ended.entry(session).or_default();
+        if ended.iter().all(|other| other.id != end.id) {
+            ended.push_back(end);
+        }
+        if ended.len() > MAX_WATCHES_ENDED {
+            ended.pop_front();
+        }
+        for live in self.live.values().filter(|live| live.watch.is_some_and(|watch| watch.id == end.id)) {
+            live.stop.send_replace(Some(Stop::Revoked));
+        }
+    }
+
+    /// The control plane says that these are over. They stay so, also where a node of the release before leaves that out the next time.
+    fn heed_watches_over(&mut self, over: &[WatchId]) {
+        let named = |live: &Live| {
+            let watch = live.watch.filter(|watch| over.contains(&watch.id))?;
+            Some((live.session, WatchEnd { id: watch.id, because: WatchEndCause::Told }))
+        };
+        let ends: Vec<_> = self.live.values().filter_map(named).collect();
+        for (session, end) in ends {
+            self.end_watch(session, end);
+        }
+    }
+}
+
 impl Streams {
     pub(crate) fn new(metrics: &Metrics, clock: Clock) -> Self {
         Self {
@@ -169,11 +207,23 @@ impl Streams {
         if state.live.values().filter(|live| live.is_further == is_further).count() >= at_most {
             return Err(Refusal::Busy);
         }
+        if let Some(watch) = grant.watch {
+            let ended = state.watches_ended.get(&grant.sub);
+            if ended.is_some_and(|ended| ended.iter().any(|end| end.id == watch.id)) {
+                return Err(Refusal::Revoked);
+            }
+            let watching = |live: &&Live| live.session == grant.sub && live.watch.is_some();
+            if state.live.values().filter(watching).count() >= MAX_WATCHING {
+                return Err(Refusal::Busy);
+            }
+        }
         let live = Live {
             session: grant.sub,
             stream: grant.stream,
             issued_s: grant.iat,
             proxy: grant.proxy,
+            watch: grant.watch,
+            is_page: grant.watch.is_none() && grant.transport == Transport::MeridianV1,
             stop,
             move_off,
             is_further,
@@ -232,9 +282,11 @@ impl Streams {
         if live.parked.replace(since).is_none() {
             self.parked.inc();
         }
-        let session = live.session;
+        // Those who look on and the session's user do not take each other's places.
+        let (session, watches) = (live.session, live.watch.is_some());
         let parked = || {
-            let of_session = state.live.values().filter(|live| live.session == session);
+            let of_session =
+                state.live.values().filter(|live| live.session == session && live.watch.is_some() == watches);
             of_session.filter(|live| live.parked.is_some() && live.stop.borrow().is_none())
         };
         if parked().count() > MAX_PARKED
@@ -244,16 +296,64 @@ impl Streams {
         }
     }
 
-    /// Viewers of a session.
+    /// Viewers of a session, without those who look on.
     pub(crate) fn count(&self, session: SessionId) -> u32 {
         let state = self.lock();
-        let viewers = state.live.values().filter(|live| live.session == session && live.parked.is_none());
+        let viewers = state
+            .live
+            .values()
+            .filter(|live| live.session == session && live.parked.is_none() && live.watch.is_none());
         u32::try_from(viewers.count()).unwrap_or(u32::MAX)
     }
 
-    /// Where it is noted that a session's user does something.
-    pub(super) fn activity(&self, session: SessionId) -> Use {
-        self.activity.of(session)
+    /// Those who look on at any session, or may come back to it.
+    pub(crate) fn watches(&self) -> Vec<WatchId> {
+        let state = self.lock();
+        let mut watches: Vec<_> =
+            state.live.values().filter_map(|live| live.watch.map(|watch| watch.id)).collect();
+        watches.sort_unstable();
+        watches.dedup();
+        watches
+    }
+
+    /// Looking on that this agent ended itself.
+    pub(crate) fn watches_ended(&self) -> Vec<WatchEnd> {
+        let mut ended: Vec<_> = self.lock().watches_ended.values().flatten().copied().collect();
+        ended.sort_unstable_by_key(|end| end.id);
+        ended
+    }
+
+    /// Whether a page of its own user's shows a session now.
+    pub(super) fn is_attended(&self, session: SessionId) -> bool {
+        let state = self.lock();
+        state.live.values().any(|live| live.session == session && live.is_page && live.parked.is_none())
+    }
+
+    /// Nobody looks on by this any more, and nobody may come back.
+    pub(super) fn end_watch(&self, session: SessionId, id: WatchId, because: WatchEndCause) {
+        self.lock().end_watch(session, WatchEnd { id, because });
+    }
+
+    /// The person at the desktop wants nobody to look on.
+    pub(super) fn stop_watching(&self, session: SessionId) {
+        let mut state = self.lock();
+        let watching = state.live.values().filter(|live| live.session == session);
+        let mut watches: Vec<_> = watching.filter_map(|live| live.watch.map(|watch| watch.id)).collect();
+        watches.sort_unstable();
+        watches.dedup();
+        for id in watches {
+            state.end_watch(session, WatchEnd { id, because: WatchEndCause::Stopped });
+        }
+    }
+
+    /// Control-plane time.
+    pub(super) fn now(&self) -> Timestamp {
+        self.activity.now()
+    }
+
+    /// Where it is noted that a session's user does something. Looking on is no use of it.
+    pub(super) fn activity(&self, grant: &Grant) -> Use {
+        if grant.watch.is_some() { self.activity.of_nobody() } else { self.activity.of(grant.sub) }
     }
 
     /// Until when a session counts as used. `is_heard`: the control plane has answered, so its time is known.
@@ -269,6 +369,7 @@ impl Streams {
         self.activity.forget(session);
         let mut state = self.lock();
         state.attached.remove(&session);
+        state.watches_ended.remove(&session);
         for live in state.live.values().filter(|live| live.session == session) {
             live.stop.send_replace(Some(Stop::Ended(reason.to_owned())));
         }
@@ -286,6 +387,9 @@ impl Streams {
                 let current = settings.borrow_and_update().clone();
                 for revocation in current.iter().flat_map(|settings| &settings.revocations) {
                     streams.revoke(revocation);
+                }
+                if let Some(settings) = &current {
+                    streams.lock().heed_watches_over(&settings.watches_over);
                 }
                 if settings.changed().await.is_err() {
                     return;

@@ -172,6 +172,7 @@ impl Bench {
             proxy: self.proxy.node,
             transport,
             jkt: None,
+            watch: None,
             policy: Policy::OWNER,
         }
     }
@@ -190,6 +191,7 @@ impl Bench {
             agent: self.agent.name.node,
             user: grant.user,
             jkt: grant.jkt.clone().unwrap_or_default(),
+            watch: grant.watch,
             policy: grant.policy,
         }
     }
@@ -304,6 +306,7 @@ async fn start_agent(folder: &Path, control: &Control, make: &Arc<Make>, adjust:
         display_wait_s: 60,
         attach_wait_s: 5,
         resume_window_s: 60,
+        watch_grace_s: 10,
         max_streams: 16,
         window_bytes: 1 << 20,
         pulls_at_once: 2,

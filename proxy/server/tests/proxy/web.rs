@@ -188,6 +188,7 @@ impl Web {
                 zone: Some(state.zone.clone()),
                 jwks: serde_json::value::RawValue::from_string(jwks).unwrap(),
                 revocations: state.revocations.clone(),
+                watches_over: Vec::new(),
                 agents: state.agents.clone(),
                 ticket_keys: state.ticket_keys.clone(),
                 draining: state.speaks_of_draining.then_some(state.draining),

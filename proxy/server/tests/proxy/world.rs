@@ -126,6 +126,7 @@ impl World {
             user: UserId::generate(),
             transport: Transport::MeridianV1,
             jkt: None,
+            watch: None,
         }
     }
 
@@ -150,6 +151,7 @@ impl World {
             agent: self.web.agent,
             user: UserId::generate(),
             jkt: "k".repeat(43),
+            watch: None,
             policy: Policy::OWNER,
         };
         let token = self.web.signing.sign_pass(&pass);

@@ -17,7 +17,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use meridian_identity::{Authority, NodeKey, NodeName, NodeTls, web_name};
-use meridian_ids::{DeploymentId, NodeId, SessionId, ZoneId};
+use meridian_ids::{DeploymentId, NodeId, SessionId, WatchId, ZoneId};
 use meridian_model::{NodeRole, ZoneSettings};
 use meridian_runtime::{Clock, Tasks};
 use meridian_ticket::{KeySet, SigningKey};
@@ -60,6 +60,7 @@ struct State {
     epoch: i64,
     sessions: Vec<(i64, DesiredSession)>,
     revocations: Vec<Revocation>,
+    watches_over: Vec<WatchId>,
     heartbeats: Vec<Heartbeat>,
     images: Option<ImageOrders>,
     images_told: usize,
@@ -120,6 +121,12 @@ impl Control {
 
     pub(crate) fn revoke(&self, revocation: Revocation) {
         self.lock().revocations.push(revocation);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Somebody's looking on is over.
+    pub(crate) fn end_watch(&self, watch: WatchId) {
+        self.lock().watches_over.push(watch);
         self.version.send_modify(|version| *version += 1);
     }
 
@@ -197,6 +204,7 @@ impl Control {
                 zone: Some(ZoneSettings::default()),
                 jwks: serde_json::value::RawValue::from_string(keys).unwrap(),
                 revocations: state.revocations.clone(),
+                watches_over: state.watches_over.clone(),
                 agents: Vec::new(),
                 ticket_keys: Vec::new(),
                 draining: None,

@@ -16,6 +16,7 @@ const MySessions = lazy(() => import('./pages/MySessions'));
 const MyHomes = lazy(() => import('./pages/MyHomes'));
 const SessionPage = lazy(() => import('./session/SessionPage'));
 const RelaunchPage = lazy(() => import('./session/RelaunchPage'));
+const WatchPage = lazy(() => import('./watch/WatchPage'));
 const Zones = lazy(() => import('./pages/admin/Zones'));
 const Nodes = lazy(() => import('./pages/admin/Nodes'));
 const AllSessions = lazy(() => import('./pages/admin/AllSessions'));
@@ -51,6 +52,7 @@ function Pages({ me }: { me: Me | null }) {
         <Route path="/sessions/:id" element={<SessionPage />} />
         <Route path="/sessions/:id/relaunch" element={<RelaunchPage />} />
         <Route element={<SignedIn me={me} />}>
+          <Route path="/admin/sessions/:id/watches/:watch" element={may(me, 'sessions:watch') ? <WatchPage /> : <NotFound />} />
           <Route element={me && <Shell me={me} />}>
             <Route index element={<Catalogue />} />
             <Route path="/sessions" element={<MySessions />} />

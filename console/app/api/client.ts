@@ -23,6 +23,7 @@ import type {
   Setting,
   SettingValue,
   User,
+  Watch,
   Workspace,
   Zone,
 } from './types';
@@ -116,6 +117,31 @@ export async function endSession(id: string): Promise<Session> {
 /** Says that somebody is there, where the session would soon count as idle. */
 export async function stay(id: string): Promise<Session> {
   return (await unwrap(api.POST('/api/v1/sessions/{id}/stay', { params: { path: { id } } }))) as Session;
+}
+
+/** Asks the session's user whether one may look on. */
+export async function askToWatch(id: string, reason: string): Promise<Watch> {
+  return (await unwrap(api.POST('/api/v1/sessions/{id}/watches', { params: { path: { id } }, body: { reason } }))) as Watch;
+}
+
+/** What the person at the desktop says. `seen`: the question is shown, and not answered yet. */
+export async function answerWatch(id: string, watch: string, answer: 'seen' | 'allow' | 'decline'): Promise<Session> {
+  const call = api.POST('/api/v1/sessions/{id}/watches/{watch}/answer', { params: { path: { id, watch } }, body: { answer } });
+  return (await unwrap(call)) as Session;
+}
+
+/** Stops it, leaves, or takes the question back. */
+export async function endWatch(id: string, watch: string): Promise<Watch> {
+  return (await unwrap(api.DELETE('/api/v1/sessions/{id}/watches/{watch}', { params: { path: { id, watch } } }))) as Watch;
+}
+
+export function connectWatch(id: string, watch: string, thumbprint: string | null): Promise<Connect> {
+  return unwrap(
+    api.POST('/api/v1/sessions/{id}/watches/{watch}/connect', {
+      params: { path: { id, watch } },
+      body: { transport: 'meridian.v1', ...(thumbprint === null ? {} : { jkt: thumbprint }) },
+    }),
+  );
 }
 
 /** `key` makes the call safe to repeat: the server launches once for each. */

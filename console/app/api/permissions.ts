@@ -3,12 +3,14 @@
 import type { Me } from './types';
 
 const resources = ['users', 'groups', 'zones', 'nodes', 'workspaces', 'images'] as const;
-export const actions = ['view', 'modify', 'create', 'delete'] as const;
+const actions = ['view', 'modify', 'create', 'delete'] as const;
+/** The columns of a form; the last is of sessions alone. */
+export const columns = [...actions, 'watch'] as const;
 
 /** Every permission there is, in the order of a form. */
 export const permissions: string[] = [
   ...resources.flatMap((resource) => actions.map((action) => `${resource}:${action}`)),
-  ...['sessions:view', 'sessions:modify', 'sessions:delete', 'audit:view', 'settings:view', 'settings:modify'],
+  ...['sessions:view', 'sessions:modify', 'sessions:delete', 'sessions:watch', 'audit:view', 'settings:view', 'settings:modify'],
 ];
 
 /** What an API key may say besides: to use its owner's own sessions. */

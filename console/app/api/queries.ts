@@ -247,6 +247,36 @@ export function useStay() {
   });
 }
 
+export function useAskToWatch() {
+  return useMutation({ mutationFn: ({ id, reason }: { id: string; reason: string }) => api.askToWatch(id, reason) });
+}
+
+/** The answer of the person at the desktop. Said again, it changes nothing. */
+export function useAnswerWatch() {
+  const note = useNoteSession();
+  return useMutation({
+    mutationFn: ({ id, watch, answer }: { id: string; watch: string; answer: 'seen' | 'allow' | 'decline' }) =>
+      api.answerWatch(id, watch, answer),
+    retry: (failures, error) => failures < 2 && asProblem(error).temporary,
+    onSuccess: note,
+  });
+}
+
+/** Whoever ends it, what it came to is seen at once. */
+export function useEndWatch() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: ({ id, watch }: { id: string; watch: string }) => api.endWatch(id, watch),
+    retry: (failures, error) => failures < 2 && asProblem(error).temporary,
+    onSuccess: (ended, { id }) => {
+      client.setQueryData(keys.session(id), (session: Session | undefined) =>
+        session && { ...session, watches: session.watches?.map((watch) => (watch.id === ended.id ? ended : watch)) ?? [] },
+      );
+      void client.invalidateQueries({ queryKey: keys.session(id) });
+    },
+  });
+}
+
 export function isFinal(state: SessionState): boolean {
   return state === 'ended' || state === 'failed' || state === 'lost';
 }

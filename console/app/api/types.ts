@@ -24,8 +24,14 @@ export type NewWorkspace = Schemas['NewWorkspace'];
 
 export type SessionState = 'starting' | 'running' | 'paused' | 'unreachable' | 'ending' | 'ended' | 'failed' | 'lost';
 export type ProgressStep = 'reserved' | 'pushed' | 'image' | 'container' | 'display' | 'ready';
-export type Session = Omit<Written<Schemas['SessionView']>, 'state' | 'progress'> & {
+/** Somebody asks to look on at a session, or does. */
+export type Watch = Omit<Written<Schemas['WatchView']>, 'state'> & {
+  state: 'asked' | 'allowed' | 'declined' | 'expired' | 'withdrawn' | 'ended';
+};
+export type Session = Omit<Written<Schemas['SessionView']>, 'state' | 'progress' | 'watches'> & {
   state: SessionState;
+  /** A server of the release before does not say. */
+  watches?: Watch[];
   progress: Omit<Written<Schemas['ProgressView']>, 'step'> & { step: ProgressStep };
 };
 

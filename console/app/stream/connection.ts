@@ -179,6 +179,14 @@ export class StreamConnection {
     return sent;
   }
 
+  /** Tells the agent that nobody may look on any more. False when nothing is attached. */
+  stopWatching(): boolean {
+    if (!this.core.attached) return false;
+    this.core.sendStopWatching();
+    this.run();
+    return true;
+  }
+
   private async begin(): Promise<void> {
     this.abandon();
     const { era } = this;

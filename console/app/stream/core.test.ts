@@ -261,6 +261,13 @@ describe('sending', () => {
     expect(core.take()).toEqual([]);
   });
 
+  test('that nobody may look on any more is said on the control channel', () => {
+    attach('new', 0, 10_000);
+    core.sendStopWatching();
+    const record = encodeRecord('control', new TextEncoder().encode('{"type":"stop_watching"}'));
+    expect(carried(core.take())).toEqual([{ offset: 0, bytes: [...record] }]);
+  });
+
   test('what nobody takes is not kept without end', () => {
     attach('new', 0, 0);
     for (let count = 0; count < 70; count += 1) core.sendDisplay(new Uint8Array(65_536));

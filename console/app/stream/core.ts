@@ -196,6 +196,11 @@ export class StreamCore {
     return true;
   }
 
+  /** The person wants nobody to look on any more. The agent heeds it by itself, whatever the control plane does. */
+  sendStopWatching(): void {
+    this.write(encodeRecord('control', new TextEncoder().encode(JSON.stringify({ type: 'stop_watching' }))));
+  }
+
   /** When `tick` must be called next, or null when nothing is timed. */
   nextDeadline(): number | null {
     const opening = [...this.paths.values()].filter((path) => path.phase !== 'attached');

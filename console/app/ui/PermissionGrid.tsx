@@ -1,5 +1,5 @@
 import { Checkbox } from '@mantine/core';
-import { actions, permissions } from '../api/permissions';
+import { columns, permissions } from '../api/permissions';
 import classes from './PermissionGrid.module.css';
 
 interface Props {
@@ -21,7 +21,7 @@ export function PermissionGrid({ held, mayGive, onChange }: Props) {
           <th scope="col">
             <span className="m-hidden">What</span>
           </th>
-          {actions.map((action) => (
+          {columns.map((action) => (
             <th key={action} scope="col">
               {action}
             </th>
@@ -32,7 +32,7 @@ export function PermissionGrid({ held, mayGive, onChange }: Props) {
         {resources.map((resource) => (
           <tr key={resource}>
             <th scope="row">{resource}</th>
-            {actions.map((action) => {
+            {columns.map((action) => {
               const permission = `${resource}:${action}`;
               return (
                 <td key={action}>

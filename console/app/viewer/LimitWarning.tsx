@@ -1,10 +1,10 @@
 import { Button } from '@mantine/core';
-import { useEffect, useRef, useState } from 'react';
-import { serverNow } from '../api/clock';
+import { useEffect, useRef } from 'react';
 import { useStay } from '../api/queries';
 import type { Session } from '../api/types';
 import classes from './Viewer.module.css';
 import { inWords, limitOf } from './limits';
+import { useServerNow } from './useServerNow';
 
 /**
  * Says before it happens that the session reaches a limit. Where sitting still is the reason, a button answers, and so does whatever the
@@ -34,15 +34,6 @@ export function LimitWarning({ session }: { session: Session }) {
       </div>
     </div>
   );
-}
-
-function useServerNow(): number {
-  const [now, setNow] = useState(() => serverNow());
-  useEffect(() => {
-    const timer = setInterval(() => setNow(serverNow()), 1_000);
-    return () => clearInterval(timer);
-  }, []);
-  return now;
 }
 
 /** The first key or movement while the question stands. A desktop keeps its events to itself, so they are heard on their way down. */

@@ -24,6 +24,8 @@ export class Screen {
     private readonly host: HTMLElement,
     private readonly label: string,
     private readonly events: ScreenEvents,
+    /** Somebody else's desktop: it is neither typed into nor made another size. */
+    private readonly looksOn = false,
   ) {}
 
   /** Shows a new display in place of the one before. */
@@ -40,12 +42,12 @@ export class Screen {
     const rfb = new RFB(target, channel, { shared: true });
     this.rfb = rfb;
     rfb.background = 'transparent';
-    rfb.resizeSession = true;
+    rfb.resizeSession = !this.looksOn;
     // Only until the remote side has taken the size over, and for displays that cannot.
     rfb.scaleViewport = true;
     rfb.showDotCursor = true;
     rfb.qualityLevel = 8;
-    rfb.viewOnly = !this.interactive;
+    rfb.viewOnly = this.looksOn || !this.interactive;
     this.prepareCanvas();
 
     rfb.addEventListener('connect', () => {
@@ -60,7 +62,7 @@ export class Screen {
   setInteractive(interactive: boolean): void {
     if (this.interactive === interactive) return;
     this.interactive = interactive;
-    if (!this.rfb) return;
+    if (!this.rfb || this.looksOn) return;
     this.rfb.viewOnly = !interactive;
     // The window may have changed its size meanwhile.
     if (interactive) this.rfb.resizeSession = true;

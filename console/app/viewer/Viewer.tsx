@@ -13,6 +13,8 @@ import { Badge } from './Badge';
 import { LimitWarning } from './LimitWarning';
 import { SignInAgain } from './SignInAgain';
 import { Toolbar } from './Toolbar';
+import { WatchBanner } from './WatchBanner';
+import { WatchQuestion } from './WatchQuestion';
 import classes from './Viewer.module.css';
 import { statusOf } from './status';
 import { type Desktop, useDesktop } from './useDesktop';
@@ -45,6 +47,8 @@ export default function Viewer({ session, reachable }: Props) {
         {state.name === 'stopped' && <Stopped session={session} state={state} onTakeBack={() => connection.current?.restart()} />}
         {login.asks && <SignInAgain session={session} again={login.last} onLater={login.later} />}
         <LimitWarning session={session} />
+        <WatchBanner session={session} onStop={() => connection.current?.stopWatching() ?? false} />
+        <WatchQuestion session={session} onGone={() => desktop.screen.current?.focus()} />
         <Badge status={login.asks ? null : status} onSignIn={login.me === null && state.name === 'live' ? login.ask : null} />
       </main>
       {end.dialog}

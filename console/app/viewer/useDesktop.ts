@@ -25,7 +25,8 @@ export interface Desktop {
 
 const opening: StreamState = { name: 'connecting', since: 0, trouble: null, signedOut: false };
 
-export function useDesktop(session: Session, host: RefObject<HTMLDivElement | null>): Desktop {
+/** `watch`: somebody else's session, which the person looks on at. */
+export function useDesktop(session: Session, host: RefObject<HTMLDivElement | null>, watch: string | null = null): Desktop {
   const screen = useRef<Screen>(null);
   const clipboard = useRef<SharedClipboard>(null);
   const connection = useRef<StreamConnection>(null);
@@ -39,7 +40,7 @@ export function useDesktop(session: Session, host: RefObject<HTMLDivElement | nu
   useEffect(() => {
     if (!host.current) return;
     const stream = new StreamConnection({
-      askTicket: (thumbprint) => askTicket(id, thumbprint),
+      askTicket: (thumbprint) => askTicket(id, watch, thumbprint),
       listener: {
         state: (next) => {
           setState(next);
@@ -51,13 +52,12 @@ export function useDesktop(session: Session, host: RefObject<HTMLDivElement | nu
         rates: setRates,
       },
     });
-    const picture = new Screen(host.current, `${name}, desktop. Ctrl+Alt+Shift+M leaves it for the toolbar.`, {
-      drawn: () => {
-        setDrawn(true);
-        shared.focused();
-      },
-      failed: () => stream.restart(),
-    });
+    const label = watch === null ? 'desktop. Ctrl+Alt+Shift+M leaves it for the toolbar.' : 'somebody else’s desktop, to look at.';
+    const drawn = () => {
+      setDrawn(true);
+      if (watch === null) shared.focused();
+    };
+    const picture = new Screen(host.current, `${name}, ${label}`, { drawn, failed: () => stream.restart() }, watch !== null);
     const shared = new SharedClipboard({
       send: (text) => {
         setClipboardRefusal(null);
@@ -74,8 +74,10 @@ export function useDesktop(session: Session, host: RefObject<HTMLDivElement | nu
     screen.current = picture;
     clipboard.current = shared;
     connection.current = stream;
-    shared.start();
-    paste.start();
+    if (watch === null) {
+      shared.start();
+      paste.start();
+    }
     stream.start();
     return () => {
       paste.stop();
@@ -83,15 +85,15 @@ export function useDesktop(session: Session, host: RefObject<HTMLDivElement | nu
       stream.close();
       picture.dispose();
     };
-  }, [id, name, host]);
+  }, [id, name, host, watch]);
 
   return { screen, clipboard, connection, state, drawn, rates, clipboardText, clipboardRefusal };
 }
 
 /** A ticket; `NoTicket` where the answer says that asking again is of no use, `SignedOut` where nobody is there to be given one. */
-async function askTicket(id: string, thumbprint: string | null): Promise<Ticket> {
+async function askTicket(id: string, watch: string | null, thumbprint: string | null): Promise<Ticket> {
   try {
-    return await api.connect(id, thumbprint);
+    return await (watch === null ? api.connect(id, thumbprint) : api.connectWatch(id, watch, thumbprint));
   } catch (error) {
     const problem = asProblem(error);
     const { status, message, hint } = problem.details;

@@ -16,6 +16,7 @@ import { SessionStateBadge } from '../../ui/StateBadge';
 import { When } from '../../ui/When';
 import { useConfirm } from '../../ui/useConfirm';
 import { useTitle } from '../../ui/useTitle';
+import { AskToWatch } from './AskToWatch';
 import { Homes } from './Homes';
 import { Refusals } from './Refusals';
 
@@ -100,6 +101,7 @@ function SessionTable({ ended }: { ended: boolean }) {
           <Stack>
             <Facts facts={facts(current)} />
             <ExplanationView session={current} />
+            <AskToWatch session={current} />
             <EndForThem session={current} />
           </Stack>
         )}
@@ -156,5 +158,11 @@ function facts(session: Session) {
     { name: 'Started', value: <When at={session.started_at} /> },
     { name: 'Ended', value: <When at={session.ended_at} /> },
     { name: 'Reason', value: session.reason ?? '—' },
+    { name: 'Looked on at by', value: onlookers(session) },
   ];
+}
+
+function onlookers({ watches = [] }: Session): string {
+  const names = watches.filter((watch) => watch.state === 'allowed').map((watch) => watch.watcher.name);
+  return names.length === 0 ? '—' : names.join(', ');
 }

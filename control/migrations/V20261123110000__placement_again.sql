@@ -182,12 +182,12 @@ BEGIN
         INTO v_zones FROM tried_zones_v1(v_zone, w, v_policy->'allowed_zones') t;
     WITH judged AS MATERIALIZED (
         SELECT t.name AS zone, c.name, r.reason, CASE WHEN r.reason = c.reason THEN c.verdict ELSE r.reason END AS verdict,
-            row_number() OVER (ORDER BY t.turn, (c.id = v_home.node_id) IS NOT TRUE, c.loads_first, c.comes_and_goes, c.rank, c.id) AS place
+            row_number() OVER (ORDER BY t.turn, (v_home.storage IS NULL AND c.id = v_home.node_id) IS NOT TRUE, c.loads_first, c.comes_and_goes, c.rank, c.id) AS place
         FROM tried_zones_v1(v_zone, w, v_policy->'allowed_zones') t
         CROSS JOIN LATERAL candidates_v2(t.id, t.settings->>'load_strategy', (t.settings->>'prioritize_static_agents')::boolean, t.labels,
             w.network, w.required_labels, w.gpu, w.image, w.cpu_milli, w.memory_mb, w.image_policy = 'wait') c
         JOIN nodes n ON n.id = c.id
-        CROSS JOIN LATERAL (SELECT coalesce(CASE WHEN v_keeps THEN home_barrier_v1(c.id, n.report, v_home) END, c.reason) AS reason) r
+        CROSS JOIN LATERAL (SELECT coalesce(CASE WHEN v_keeps THEN home_barrier_v1(c.id, n.report, v_home, t.id, t.settings->>'home_storage') END, c.reason) AS reason) r
         WHERE t.barrier IS NULL)
     SELECT (SELECT coalesce(jsonb_object_agg(r.reason, r.number), '{}')
             FROM (SELECT j.reason, count(*) AS number FROM judged j GROUP BY j.reason) r),

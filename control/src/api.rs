@@ -91,6 +91,7 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(watches::answer_watch))
         .routes(routes!(watches::connect_watch))
         .routes(routes!(homes::reset_home))
+        .routes(routes!(homes::release_home))
         .routes(routes!(nodes::list_nodes))
         .routes(routes!(nodes::update_node))
         .routes(routes!(nodes::drain_node))

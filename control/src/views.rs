@@ -129,6 +129,8 @@ pub struct ZoneSettingsView {
     /// Seconds.
     pub outage_grace: u32,
     pub private_balancer: String,
+    /// Path at which all its agents reach one storage for homes; empty: homes stay on the agent that made them.
+    pub home_storage: String,
     /// What all agents of the zone have, unless one says otherwise.
     pub labels: BTreeMap<String, String>,
     /// Nodes that can take work now.
@@ -163,6 +165,7 @@ impl ZoneSettingsView {
             proxy_port: settings.proxy_port,
             outage_grace: settings.outage_grace_s,
             private_balancer: settings.private_balancer,
+            home_storage: settings.home_storage,
             nodes_ready,
         }
     }
@@ -188,6 +191,7 @@ pub struct ZonePatch {
     /// Seconds.
     pub outage_grace: Option<u32>,
     pub private_balancer: Option<String>,
+    pub home_storage: Option<String>,
     /// Replaces all of them.
     pub labels: Option<BTreeMap<String, String>>,
 }
@@ -214,6 +218,7 @@ impl ZonePatch {
         set(&mut settings.proxy_port, self.proxy_port);
         set(&mut settings.outage_grace_s, self.outage_grace);
         set(&mut settings.private_balancer, self.private_balancer);
+        set(&mut settings.home_storage, self.home_storage);
         settings
     }
 }

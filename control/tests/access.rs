@@ -37,6 +37,7 @@ fn access(method: &str, path: &str) -> Option<Access> {
         ("POST", "/api/v1/api-keys" | "/api/v1/sessions") => SignedIn,
         ("GET", "/api/v1/homes") => SignedIn,
         ("DELETE", "/api/v1/homes/{id}") => Own(P::SessionsDelete),
+        ("POST", "/api/v1/homes/{id}/release") => Needs(P::SessionsModify),
         ("DELETE", "/api/v1/homes") => Needs(P::SessionsDelete),
         ("GET", "/api/v1/workspaces" | "/api/v1/zones" | "/api/v1/sessions") => SignedIn,
         ("POST", "/api/v1/zones/measurements") => SignedIn,

@@ -120,7 +120,7 @@ async fn a_home_is_reset_by_its_user_when_no_session_has_it_and_its_agent_remove
     assert_eq!(homes(&user).await?, Vec::<Value>::new());
 
     let told = agent.report(Vec::new()).await?["forget_homes"].clone();
-    assert_eq!(told, json!([home["id"]]));
+    assert_eq!(told, json!([{"id": home["id"], "size_mb": home["size_mb"]}]));
     agent.homes_gone = vec![id(&home).parse()?];
     assert_eq!(agent.report(Vec::new()).await?["forget_homes"], json!([]));
 

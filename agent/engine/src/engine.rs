@@ -1,11 +1,17 @@
 //! What an agent asks of a container engine.
 
-use std::{future::Future, path::PathBuf, pin::Pin};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+};
 
 use futures_util::stream::BoxStream;
 use meridian_ids::{HomeId, SessionId};
-use meridian_model::{Network, Resources, WorkspaceSpec};
+use meridian_model::{Network, PersistentHome, Resources, WorkspaceSpec};
 use meridian_runtime::Secret;
+
+use crate::shared_homes::Trouble;
 
 /// An answer that is on its way; boxed, so that an agent can hold any engine.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
@@ -162,6 +168,14 @@ pub enum ContainerState {
     },
 }
 
+/// A session that does not run on, because its home is not, or may not be, its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frozen {
+    pub session: SessionId,
+    pub home: HomeId,
+    pub trouble: Trouble,
+}
+
 /// A container engine, as one agent of one deployment uses it. Every answer has a limit.
 pub trait Engine: Send + Sync + 'static {
     /// What the node can do now. Puts in order what starts depend on.
@@ -183,7 +197,14 @@ pub trait Engine: Send + Sync + 'static {
     fn remove(&self, session: SessionId) -> Answer<'_, ()>;
 
     /// Removes a home and all that is in it. Nothing to remove is a success; one that a session has is refused.
-    fn remove_home(&self, home: HomeId) -> Answer<'_, ()>;
+    fn remove_home<'a>(&'a self, home: &'a PersistentHome) -> Answer<'a, ()>;
+
+    /// Whether homes can be kept on a storage that several agents share. The refusal says why not.
+    fn probe_storage<'a>(&'a self, storage: &'a Path) -> Answer<'a, ()>;
+
+    /// Looks after the homes that sessions have on shared storage. A session whose home was taken over, or whose storage does not say whose it is, is
+    /// frozen: it runs on when the home is found to be its own. Gives those that are frozen now.
+    fn guard_homes(&self) -> Answer<'_, Vec<Frozen>>;
 
     /// Hints that containers started or ended. A hint may be missing; listing is what counts.
     fn events(&self) -> Events<'_>;

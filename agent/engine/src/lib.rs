@@ -10,13 +10,15 @@ mod docker;
 mod engine;
 mod names;
 mod place;
+mod shared_homes;
 mod simulated;
 
 pub use docker::{DockerEngine, DockerSettings};
 pub use engine::{
-    Answer, Capabilities, ContainerState, Disk, Engine, EngineError, Events, Found, HomeStorage, Image,
-    Loaded, Login, Order, Problem, Pull, PullError, Pulling, Source, Step,
+    Answer, Capabilities, ContainerState, Disk, Engine, EngineError, Events, Found, Frozen, HomeStorage,
+    Image, Loaded, Login, Order, Problem, Pull, PullError, Pulling, Source, Step,
 };
 pub use names::Owner;
 pub use place::{DisplayPlaces, STREAM_DIRECTORY};
+pub use shared_homes::{MARK, Trouble};
 pub use simulated::{Daemon, Faults, SimulatedEngine, serve_workspace};

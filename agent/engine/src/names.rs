@@ -9,6 +9,8 @@ pub(crate) const DEPLOYMENT: &str = "dev.meridian.deployment";
 pub(crate) const AGENT: &str = "dev.meridian.agent";
 pub(crate) const SESSION: &str = "dev.meridian.session";
 pub(crate) const HOME: &str = "dev.meridian.home";
+/// Path of the shared storage that the home lies on.
+pub(crate) const STORAGE: &str = "dev.meridian.home-storage";
 pub(crate) const GENERATION: &str = "dev.meridian.generation";
 pub(crate) const EPOCH: &str = "dev.meridian.epoch";
 
@@ -49,6 +51,13 @@ impl Owner {
     pub(crate) fn home_filter(&self, home: HomeId) -> HashMap<String, Vec<String>> {
         let labels = self.home_labels(home).into_iter().map(|(name, value)| format!("{name}={value}"));
         HashMap::from([("label".into(), labels.collect())])
+    }
+
+    /// The filter that lists what is ours and has a home on shared storage.
+    pub(crate) fn shared_filter(&self) -> HashMap<String, Vec<String>> {
+        let mut filter = self.filter();
+        filter.entry("label".into()).or_default().push(STORAGE.into());
+        filter
     }
 
     /// The filter that lists what is ours and nothing else.

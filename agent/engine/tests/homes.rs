@@ -11,8 +11,12 @@ use node::{IMAGE, Node, inside, order};
 
 fn with_home(home: HomeId) -> Order {
     let mut order = order(IMAGE, Network::None);
-    order.spec.home = Some(PersistentHome { id: home, size_mb: 32 });
+    order.spec.home = Some(kept(home));
     order
+}
+
+fn kept(id: HomeId) -> PersistentHome {
+    PersistentHome { id, size_mb: 32, shared: None }
 }
 
 #[tokio::test]
@@ -31,7 +35,7 @@ async fn what_was_written_is_there_when_the_next_session_begins() {
     let second = with_home(home);
     let early = engine.start(&second, &|_| {}).await.unwrap_err();
     assert!(matches!(&early, EngineError::Unavailable(reason) if reason.contains("held")), "{early}");
-    assert!(matches!(engine.remove_home(home).await, Err(EngineError::Refused(_))), "in use");
+    assert!(matches!(engine.remove_home(&kept(home)).await, Err(EngineError::Refused(_))), "in use");
 
     engine.remove(first.session).await.unwrap();
     assert!(!mounted(home), "put away");
@@ -46,8 +50,8 @@ async fn what_was_written_is_there_when_the_next_session_begins() {
     assert!(!inside(another.session, "cat ~/file").0, "somebody else's");
     again.remove(another.session).await.unwrap();
 
-    again.remove_home(home).await.unwrap();
-    again.remove_home(home).await.unwrap();
+    again.remove_home(&kept(home)).await.unwrap();
+    again.remove_home(&kept(home)).await.unwrap();
     let emptied = with_home(home);
     again.start(&emptied, &|_| {}).await.unwrap();
     assert!(!inside(emptied.session, "cat ~/file").0, "it was removed");

@@ -126,6 +126,7 @@ pub(crate) fn source(
             homes_gone: homes.gone(),
             watches: Some(streams.watches()),
             watches_ended: streams.watches_ended(),
+            shared_homes: homes.storage(),
             ..inventory.report()
         };
         add_aliases(&mut report.images, &images);
@@ -133,6 +134,7 @@ pub(crate) fn source(
         // An engine that is away is noticed in both places.
         problems.retain(|problem| view.problems.iter().all(|other| other.code != problem.code));
         problems.extend(view.problems.iter().cloned());
+        problems.extend(homes.problems());
         HeartbeatParts { since: view.since, agent: Some(report), problems, streams: Some(carried) }
     }
 }

@@ -149,7 +149,7 @@ pub async fn start_with(
     .map_err(|source| AgentError::Ledger { path: ledger_path.display().to_string(), source })?;
 
     let (updates, inbox) = mpsc::channel(UPDATE_QUEUE);
-    let homes = Homes::start(&tasks, Arc::clone(&engine));
+    let homes = Homes::start(&tasks, Arc::clone(&engine), client.clone());
     sessions.take_updates(&tasks, inbox, images.clone(), homes.clone());
     let front = Front {
         client: client.clone(),

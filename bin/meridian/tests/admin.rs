@@ -265,6 +265,10 @@ async fn homes_are_listed_reset_and_those_of_nobody_deleted_from_the_command_lin
     let unconfirmed = run(&["homes", "reset", "0190a5de-0000-7000-8000-000000000000"]).await;
     assert!(unconfirmed.code == 1 && unconfirmed.err.contains("--yes"), "{unconfirmed:?}");
     assert_eq!(run(&["homes", "reset", "0190a5de-0000-7000-8000-000000000000", "--yes"]).await.code, 3);
+    let nobodys = "0190a5de-0000-7000-8000-000000000000";
+    assert_eq!(run(&["homes", "release", nobodys, "--force", "--yes"]).await.code, 3);
+    let unasked = run(&["homes", "release", nobodys, "--force"]).await;
+    assert!(unasked.code == 1 && unasked.err.contains("--yes"), "{unasked:?}");
     let deleted = run(&["homes", "delete", "--yes"]).await;
     assert!(deleted.code == 0 && deleted.out.starts_with("0 homes are being removed"), "{deleted:?}");
     assert_eq!(run(&["homes", "delete", "--yes", "--json"]).await.json()["deleted"], 0);

@@ -34,6 +34,13 @@ export function useResetHome() {
   return useChange((id: string) => unwrap(api.DELETE('/api/v1/homes/{id}', { params: { path: { id } } })));
 }
 
+/** Takes a home on storage from an agent that has not released it. */
+export function useReleaseHome() {
+  return useChange((id: string) =>
+    unwrap(api.POST('/api/v1/homes/{id}/release', { params: { path: { id } }, body: { force: true } })),
+  );
+}
+
 /** Removes the homes whose user or workspace was deleted. */
 export function useDeleteGoneHomes() {
   return useChange(() => unwrap(api.DELETE('/api/v1/homes')));

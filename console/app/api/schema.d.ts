@@ -291,6 +291,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/homes/{id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Takes a home on its zone's storage from an agent that has not released it, so that the next launch has it wherever it runs; the session that
+         *     had it ends. That agent freezes what still runs, as soon as it sees the storage.
+         */
+        post: operations["release_home"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/images": {
         parameters: {
             query?: never;
@@ -1154,14 +1174,22 @@ export interface components {
          * @enum {string}
          */
         HomeKind: "persistent" | "temporary";
+        /** @description How a home is to be released. */
+        HomeRelease: {
+            /**
+             * @description Take it from an agent that has not released it, whether that agent answers or not.
+             * @default false
+             */
+            force?: boolean;
+        };
         /**
          * @description How a home stands.
          * @enum {string}
          */
-        HomeState: "free" | "in_use" | "put_away" | "away" | "lost" | "removing";
+        HomeState: "free" | "in_use" | "put_away" | "away" | "held" | "lost" | "removing";
         /** @description A user's home of one workspace. */
         HomeView: {
-            /** @description Where it lies. */
+            /** @description Where it lies, or who had it last. */
             agent: string;
             /** Format: date-time */
             created_at: string;
@@ -1179,6 +1207,8 @@ export interface components {
             /** Format: int64 */
             size_mb: number;
             state: components["schemas"]["HomeState"];
+            /** @description Path of its zone's storage, where it is on that; none: on the agent's own disk. */
+            storage?: string | null;
             /** Format: date-time */
             used_at: string;
             user: components["schemas"]["SessionUserView"];
@@ -1609,7 +1639,7 @@ export interface components {
         /** @description A page of a list; `next` is the cursor of the page after it. */
         Page_HomeView: {
             items: {
-                /** @description Where it lies. */
+                /** @description Where it lies, or who had it last. */
                 agent: string;
                 /** Format: date-time */
                 created_at: string;
@@ -1627,6 +1657,8 @@ export interface components {
                 /** Format: int64 */
                 size_mb: number;
                 state: components["schemas"]["HomeState"];
+                /** @description Path of its zone's storage, where it is on that; none: on the agent's own disk. */
+                storage?: string | null;
                 /** Format: date-time */
                 used_at: string;
                 user: components["schemas"]["SessionUserView"];
@@ -2451,6 +2483,8 @@ export interface components {
             allow_origin_domain?: string;
             /** @default [] */
             alternate_zones?: string[];
+            /** @default  */
+            home_storage?: string;
             /**
              * Format: uuid
              * @description Stays when the zone is renamed. Left out: the zone of that name, or a new one.
@@ -2503,6 +2537,8 @@ export interface components {
             /** @default null */
             alternate_zones?: string[] | null;
             /** @default null */
+            home_storage?: string | null;
+            /** @default null */
             isolated?: boolean | null;
             /**
              * @description Replaces all of them.
@@ -2550,6 +2586,8 @@ export interface components {
             applied_revision: string;
             /** @description Whether it was changed since. */
             drifted: boolean;
+            /** @description Path at which all its agents reach one storage for homes; empty: homes stay on the agent that made them. */
+            home_storage: string;
             isolated: boolean;
             /** @description What all agents of the zone have, unless one says otherwise. */
             labels: {
@@ -3586,6 +3624,61 @@ export interface operations {
                 content?: never;
             };
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    release_home: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HomeRelease"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -17,6 +17,7 @@ const home = (id: string, name: string, state: string) => ({
   workspace_id: name,
   user: { id: 'u', name: 'ada' },
   agent: 'agent-london',
+  storage: null,
   zone: 'london',
   state,
   gone: null,

@@ -6,7 +6,8 @@ export function homeState(state: string): string {
     free: 'not in use',
     in_use: 'in use',
     put_away: 'being put away',
-    away: 'its agent does not answer',
+    away: 'nobody who has it answers',
+    held: 'held by an agent that does not answer',
     lost: 'gone with its agent',
     removing: 'being removed',
   };

@@ -11,6 +11,7 @@ function home(id, name, user, extra = {}) {
     workspace_id: `wsp-${name}`,
     user: { id: `usr-${user}`, name: user },
     agent: 'agent-london-1',
+    storage: null,
     zone: 'london',
     state: 'free',
     gone: null,
@@ -28,6 +29,7 @@ export class Homes {
       home(1, 'Desktop', 'admin'),
       home(2, 'Terminal', 'admin', { state: 'away', agent: 'agent-virginia-1', zone: 'virginia', size_mb: 512, used_at: ago(86_400 * 3) }),
       home(3, 'Desktop', 'ada', { state: 'in_use', session_id: 'ses-1', used_at: ago(60) }),
+      home(5, 'Browser', 'grace', { state: 'held', storage: '/srv/homes', used_at: ago(900) }),
       home(4, 'Accounting 2024, the old one', 'margaret.with.a.name.that.is.rather.long@example.org', { gone: 'workspace', size_mb: 10_240, used_at: ago(86_400 * 90) }),
     ];
   }

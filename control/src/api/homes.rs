@@ -7,14 +7,14 @@ use serde::Deserialize;
 
 use super::{
     error::{ApiError, Hop},
-    extract::{From, Path, Query, Token},
+    extract::{Body, From, Path, Query, Token},
     names::{check_limit, next_of, page, read_cursor},
     permit::{Permit, SessionsDelete, nobody},
 };
 use crate::{
     state::AppState,
-    store::homes::{HomeFilter, ListHomes, ResetHome},
-    views::{DeletedHomesView, ErrorView, HomeState, HomeView, Page},
+    store::homes::{HomeFilter, ListHomes, ReleaseHome, ResetHome},
+    views::{DeletedHomesView, ErrorView, HomeRelease, HomeState, HomeView, Page},
 };
 
 /// Homes that one call removes at most; whoever has more calls again.
@@ -116,6 +116,54 @@ pub(super) async fn reset_home(
         .hop(Hop::Web)
         .hint("End the session first, and wait until it has ended")),
     }
+}
+
+/// Takes a home on its zone's storage from an agent that has not released it, so that the next launch has it wherever it runs; the session that
+/// had it ends. That agent freezes what still runs, as soon as it sees the storage.
+#[utoipa::path(post, path = "/api/v1/homes/{id}/release", tag = "homes", params(("id" = String, Path)), request_body = HomeRelease,
+    responses((status = 204), (status = 401, body = ErrorView), (status = 403, body = ErrorView), (status = 404, body = ErrorView),
+        (status = 409, body = ErrorView)))]
+pub(super) async fn release_home(
+    State(state): State<AppState>,
+    From(origin): From,
+    Token(token): Token,
+    Path(id): Path,
+    Body(release): Body<HomeRelease>,
+) -> Result<StatusCode, ApiError> {
+    let home = parse(&id)?;
+    match state.store.release_home(token, home, release.force, &origin).await? {
+        ReleaseHome::Ok => {
+            tracing::warn!(%home, "a home was taken from its agent by force");
+            Ok(StatusCode::NO_CONTENT)
+        }
+        ReleaseHome::Free => Ok(StatusCode::NO_CONTENT),
+        ReleaseHome::Unauthenticated => Err(nobody(&state, token).await),
+        ReleaseHome::Forbidden => Err(ApiError::lacks(Permission::SessionsModify.as_str())),
+        ReleaseHome::NotFound => Err(ApiError::not_found("home")),
+        ReleaseHome::OnAgent { agent } => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "home_on_agent",
+            format!("This home is on the disk of {agent} alone: no other agent can have it"),
+        )
+        .hop(Hop::Agent)
+        .hint("Bring that agent back, or reset the home to begin with an empty one")),
+        ReleaseHome::Held { agent, answers } => Err(held(&agent, answers)),
+    }
+}
+
+fn held(agent: &str, answers: bool) -> ApiError {
+    let (message, hint) = if answers {
+        (
+            format!("{agent} has this home and answers"),
+            "End the session: its agent releases the home then. With force it is taken from it at once",
+        )
+    } else {
+        (
+            format!("{agent} has not released this home and does not answer"),
+            "Wait for it; or take the home with force, if what its session wrote last may be missing",
+        )
+    };
+    ApiError::new(StatusCode::CONFLICT, "home_held", message).hop(Hop::Agent).hint(hint)
 }
 
 /// Removes the homes whose user or workspace was deleted, a thousand at a time; those that a session still has stay.

@@ -156,6 +156,12 @@ fn without_home(problem: HomeProblem, words: &str) -> ApiError {
             "Wait until the machine is back, or launch with a temporary home, which ends with its session",
             Some(10),
         ),
+        HomeProblem::Held => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "home_held",
+            "Wait until the machine is back, ask an administrator to release the home, or launch with a temporary home",
+            Some(10),
+        ),
         HomeProblem::Lost => (
             StatusCode::CONFLICT,
             "home_lost",

@@ -46,6 +46,7 @@ pub struct ZoneFile {
     /// Seconds.
     pub outage_grace: u32,
     pub private_balancer: String,
+    pub home_storage: String,
     /// What all its agents have, unless one says otherwise.
     pub labels: BTreeMap<String, String>,
 }
@@ -80,6 +81,7 @@ impl ZoneFile {
             proxy_port: settings.proxy_port,
             outage_grace: settings.outage_grace_s,
             private_balancer: settings.private_balancer,
+            home_storage: settings.home_storage,
             labels,
         }
     }
@@ -100,6 +102,7 @@ impl ZoneFile {
             proxy_port: self.proxy_port,
             outage_grace_s: self.outage_grace,
             private_balancer: self.private_balancer.clone(),
+            home_storage: self.home_storage.clone(),
         }
     }
 

@@ -47,6 +47,26 @@ pub enum ResetHome {
     Ok,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum ReleaseHome {
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    /// It is on an agent's own disk: nobody else can have it.
+    OnAgent {
+        agent: String,
+    },
+    /// Nobody has it.
+    Free,
+    /// Force is needed.
+    Held {
+        agent: String,
+        answers: bool,
+    },
+    Ok,
+}
+
 impl Store {
     /// The caller's own homes, or everybody's that the filter lets through, after one of them.
     ///
@@ -77,6 +97,25 @@ impl Store {
         self.call(
             "SELECT reset_home_v1($1, $2, $3, $4)",
             &[&token, &home.0, &origin.address, &origin.request_id],
+        )
+        .await
+    }
+
+    /// Takes a home on storage from whoever had it last.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn release_home(
+        &self,
+        token: TokenHash,
+        home: HomeId,
+        force: bool,
+        origin: &Origin,
+    ) -> Result<ReleaseHome, StoreError> {
+        let token = token.0.as_slice();
+        self.call(
+            "SELECT release_home_v1($1, $2, $3, $4, $5)",
+            &[&token, &home.0, &force, &origin.address, &origin.request_id],
         )
         .await
     }

@@ -43,8 +43,10 @@ pub enum HomeProblem {
     PutAway,
     /// It is in another zone than the one that was asked for.
     Elsewhere,
-    /// Its agent does not answer.
+    /// Its agent does not answer, or nobody reaches the storage that it is on.
     Away,
+    /// It is on storage, and whoever had it last does not answer and has not released it.
+    Held,
     /// Its agent was removed, and it with that.
     Lost,
 }

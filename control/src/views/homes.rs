@@ -16,8 +16,10 @@ pub struct HomeView {
     #[schema(value_type = String, format = Uuid)]
     pub workspace_id: WorkspaceId,
     pub user: SessionUserView,
-    /// Where it lies.
+    /// Where it lies, or who had it last.
     pub agent: String,
+    /// Path of its zone's storage, where it is on that; none: on the agent's own disk.
+    pub storage: Option<String>,
     /// None: the zone was deleted.
     pub zone: Option<String>,
     pub state: HomeState,
@@ -43,8 +45,10 @@ pub enum HomeState {
     InUse,
     /// The session that had it is over, and its agent has not put everything away yet.
     PutAway,
-    /// Its agent does not answer.
+    /// Its agent does not answer, or nobody reaches the storage that it is on.
     Away,
+    /// It is on storage, and whoever had it last does not answer and has not released it.
+    Held,
     /// Its agent was removed, and it with that.
     Lost,
     /// Nobody wants it any more, and its agent has not removed it yet.
@@ -52,8 +56,8 @@ pub enum HomeState {
 }
 
 impl HomeState {
-    pub const ALL: [Self; 6] =
-        [Self::Free, Self::InUse, Self::PutAway, Self::Away, Self::Lost, Self::Removing];
+    pub const ALL: [Self; 7] =
+        [Self::Free, Self::InUse, Self::PutAway, Self::Away, Self::Held, Self::Lost, Self::Removing];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -62,6 +66,7 @@ impl HomeState {
             Self::InUse => "in_use",
             Self::PutAway => "put_away",
             Self::Away => "away",
+            Self::Held => "held",
             Self::Lost => "lost",
             Self::Removing => "removing",
         }
@@ -71,6 +76,14 @@ impl HomeState {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
+}
+
+/// How a home is to be released.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HomeRelease {
+    /// Take it from an agent that has not released it, whether that agent answers or not.
+    pub force: bool,
 }
 
 /// What became of homes whose user or workspace was deleted.

@@ -330,6 +330,8 @@ pub struct FakeAgent {
     pub watches: Option<Vec<WatchId>>,
     /// Whose looking on it ended itself.
     pub watches_ended: Vec<WatchEnd>,
+    /// Where it reaches its zone's storage for homes.
+    pub shared_homes: Option<String>,
     store: Store,
 }
 
@@ -342,6 +344,7 @@ impl FakeAgent {
             gpus: 0,
             direct_address: None,
             homes_gone: Vec::new(),
+            shared_homes: None,
             watches: Some(Vec::new()),
             watches_ended: Vec::new(),
             store: store.clone(),
@@ -352,7 +355,8 @@ impl FakeAgent {
     pub fn at(&self, web: &Web) -> Self {
         let (direct_address, homes_gone) = (self.direct_address.clone(), self.homes_gone.clone());
         let (watches, watches_ended) = (self.watches.clone(), self.watches_ended.clone());
-        Self { store: web.state.store.clone(), direct_address, homes_gone, watches, watches_ended, ..*self }
+        let (store, shared_homes) = (web.state.store.clone(), self.shared_homes.clone());
+        Self { store, direct_address, homes_gone, shared_homes, watches, watches_ended, ..*self }
     }
 
     /// What it says with one heartbeat.
@@ -381,6 +385,7 @@ impl FakeAgent {
                 homes_gone: self.homes_gone.clone(),
                 watches: self.watches.clone(),
                 watches_ended: self.watches_ended.clone(),
+                shared_homes: self.shared_homes.clone(),
                 ..report
             }),
             problems: Vec::new(),

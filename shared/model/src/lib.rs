@@ -16,7 +16,8 @@ pub use image::{ImagePolicy, ImageReference, MAX_REFERENCE_BYTES, is_registry, r
 pub use permission::{OWN_SESSIONS, Permission};
 pub use policy::{GroupSettings, IdleAction, UserPolicy};
 pub use session::{
-    Network, PersistentHome, Policy, ProgressStep, Seccomp, SessionState, Transport, WorkspaceSpec,
+    HomeTurn, Network, PersistentHome, Policy, ProgressStep, Seccomp, SessionState, SharedHome, Transport,
+    WorkspaceSpec,
 };
 pub use zone::{LoadStrategy, ZoneSettings};
 

@@ -168,12 +168,35 @@ pub struct WorkspaceSpec {
     pub home: Option<PersistentHome>,
 }
 
-/// A volume that stays on its agent, and that one session at a time has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A volume that outlives sessions, and that one session at a time has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersistentHome {
     pub id: HomeId,
     /// As when it was made.
     pub size_mb: i64,
+    /// Where it lies on storage that several agents reach; none: on its agent's own disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedHome>,
+}
+
+/// A home on storage that a zone's agents share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedHome {
+    /// Its path on each agent's host.
+    pub storage: String,
+    /// Which writer this is.
+    pub turn: HomeTurn,
+    /// An administrator took the home from all writers up to this one, whether they released it or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced: Option<HomeTurn>,
+}
+
+/// The number of a home's writer: later ones are greater, also across a restore of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HomeTurn {
+    pub epoch: i64,
+    /// 1 is the home's first.
+    pub generation: i64,
 }
 
 /// How the viewer speaks on the stream: a WebSocket subprotocol.

@@ -59,6 +59,8 @@ pub struct ZoneSettings {
     pub outage_grace_s: u32,
     /// `host:port` of the zone's private balancer; empty: nodes are dialled at their own address.
     pub private_balancer: String,
+    /// Path at which all its agents reach one storage, for homes that outlive sessions; empty: homes stay on the agent that made them.
+    pub home_storage: String,
 }
 
 impl Default for ZoneSettings {
@@ -77,6 +79,7 @@ impl Default for ZoneSettings {
             proxy_port: 0,
             outage_grace_s: 24 * 60 * 60,
             private_balancer: String::new(),
+            home_storage: String::new(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use meridian_ids::{DeploymentId, HomeId, NodeId, SessionId, WatchId, ZoneId};
-use meridian_model::{NodeRole, ProgressStep, Resources, WorkspaceSpec, ZoneSettings};
+use meridian_model::{NodeRole, PersistentHome, ProgressStep, Resources, WorkspaceSpec, ZoneSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -99,6 +99,9 @@ pub struct AgentReport {
     /// Whether homes can outlive their sessions here.
     #[serde(default)]
     pub keeps_homes: bool,
+    /// Path of the zone's storage for homes, where this agent reaches it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_homes: Option<String>,
     /// Of the homes that were to be removed, those of which nothing is left.
     #[serde(default)]
     pub homes_gone: Vec<HomeId>,
@@ -194,7 +197,7 @@ pub struct Update {
     pub settings: Option<NodeSettings>,
     /// Homes that are wanted no more and are to be removed, all of them; not said but in answers to heartbeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub forget_homes: Option<Vec<HomeId>>,
+    pub forget_homes: Option<Vec<PersistentHome>>,
     /// For agents, in a heartbeat's answer alone, when they know another version. It is written to no disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<ImageOrders>,

@@ -41,6 +41,7 @@ pub(super) fn body(owner: &Owner, order: &Order, parts: &Parts) -> ContainerCrea
     labels.insert(names::EPOCH.into(), order.epoch.to_string());
     if let Some(home) = &order.spec.home {
         labels.insert(names::HOME.into(), home.id.to_string());
+        labels.extend(home.shared.as_ref().map(|shared| (names::STORAGE.to_owned(), shared.storage.clone())));
     }
     ContainerCreateBody {
         image: Some(order.spec.image.clone()),

@@ -4,7 +4,7 @@
 //! the container runs, whatever becomes of the agent, and it counts against the container's memory. So that a full home leaves room to work, it is at
 //! most half of that.
 //!
-//! A home that outlives its sessions is a volume of its own where the storage has quotas, and else a file system in a file ([`super::kept_homes`]),
+//! A home on storage that several agents share has a room of its own ([`super::shared_home`]). Another home that outlives its sessions is a volume of its own where the storage has quotas, and else a file system in a file ([`super::kept_homes`]),
 //! which the session's volume leads to: what belongs to the session is removed with it, and the home stays.
 
 use std::{collections::HashMap, io, time::Duration};
@@ -17,7 +17,7 @@ use meridian_ids::{HomeId, SessionId};
 use meridian_model::PersistentHome;
 use tokio::time::timeout;
 
-use super::{client::Client, kept_homes::KeptHomes};
+use super::{client::Client, kept_homes::KeptHomes, shared_home};
 use crate::{
     EngineError, HomeStorage, Order, Owner,
     names::{self, home_name, session_name},
@@ -63,6 +63,9 @@ pub(super) async fn create(
     homes: &KeptHomes,
 ) -> Result<(), EngineError> {
     if let Some(kept) = &order.spec.home {
+        if let Some(shared) = &kept.shared {
+            return shared_home::create(client, owner, order.session, kept, shared, homes).await;
+        }
         return create_kept(client, owner, order.session, kept, storage, homes).await;
     }
     let options = match storage {
@@ -80,7 +83,7 @@ pub(super) async fn create(
     create_volume(client, session_name(order.session), options, owner.session_labels(order.session)).await
 }
 
-async fn create_volume(
+pub(super) async fn create_volume(
     client: &Client,
     name: String,
     options: HashMap<String, String>,
@@ -150,7 +153,7 @@ async fn on_disk<T: Send + 'static>(
 }
 
 /// Whether a session other than `by` has a home.
-async fn is_held(
+pub(super) async fn is_held(
     client: &Client,
     owner: &Owner,
     home: HomeId,
@@ -171,6 +174,7 @@ async fn is_held(
 /// Removes the session's volume. A home that it led to stays, and is put away.
 pub(super) async fn remove(
     client: &Client,
+    owner: &Owner,
     session: SessionId,
     homes: &KeptHomes,
 ) -> Result<(), EngineError> {
@@ -178,8 +182,11 @@ pub(super) async fn remove(
     let looked = name.clone();
     let found =
         client.find("the home volume", |docker| async move { docker.inspect_volume(&looked).await }).await?;
-    let kept = found.and_then(|volume| volume.labels.get(names::HOME)?.parse::<HomeId>().ok());
-    if let Some(home) = kept {
+    let labels = found.map(|volume| volume.labels).unwrap_or_default();
+    let kept = labels.get(names::HOME).and_then(|home| home.parse::<HomeId>().ok());
+    if let (Some(home), Some(storage)) = (kept, labels.get(names::STORAGE)) {
+        shared_home::put_away(owner, session, home, storage, homes).await?;
+    } else if let Some(home) = kept {
         // First: were the volume gone and this not done, nobody would know of it.
         let homes = homes.clone();
         on_disk("the home could not be put away", move || homes.release(home))
@@ -193,11 +200,15 @@ pub(super) async fn remove(
 pub(super) async fn remove_kept(
     client: &Client,
     owner: &Owner,
-    home: HomeId,
+    kept: &PersistentHome,
     homes: &KeptHomes,
 ) -> Result<(), EngineError> {
+    let home = kept.id;
     if is_held(client, owner, home, None).await? {
         return Err(EngineError::Refused("a session has the home".into()));
+    }
+    if let Some(shared) = &kept.shared {
+        return shared_home::remove(owner, home, shared, homes).await;
     }
     remove_volume(client, home_name(home)).await?;
     let homes = homes.clone();

@@ -4,13 +4,15 @@
 //! while a session has it. The folder is the agent's alone. Only root can mount: another agent keeps no homes this way.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::Command,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use meridian_ids::HomeId;
+use meridian_ids::{HomeId, SessionId};
 use rustix::{
     fs::{FallocateFlags, fallocate},
     mount::{UnmountFlags, unmount},
@@ -26,11 +28,25 @@ const LEAST_MB: i64 = 16;
 pub(super) struct KeptHomes {
     folder: PathBuf,
     user: (u32, u32),
+    /// Homes that somebody works on: what waits for a slow disk goes on after whoever asked for it gave up.
+    busy: Arc<Mutex<BTreeSet<HomeId>>>,
+}
+
+/// Nobody else of this process works on the home until it is dropped.
+pub(super) struct Alone {
+    home: HomeId,
+    busy: Arc<Mutex<BTreeSet<HomeId>>>,
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.home);
+    }
 }
 
 impl KeptHomes {
     pub(super) fn new(folder: PathBuf, user: (u32, u32)) -> Self {
-        Self { folder, user }
+        Self { folder, user, busy: Arc::default() }
     }
 
     /// Whether homes can be kept here: found out by keeping one.
@@ -56,27 +72,48 @@ impl KeptHomes {
         let (image, place) = (self.image(home), self.place(home));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         if !image.try_exists()? {
-            self.make(home, size_mb.max(LEAST_MB))?;
+            self.make(&image, size_mb.max(LEAST_MB))?;
         }
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&place)?;
-        if !is_mounted(&place)? {
-            run(Command::new("mount")
-                .args(["-t", "ext4", "-o", "loop,nosuid,nodev"])
-                .arg(&image)
-                .arg(&place))?;
-        }
+        open(&image, &place)?;
         Ok(place)
     }
 
-    /// Whole or not at all: what a crash left half made is made anew.
-    fn make(&self, home: HomeId, size_mb: i64) -> io::Result<()> {
-        let unfinished = self.folder.join(format!("{home}.new"));
-        let made = self.fill(&unfinished, size_mb).and_then(|()| fs::rename(&unfinished, self.image(home)));
-        if made.is_err() {
-            // The room that it took is needed more than the rest of it.
-            let _ = fs::remove_file(&unfinished);
+    /// The same with a file that lies elsewhere, at a place of the session's own. Where it is not there yet it is a copy of `source`, if there is
+    /// one: of another writer's, who perhaps writes on, so that the copy is put in order first.
+    ///
+    /// # Errors
+    /// When the disk has no room, or refuses.
+    pub(super) fn prepare_file(
+        &self,
+        image: &Path,
+        source: Option<&Path>,
+        size_mb: i64,
+        place: &Path,
+    ) -> io::Result<()> {
+        if !image.try_exists()? {
+            match source {
+                Some(source) => copy(source, image)?,
+                None => self.make(image, size_mb.max(LEAST_MB))?,
+            }
         }
-        made
+        open(image, place)
+    }
+
+    /// # Errors
+    /// While somebody else works on the home.
+    pub(super) fn alone_with(&self, home: HomeId) -> io::Result<Alone> {
+        let is_first = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(home);
+        if is_first {
+            Ok(Alone { home, busy: Arc::clone(&self.busy) })
+        } else {
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, "the home is still being made"))
+        }
+    }
+
+    /// Whole or not at all: what a crash left half made is made anew.
+    fn make(&self, image: &Path, size_mb: i64) -> io::Result<()> {
+        let unfinished = image.with_extension("new");
+        finish(&unfinished, image, self.fill(&unfinished, size_mb))
     }
 
     fn fill(&self, path: &Path, size_mb: i64) -> io::Result<()> {
@@ -94,14 +131,7 @@ impl KeptHomes {
     /// # Errors
     /// When somebody still uses it.
     pub(super) fn release(&self, home: HomeId) -> io::Result<()> {
-        let place = self.place(home);
-        while is_mounted(&place)? {
-            unmount(&place, UnmountFlags::NOFOLLOW)?;
-        }
-        match fs::remove_dir(&place) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        close(&self.place(home))
     }
 
     /// Removes a home and everything in it; nothing to remove is a success.
@@ -127,6 +157,61 @@ impl KeptHomes {
 
     fn place(&self, home: HomeId) -> PathBuf {
         self.folder.join(home.to_string())
+    }
+
+    /// Where a session has a home whose file lies elsewhere.
+    pub(super) fn place_of(&self, session: SessionId) -> PathBuf {
+        self.folder.join("shared").join(session.to_string())
+    }
+}
+
+/// Mounts a home's file, once.
+fn open(image: &Path, place: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(place)?;
+    if is_mounted(place)? {
+        return Ok(());
+    }
+    run(Command::new("mount").args(["-t", "ext4", "-o", "loop,nosuid,nodev"]).arg(image).arg(place))
+}
+
+/// Unmounts whatever is mounted at a place.
+///
+/// # Errors
+/// When somebody still uses it.
+pub(super) fn close(place: &Path) -> io::Result<()> {
+    while is_mounted(place)? {
+        unmount(place, UnmountFlags::NOFOLLOW)?;
+    }
+    match fs::remove_dir(place) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn copy(source: &Path, image: &Path) -> io::Result<()> {
+    let unfinished = image.with_extension("new");
+    finish(&unfinished, image, fs::copy(source, &unfinished).and_then(|_| put_in_order(&unfinished)))
+}
+
+/// Gives a file its name, if it became what it was to be.
+fn finish(unfinished: &Path, image: &Path, made: io::Result<()>) -> io::Result<()> {
+    let finished = made.and_then(|()| fs::rename(unfinished, image));
+    if finished.is_err() {
+        // The room that it took is needed more than the rest of it.
+        let _ = fs::remove_file(unfinished);
+    }
+    finished
+}
+
+/// Repairs a file system of which nobody took leave. Up to 2 its checker says that all is well now.
+fn put_in_order(path: &Path) -> io::Result<()> {
+    let output = Command::new("e2fsck").args(["-f", "-y"]).arg(path).output()?;
+    match output.status.code() {
+        Some(0..=2) => Ok(()),
+        Some(_) | None => {
+            let said = String::from_utf8_lossy(&output.stdout);
+            Err(io::Error::other(format!("e2fsck: {}", said.lines().last().unwrap_or_default())))
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod home;
 mod image;
 mod kept_homes;
 mod network;
+mod shared_home;
 
 use std::{
     io,
@@ -27,14 +28,15 @@ use bollard::{
     },
 };
 use futures_util::{StreamExt, stream};
-use meridian_ids::{HomeId, SessionId};
-use meridian_model::{Network, Resources, Seccomp};
+use meridian_ids::SessionId;
+use meridian_model::{Network, PersistentHome, Resources, Seccomp};
 use tokio::sync::OnceCell;
 
 use crate::{
-    Answer, Capabilities, ContainerState, Disk, DisplayPlaces, Engine, EngineError, Events, Found,
+    Answer, Capabilities, ContainerState, Disk, DisplayPlaces, Engine, EngineError, Events, Found, Frozen,
     HomeStorage, Image, Loaded, Order, Owner, Problem, Pull, Pulling, Step,
     names::{self, session_name},
+    shared_homes::watch::Watch,
 };
 use client::Client;
 use firewall::Firewall;
@@ -68,6 +70,7 @@ pub struct DockerEngine {
     homes: KeptHomes,
     /// Why homes cannot be kept here, if they cannot.
     keeps_homes: OnceCell<Result<(), String>>,
+    shared_homes: Watch,
 }
 
 impl DockerEngine {
@@ -89,6 +92,7 @@ impl DockerEngine {
             home_storage: OnceCell::new(),
             homes,
             keeps_homes: OnceCell::new(),
+            shared_homes: Watch::default(),
         })
     }
 
@@ -206,8 +210,8 @@ impl DockerEngine {
             EngineError::Refused(format!("the workspace's account files could not be written: {error}"))
         })?;
         let home = match (&order.spec.home, home) {
-            (Some(kept), HomeStorage::Quota) => names::home_name(kept.id),
-            (Some(_), HomeStorage::Tmpfs) | (None, _) => session_name(session),
+            (Some(kept), HomeStorage::Quota) if kept.shared.is_none() => names::home_name(kept.id),
+            (Some(_) | None, HomeStorage::Quota | HomeStorage::Tmpfs) => session_name(session),
         };
         let parts = container::Parts { leaf, network, seccomp, user, accounts, home };
         let body = container::body(&self.owner, order, &parts);
@@ -312,7 +316,7 @@ impl DockerEngine {
                 .await?;
         }
         network::remove(&self.client, &self.owner, &self.firewall, session).await?;
-        home::remove(&self.client, session, &self.homes).await?;
+        home::remove(&self.client, &self.owner, session, &self.homes).await?;
         self.places
             .remove(session)
             .map_err(|error| EngineError::Unavailable(format!("the display directory stays: {error}")))
@@ -344,8 +348,16 @@ impl Engine for DockerEngine {
         Box::pin(self.remove_one(session))
     }
 
-    fn remove_home(&self, home: HomeId) -> Answer<'_, ()> {
+    fn remove_home<'a>(&'a self, home: &'a PersistentHome) -> Answer<'a, ()> {
         Box::pin(home::remove_kept(&self.client, &self.owner, home, &self.homes))
+    }
+
+    fn probe_storage<'a>(&'a self, storage: &'a Path) -> Answer<'a, ()> {
+        Box::pin(shared_home::probe(&self.owner, &self.shared_homes, storage))
+    }
+
+    fn guard_homes(&self) -> Answer<'_, Vec<Frozen>> {
+        Box::pin(shared_home::guard(&self.client, &self.owner, &self.shared_homes))
     }
 
     fn events(&self) -> Events<'_> {

@@ -5,25 +5,27 @@
 
 mod display;
 mod helper;
+mod shared;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use futures_util::{StreamExt, stream};
-use meridian_ids::{HomeId, SessionId};
-use meridian_model::{Network, Resources};
+use meridian_ids::SessionId;
+use meridian_model::{Network, PersistentHome, Resources};
 use meridian_runtime::Tasks;
 use tokio::sync::watch;
 
 use crate::{
-    Answer, Capabilities, ContainerState, Disk, DisplayPlaces, Engine, EngineError, Events, Found,
+    Answer, Capabilities, ContainerState, Disk, DisplayPlaces, Engine, EngineError, Events, Found, Frozen,
     HomeStorage, Image, Loaded, Login, Order, Owner, Pull, PullError, Pulling, Source, Step,
     names::session_name,
+    shared_homes::watch::{Watch, Writer},
 };
 
 /// What may go wrong, as a test wants it.
@@ -79,7 +81,10 @@ struct Container {
     found: Found,
     inside: Arc<Inside>,
     tasks: Tasks,
-    home: Option<HomeId>,
+    home: Option<PersistentHome>,
+    /// The file on shared storage that its home is.
+    file: Option<PathBuf>,
+    is_frozen: bool,
 }
 
 /// What happened inside a simulated workspace, for tests to look at.
@@ -148,6 +153,8 @@ impl Daemon {
             inside: Arc::default(),
             tasks: self.tasks.child(),
             home: None,
+            file: None,
+            is_frozen: false,
         };
         self.lock().containers.insert(session_name(session), container);
         self.change();
@@ -178,6 +185,21 @@ impl Daemon {
     #[must_use]
     pub fn messages(&self, session: SessionId) -> Vec<Vec<u8>> {
         self.inside(session).map(|inside| lock(&inside.messages).clone()).unwrap_or_default()
+    }
+
+    /// A workspace writes a line to its home on shared storage. One that is frozen, or has no such home, does not: false.
+    ///
+    /// # Errors
+    /// When the storage does not take it.
+    pub fn write(&self, session: SessionId, line: &str) -> io::Result<bool> {
+        let file = {
+            let state = self.lock();
+            let container = state.containers.get(&session_name(session));
+            container.filter(|container| !container.is_frozen).and_then(|container| container.file.clone())
+        };
+        let Some(file) = file else { return Ok(false) };
+        writeln!(std::fs::OpenOptions::new().append(true).open(file)?, "{line}")?;
+        Ok(true)
     }
 
     /// The texts that reached a session's clipboard.
@@ -239,6 +261,7 @@ pub struct SimulatedEngine {
     owner: Owner,
     places: DisplayPlaces,
     total: Resources,
+    watch: Watch,
 }
 
 impl SimulatedEngine {
@@ -246,7 +269,7 @@ impl SimulatedEngine {
     /// When the run directory cannot be made.
     pub fn new(daemon: Daemon, owner: Owner, run_directory: &Path, total: Resources) -> io::Result<Self> {
         let places = DisplayPlaces::open_unmounted(run_directory, &owner)?;
-        Ok(Self { daemon, owner, places, total })
+        Ok(Self { daemon, owner, places, total, watch: Watch::default() })
     }
 
     async fn answer(&self) -> Result<Faults, EngineError> {
@@ -272,12 +295,16 @@ impl SimulatedEngine {
         }
         steps(Step::Container);
         let name = session_name(order.session);
+        let file = shared::take(&self.owner, order).await?;
         let (inside, tasks) = (Arc::new(Inside::default()), self.daemon.tasks.child());
         {
             let mut state = self.daemon.lock();
-            let home = order.spec.home.map(|home| home.id);
-            let is_held =
-                |(other, container): (&String, &Container)| *other != name && container.home == home;
+            let home = order.spec.home.as_ref().map(|home| home.id);
+            let is_held = |(other, container): (&String, &Container)| {
+                *other != name
+                    && self.owner.owns(&container.labels)
+                    && container.home.as_ref().map(|home| home.id) == home
+            };
             if home.is_some() && state.containers.iter().any(is_held) {
                 return Err(EngineError::Unavailable("the home is still held by another session".into()));
             }
@@ -298,7 +325,9 @@ impl SimulatedEngine {
                 },
                 inside: Arc::clone(&inside),
                 tasks: tasks.clone(),
-                home: order.spec.home.map(|home| home.id),
+                home: order.spec.home.clone(),
+                file,
+                is_frozen: false,
             };
             state.containers.insert(name, container);
         }
@@ -348,6 +377,19 @@ impl SimulatedEngine {
             Some(_) if *wanted != given => Err(PullError::Lasting("the registry refuses the login".into())),
             Some(_) | None => Ok(*bytes),
         }
+    }
+
+    /// The sessions that have homes on shared storage.
+    fn writers(&self) -> Vec<Writer> {
+        let state = self.daemon.lock();
+        let ours = state.containers.values().filter(|container| self.owner.owns(&container.labels));
+        let writer = |container: &Container| {
+            let home = container.home.as_ref()?;
+            let storage = PathBuf::from(&home.shared.as_ref()?.storage);
+            let (session, is_frozen) = (container.found.session, container.is_frozen);
+            Some(Writer { session, home: home.id, storage, is_frozen })
+        };
+        ours.filter_map(writer).collect()
     }
 
     fn serve(
@@ -422,6 +464,12 @@ impl Engine for SimulatedEngine {
             };
             if let Some(container) = removed {
                 container.tasks.stop(Duration::from_secs(5)).await;
+                if let Err(error) = shared::give_up(&self.owner, session, container.home.as_ref()).await {
+                    // What is left of it is tried again, as a real one's volume.
+                    let left = Container { is_frozen: true, ..container };
+                    self.daemon.lock().containers.insert(session_name(session), left);
+                    return Err(error);
+                }
             }
             self.daemon.change();
             self.places
@@ -430,13 +478,40 @@ impl Engine for SimulatedEngine {
         })
     }
 
-    fn remove_home(&self, home: HomeId) -> Answer<'_, ()> {
+    fn remove_home<'a>(&'a self, home: &'a PersistentHome) -> Answer<'a, ()> {
         Box::pin(async move {
             self.answer().await?;
-            if self.daemon.lock().containers.values().any(|container| container.home == Some(home)) {
+            let has = |container: &Container| {
+                self.owner.owns(&container.labels)
+                    && container.home.as_ref().is_some_and(|had| had.id == home.id)
+            };
+            if self.daemon.lock().containers.values().any(has) {
                 return Err(EngineError::Refused("a session has the home".into()));
             }
-            Ok(())
+            shared::remove(&self.owner, home).await
+        })
+    }
+
+    fn probe_storage<'a>(&'a self, storage: &'a Path) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.answer().await?;
+            self.watch.probe(self.owner.agent, storage).await.map_err(EngineError::Unavailable)
+        })
+    }
+
+    fn guard_homes(&self) -> Answer<'_, Vec<Frozen>> {
+        Box::pin(async {
+            self.answer().await?;
+            let mut frozen = Vec::new();
+            for (writer, trouble) in self.watch.look(self.owner.agent, self.writers()).await {
+                if let Some(container) = self.daemon.lock().containers.get_mut(&session_name(writer.session))
+                {
+                    container.is_frozen = trouble.is_some();
+                }
+                let (session, home) = (writer.session, writer.home);
+                frozen.extend(trouble.map(|trouble| Frozen { session, home, trouble }));
+            }
+            Ok(frozen)
         })
     }
 

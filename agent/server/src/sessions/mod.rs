@@ -77,7 +77,7 @@ impl Sessions {
                     images.order(orders).await;
                 }
                 if let Some(forgotten) = update.forget_homes.take() {
-                    homes.forget(&forgotten);
+                    homes.forget(forgotten);
                 }
                 if inbox.send(Event::Updated(Box::new(update))).await.is_err() {
                     return;

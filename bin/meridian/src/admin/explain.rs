@@ -140,15 +140,16 @@ fn say_home(preview: &Value) -> Result<(), Failure> {
     let home = &preview["home"];
     let text = |key: &str| home[key].as_str().unwrap_or("-").to_owned();
     if home.is_object() {
-        return print(&format!(
-            "Its home is on {} in {} ({}): it runs there, and nowhere else",
-            text("agent"),
-            text("zone"),
-            text("state")
-        ));
+        let (agent, zone, state) = (text("agent"), text("zone"), text("state"));
+        return print(&match home["storage"].as_str() {
+            None => format!("Its home is on {agent} in {zone} ({state}): it runs there, and nowhere else"),
+            Some(storage) => {
+                format!("Its home is on {zone}'s storage {storage} ({state}): it runs in {zone}")
+            }
+        });
     }
     if preview["keeps_home"] == true {
-        return print("A home will be kept for it, on the agent that is chosen: from then on it runs there");
+        return print("A home will be kept for it where it runs first: from then on it runs there");
     }
     Ok(())
 }

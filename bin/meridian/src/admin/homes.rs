@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     output::{Column, confirmed, show_one, show_table},
@@ -42,6 +42,16 @@ pub enum Homes {
         #[arg(long)]
         yes: bool,
     },
+    /// Take a home on its zone's storage from an agent that has not released it; the session that had it ends.
+    Release {
+        home: String,
+        /// Whether that agent answers or not: what its session wrote last may be missing.
+        #[arg(long)]
+        force: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Remove the homes whose user or workspace was deleted; those that a session still has stay.
     Delete {
         /// Do not ask.
@@ -50,7 +60,7 @@ pub enum Homes {
     },
 }
 
-const STATES: [&str; 6] = ["free", "in_use", "put_away", "away", "lost", "removing"];
+const STATES: [&str; 7] = ["free", "in_use", "put_away", "away", "held", "lost", "removing"];
 
 pub async fn run(server: &Server, homes: Homes, json: bool) -> Result<(), Failure> {
     match homes {
@@ -72,6 +82,16 @@ pub async fn run(server: &Server, homes: Homes, json: bool) -> Result<(), Failur
             }
             server.call(Method::DELETE, &format!("/homes/{}", segment(&home)), None).await?;
             print(&format!("{home} is being removed; the next launch begins with an empty home"))
+        }
+        Homes::Release { home, force, yes } => {
+            let question =
+                format!("Take home {home} from the agent that has it? What was written last may be missing.");
+            if force && !yes && !confirmed(&question)? {
+                return Err(Failure::new("nothing was released"));
+            }
+            let path = format!("/homes/{}/release", segment(&home));
+            server.call(Method::POST, &path, Some(json!({"force": force}))).await?;
+            print(&format!("{home} is free: the next launch has it, on any agent that reaches its storage"))
         }
         Homes::Delete { yes } => {
             if !yes && !confirmed("Remove all homes whose user or workspace was deleted?")? {
@@ -99,6 +119,7 @@ async fn list(
         Column("USER", "user.name"),
         Column("ZONE", "zone"),
         Column("AGENT", "agent"),
+        Column("STORAGE", "storage"),
         Column("STATE", "state"),
         Column("SIZE MB", "size_mb"),
         Column("LAST USE", "used_at"),

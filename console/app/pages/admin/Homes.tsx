@@ -1,7 +1,7 @@
 import { Button, Group, NativeSelect, Stack, Switch, Text, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { useState } from 'react';
-import { type HomeFilter, useDeleteGoneHomes, useHomes, useResetHome } from '../../api/homes';
+import { type HomeFilter, useDeleteGoneHomes, useHomes, useReleaseHome, useResetHome } from '../../api/homes';
 import { may } from '../../api/permissions';
 import { useMe } from '../../api/queries';
 import type { Home } from '../../api/types';
@@ -12,7 +12,7 @@ import { homeState } from '../../ui/homeWords';
 import { useConfirm } from '../../ui/useConfirm';
 import { HomeTable } from '../homes/HomeTable';
 
-const states: Home['state'][] = ['free', 'in_use', 'put_away', 'away', 'lost', 'removing'];
+const states: Home['state'][] = ['free', 'in_use', 'put_away', 'away', 'held', 'lost', 'removing'];
 
 /** Everybody's homes. */
 export function Homes() {
@@ -24,6 +24,7 @@ export function Homes() {
   const homes = useHomes(filterOf(asked, state, gone));
   const items = homes.data?.pages.flatMap((page) => page.items) ?? [];
   const reset = useResetHome();
+  const release = useReleaseHome();
   const remove = useDeleteGoneHomes();
   const { ask, dialog } = useConfirm();
   const mayDelete = may(me, 'sessions:delete');
@@ -33,6 +34,13 @@ export function Homes() {
       text: 'Everything in it is removed and cannot be brought back. Their next launch begins with an empty home.',
       action: 'Remove everything in it',
       onConfirm: () => reset.mutate(home.id),
+    });
+  const confirmRelease = (home: Home) =>
+    ask({
+      title: `Take the home of ${home.name} of ${home.user.name} from ${home.agent}?`,
+      text: 'The next launch has it on another agent, with what was written until now; what the old session writes from now on is lost.',
+      action: 'Take it by force',
+      onConfirm: () => release.mutate(home.id),
     });
   const confirmRemove = () =>
     ask({
@@ -60,6 +68,7 @@ export function Homes() {
       </Group>
       {homes.isError && <ProblemNote error={homes.error} onRetry={() => void homes.refetch()} />}
       {reset.isError && <ProblemNote error={reset.error} />}
+      {release.isError && <ProblemNote error={release.error} />}
       {remove.isError && <ProblemNote error={remove.error} />}
       {remove.data && (
         <Text size="sm" role="status">
@@ -70,7 +79,7 @@ export function Homes() {
       {homes.data && !homes.isError && items.length === 0 && (
         <Empty title="No such homes">Homes are kept where a group’s persistent_home says so; each is made at the first launch.</Empty>
       )}
-      {!homes.isError && items.length > 0 && <HomeTable homes={items} others onReset={mayDelete ? confirmReset : undefined} />}
+      {!homes.isError && items.length > 0 && <HomeTable homes={items} others onReset={mayDelete ? confirmReset : undefined} onRelease={may(me, 'sessions:modify') ? confirmRelease : undefined} />}
       {homes.hasNextPage && (
         <Button variant="default" onClick={() => void homes.fetchNextPage()} loading={homes.isFetchingNextPage}>
           Show more

@@ -63,8 +63,8 @@ function Outcome({ preview }: { preview: Preview }) {
       </Text>
       {home && (
         <Text size="sm" mt="xs">
-          The home of it is on <strong>{home.agent}</strong> in {home.zone ?? 'a zone that was deleted'} ({homeState(home.state)}): it runs there, and nowhere
-          else.
+          The home of it is on <strong>{(home.storage ?? null) === null ? home.agent : 'the storage'}</strong> in {home.zone ?? 'a zone that was deleted'} (
+          {homeState(home.state)}): it runs there, and nowhere else.
         </Text>
       )}
     </div>

@@ -12,9 +12,10 @@ interface Props {
   others?: boolean;
   /** Left out where the person may not. */
   onReset?: ((home: Home) => void) | undefined;
+  onRelease?: ((home: Home) => void) | undefined;
 }
 
-export function HomeTable({ homes, others = false, onReset }: Props) {
+export function HomeTable({ homes, others = false, onReset, onRelease }: Props) {
   return (
     <DataTable
       caption="Homes"
@@ -25,10 +26,13 @@ export function HomeTable({ homes, others = false, onReset }: Props) {
         ...(others ? [{ label: 'User', render: (home: Home) => home.user.name }] : []),
         { label: 'State', render: (home) => <State state={home.state} /> },
         { label: 'Zone', render: (home) => home.zone ?? '—' },
-        { label: 'Agent', render: (home) => home.agent },
+        { label: 'Agent', render: (home) => <Place home={home} /> },
         { label: 'Size', numeric: true, render: (home) => homeSize(home.size_mb) },
         { label: 'Last used', render: (home) => <When at={home.used_at} /> },
         ...(onReset === undefined ? [] : [{ label: 'Reset', render: (home: Home) => <Reset home={home} others={others} onReset={onReset} /> }]),
+        ...(onRelease === undefined || !homes.some(isHeld)
+          ? []
+          : [{ label: 'Release', render: (home: Home) => isHeld(home) && <Release home={home} onRelease={onRelease} /> }]),
       ]}
     />
   );
@@ -45,6 +49,28 @@ function Workspace({ home }: { home: Home }) {
         </Text>
       )}
     </>
+  );
+}
+
+function Place({ home }: { home: Home }) {
+  return home.storage === null ? <>{home.agent}</> : <span title={`Last on ${home.agent}`}>the zone’s storage</span>;
+}
+
+/** Whoever had it last does not answer: an administrator may take it from them. */
+function isHeld(home: Home): boolean {
+  return home.state === 'held';
+}
+
+function Release({ home, onRelease }: { home: Home; onRelease: (home: Home) => void }) {
+  return (
+    <Button
+      size="compact-sm"
+      variant="light"
+      aria-label={`Take the home of ${home.name} of ${home.user.name} from ${home.agent}`}
+      onClick={() => onRelease(home)}
+    >
+      Take by force
+    </Button>
   );
 }
 

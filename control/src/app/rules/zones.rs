@@ -57,6 +57,10 @@ pub fn check_zone(name: &str, settings: &ZoneSettings, labels: &BTreeMap<String,
     if !(balancer.is_empty() || is_host_and_port(balancer) && has_port(balancer)) {
         problems.add("private_balancer", "must be host:port, or empty");
     }
+    if !(settings.home_storage.is_empty() || is_folder(&settings.home_storage)) {
+        problems
+            .add("home_storage", "must be the path of a folder on its agents, such as /srv/homes, or empty");
+    }
     problems.once("alternate_zones", &settings.alternate_zones);
     if settings.alternate_zones.iter().any(|alternate| alternate == name) {
         problems.add("alternate_zones", format!("{name} cannot be its own alternate"));
@@ -97,6 +101,16 @@ pub fn is_host_and_port(text: &str) -> bool {
     }
 }
 
+/// A path from the root, without detours and what could not be in a mount's options.
+fn is_folder(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
+    text.len() <= 200
+        && text.bytes().all(plain)
+        && text
+            .strip_prefix('/')
+            .is_some_and(|rest| rest.split('/').all(|part| !part.is_empty() && part != "." && part != ".."))
+}
+
 fn has_port(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
@@ -121,6 +135,7 @@ mod tests {
             settings.proxy_hostname = "london.example.org".into();
             settings.proxy_path = "/desktop-london/".into();
             settings.private_balancer = "[fd00::1]:7443".into();
+            settings.home_storage = "/srv/homes-1".into();
             settings.search_alternate_zones = true;
             settings.alternate_zones = vec!["virginia".into()];
         });
@@ -134,7 +149,7 @@ mod tests {
     #[test]
     fn each_setting_is_judged_at_its_field() {
         type Change = fn(&mut ZoneSettings);
-        let cases: [(&str, Change); 16] = [
+        let cases: [(&str, Change); 19] = [
             ("allow_origin_domain", |zone| zone.allow_origin_domain = String::new()),
             ("allow_origin_domain", |zone| zone.allow_origin_domain = "https://a.example.org/path".into()),
             ("upstream_auth_address", |zone| zone.upstream_auth_address = "work.example.org".into()),
@@ -148,6 +163,9 @@ mod tests {
             ("outage_grace", |zone| zone.outage_grace_s = u32::MAX),
             ("private_balancer", |zone| zone.private_balancer = "balancer".into()),
             ("private_balancer", |zone| zone.private_balancer = "balancer:0".into()),
+            ("home_storage", |zone| zone.home_storage = "srv/homes".into()),
+            ("home_storage", |zone| zone.home_storage = "/srv/../etc".into()),
+            ("home_storage", |zone| zone.home_storage = "/srv/ho mes".into()),
             ("alternate_zones", |zone| zone.alternate_zones = vec!["a".into(), "a".into()]),
             ("alternate_zones", |zone| zone.alternate_zones = vec!["london".into()]),
             ("search_alternate_zones", |zone| {

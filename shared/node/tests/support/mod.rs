@@ -65,6 +65,7 @@ struct State {
     images: Option<ImageOrders>,
     images_told: usize,
     standings: Vec<ImageStanding>,
+    home_storage: String,
     renewals: usize,
     watches: usize,
     /// Connections of nodes that are open.
@@ -144,6 +145,12 @@ impl Control {
         self.lock().images_told
     }
 
+    /// Where the zone's agents are to reach its storage for homes.
+    pub(crate) fn set_home_storage(&self, path: &str) {
+        path.clone_into(&mut self.lock().home_storage);
+        self.version.send_modify(|version| *version += 1);
+    }
+
     pub(crate) fn raise_epoch(&self) {
         self.lock().epoch += 1;
         self.version.send_modify(|version| *version += 1);
@@ -201,7 +208,10 @@ impl Control {
             settings: Some(NodeSettings {
                 zone_id: Some(self.zone),
                 zone_name: Some("test".into()),
-                zone: Some(ZoneSettings::default()),
+                zone: Some(ZoneSettings {
+                    home_storage: state.home_storage.clone(),
+                    ..ZoneSettings::default()
+                }),
                 jwks: serde_json::value::RawValue::from_string(keys).unwrap(),
                 revocations: state.revocations.clone(),
                 watches_over: state.watches_over.clone(),

@@ -29,6 +29,7 @@ function judged(form: ZoneForm, zones: string[]): Partial<Record<Field, string |
     allow_origin_domain: isHostAndPort(withoutScheme(form.allow_origin_domain)) ? null : 'An origin, such as https://work.example.org, or $request_host$.',
     upstream_auth_address: isUpstream(form.upstream_auth_address) ? null : 'An address such as https://work.example.org, without a path, or nothing.',
     private_balancer: isBalancer(form.private_balancer) ? null : 'host:port, or nothing.',
+    home_storage: isFolder(form.home_storage) ? null : 'The path of a folder on its agents, such as /srv/homes, or nothing.',
     outage_grace: isWhole(form.outage_grace, LONGEST_GRACE_S) ? null : 'Seconds, at most 31 days (2678400).',
   };
 }
@@ -65,6 +66,12 @@ function isUpstream(address: string): boolean {
 
 function isBalancer(address: string): boolean {
   return address === '' || (/:\d+$/.test(address) && isHostAndPort(address));
+}
+
+/** A path from the root, without detours. */
+function isFolder(path: string): boolean {
+  const parts = path.slice(1).split('/');
+  return path === '' || (/^\/[A-Za-z0-9\-_./]{1,199}$/.test(path) && parts.every((part) => part !== '' && part !== '.' && part !== '..'));
 }
 
 /** A name of the DNS, an address, or the host that is asked for. */

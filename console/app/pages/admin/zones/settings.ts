@@ -21,6 +21,7 @@ export interface ZoneForm {
   proxy_connections: boolean;
   upstream_auth_address: string;
   private_balancer: string;
+  home_storage: string;
   outage_grace: number | '';
 }
 
@@ -75,6 +76,7 @@ export const parts: Part[] = [
         meaning: "Where it asks whether a connection may pass: the primary's public name, not one node. Empty: as each proxy's file says.",
       },
       { field: 'private_balancer', meaning: 'host:port between Web App, proxies and agents; empty: nodes are dialled at their own addresses.' },
+      { field: 'home_storage', meaning: 'Path at which all its agents reach one storage, for homes that outlive sessions; empty: homes stay on the agent that made them.' },
       { field: 'outage_grace', meaning: 'Seconds for which streams come back without the control plane; 0: not at all.' },
     ],
   },
@@ -96,6 +98,7 @@ export const fresh: ZoneForm = {
   proxy_connections: true,
   upstream_auth_address: '',
   private_balancer: '',
+  home_storage: '',
   outage_grace: 86_400,
 };
 
@@ -115,6 +118,7 @@ export function formOf(zone: Zone): ZoneForm {
     proxy_connections: zone.proxy_connections ?? fresh.proxy_connections,
     upstream_auth_address: zone.upstream_auth_address ?? fresh.upstream_auth_address,
     private_balancer: zone.private_balancer ?? fresh.private_balancer,
+    home_storage: zone.home_storage ?? fresh.home_storage,
     outage_grace: zone.outage_grace ?? fresh.outage_grace,
   };
 }

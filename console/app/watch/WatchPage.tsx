@@ -2,7 +2,7 @@
 
 import { Button, Group, Loader } from '@mantine/core';
 import { Suspense, lazy, useState } from 'react';
-import { Link, useNavigate, useParams } from 'react-router';
+import { Link, useParams } from 'react-router';
 import { useEndWatch } from '../api/queries';
 import type { Session, Watch } from '../api/types';
 import { SessionFrame } from '../session/SessionFrame';
@@ -49,7 +49,6 @@ function OneWatch({ id, watchId }: { id: string; watchId: string }) {
 
 function Waiting({ session, watch }: { session: Session; watch: Watch }) {
   const left = Math.max(0, Date.parse(watch.answer_by) - useServerNow());
-  const navigate = useNavigate();
   const end = useEndWatch();
   const name = session.user.name;
   return (
@@ -65,7 +64,7 @@ function Waiting({ session, watch }: { session: Session; watch: Watch }) {
         <Button
           variant="default"
           loading={end.isPending}
-          onClick={() => end.mutate({ id: session.id, watch: watch.id }, { onSuccess: () => void navigate('/admin/sessions') })}
+          onClick={() => end.mutate({ id: session.id, watch: watch.id })}
         >
           Take it back
         </Button>

@@ -1,4 +1,4 @@
-//! Random schedules: launches, ends, heartbeats lost and repeated, agents that die, reboot, drain and are removed, jobs, all at once at two
+//! Random schedules: launches, with homes and without, resets and releases of homes, ends, heartbeats lost and repeated, agents that die, reboot, drain and are removed, jobs, all at once at two
 //! Web App nodes. After each turn the books must be right, and in the end everything is where it should be.
 //!
 //! The seed is printed with a failure; `MERIDIAN_SCHEDULE_SEED=…` plays the same schedule again. What happens at once may then still happen
@@ -30,8 +30,13 @@ use tokio::sync::Mutex;
 const TURNS: usize = 150;
 const ZONES: [&str; 3] = ["london", "virginia", "enclave"];
 const USERS: [&str; 3] = ["ada", "bob", "eve"];
+/// Whose homes outlive their sessions. Virginia keeps them on storage, the other zones on their agents.
+const KEEPERS: [&str; 2] = ["kay", "lou"];
+const KEPT: [&str; 2] = ["Desktop", "Terminal"];
+const STORAGE: &str = "/srv/homes";
 const SESSIONS_EACH: i64 = 6;
-/// Each zone's agents and their cores. A session takes half a core; all zones together have places for a few more than users may have sessions.
+/// Each zone's agents and their cores. A session takes half a core; all zones together have places for a few more than users may have sessions, and for fewer
+/// than users and keepers may.
 const AGENTS: [(&str, i64); 5] =
     [("london", 4), ("london", 2), ("virginia", 3), ("enclave", 2), ("enclave", 1)];
 
@@ -39,7 +44,11 @@ const AGENTS: [(&str, i64); 5] =
 #[derive(Clone, Debug)]
 enum Step {
     Launch { user: usize, zone: usize },
+    LaunchKept { keeper: usize, workspace: usize, zone: Option<usize>, temporary: bool },
+    Reset { home: usize },
+    Release { home: usize },
     End { session: usize },
+    EndKept { session: usize },
     Beat { agent: usize },
     RepeatedBeat { agent: usize },
     Die { agent: usize },
@@ -54,7 +63,12 @@ fn step() -> impl Strategy<Value = Step> {
     let agent = || 0..AGENTS.len();
     prop_oneof![
         14 => (0..USERS.len(), 0..ZONES.len()).prop_map(|(user, zone)| Step::Launch { user, zone }),
+        8 => (0..KEEPERS.len(), 0..KEPT.len(), proptest::option::weighted(0.6, 0..ZONES.len()), proptest::bool::weighted(0.1))
+            .prop_map(|(keeper, workspace, zone, temporary)| Step::LaunchKept { keeper, workspace, zone, temporary }),
+        1 => any::<usize>().prop_map(|home| Step::Reset { home }),
+        1 => any::<usize>().prop_map(|home| Step::Release { home }),
         4 => any::<usize>().prop_map(|session| Step::End { session }),
+        5 => any::<usize>().prop_map(|session| Step::EndKept { session }),
         12 => agent().prop_map(|agent| Step::Beat { agent }),
         3 => agent().prop_map(|agent| Step::RepeatedBeat { agent }),
         1 => agent().prop_map(|agent| Step::Die { agent }),
@@ -74,7 +88,9 @@ struct World {
     sql: tokio_postgres::Client,
     admin: Client,
     users: Vec<Client>,
+    keepers: Vec<Client>,
     workspace: String,
+    kept: Vec<String>,
     agents: Vec<Mutex<SimulatedAgent>>,
     launches: std::sync::atomic::AtomicUsize,
 }
@@ -92,7 +108,8 @@ impl World {
         sql.batch_execute(&format!(
             r#"UPDATE zones SET settings = settings || '{{"search_alternate_zones": true}}' WHERE name <> 'enclave';
                UPDATE zones SET alternates = ARRAY(SELECT id FROM zones WHERE name <> 'virginia') WHERE name = 'virginia';
-               UPDATE workspaces SET network = 'internet', cpu_milli = 500, memory_mb = 1024 WHERE name = 'Desktop';
+               UPDATE zones SET settings = settings || '{{"home_storage": "{STORAGE}"}}' WHERE name = 'virginia';
+               UPDATE workspaces SET network = 'internet', cpu_milli = 500, memory_mb = 1024 WHERE name IN ('Desktop', 'Terminal');
                UPDATE groups SET settings = '{{"session_limit": {SESSIONS_EACH}}}' WHERE system = 'everyone'"#
         ))
         .await?;
@@ -100,12 +117,31 @@ impl World {
         for user in USERS {
             users.push(site.user(user).await?);
         }
-        let workspace = site.workspace(&admin, "Desktop").await?;
-        let mut agents = Vec::new();
-        for (zone, cores) in AGENTS {
-            agents.push(Mutex::new(SimulatedAgent::new(site.agent(zone, cores).await?)));
+        let group = json!({"name": "Keepers", "priority": 10});
+        let (status, made) = admin.send(Method::POST, "/api/v1/groups", Some(group)).await?;
+        ensure!(status == StatusCode::CREATED, "{made}");
+        let group = format!("/api/v1/groups/{}", made["id"].as_str().unwrap_or_default());
+        let keep = json!({"settings": {"persistent_home": true}});
+        let (status, answer) = admin.send(Method::PATCH, &group, Some(keep)).await?;
+        ensure!(status == StatusCode::OK, "{answer}");
+        let mut keepers = Vec::new();
+        for keeper in KEEPERS {
+            keepers.push(site.user(keeper).await?);
+            let path = format!("{group}/members/{keeper}");
+            let (status, answer) = admin.send(Method::PUT, &path, None).await?;
+            ensure!(status.is_success(), "{answer}");
         }
-        Ok(Self { site, other, sql, admin, users, workspace, agents, launches: 0.into() })
+        let workspace = site.workspace(&admin, "Desktop").await?;
+        let mut kept = Vec::new();
+        for name in KEPT {
+            kept.push(site.workspace(&admin, name).await?);
+        }
+        let mut agents = Vec::new();
+        for number in 0..AGENTS.len() {
+            agents.push(Mutex::new(new_agent(&site, number).await?));
+        }
+        let launches = 0.into();
+        Ok(Self { site, other, sql, admin, users, keepers, workspace, kept, agents, launches })
     }
 
     fn web(&self, number: usize) -> &Web {
@@ -122,7 +158,24 @@ impl World {
             Step::Launch { user, zone } => {
                 self.launch(*user, *zone, at).await?;
             }
-            Step::End { session } => self.end(*session, at).await?,
+            Step::LaunchKept { keeper, workspace, zone, temporary } => {
+                self.launch_kept(*keeper, *workspace, *zone, *temporary, at).await?;
+            }
+            Step::Reset { home } => {
+                self.about_home(*home, at, async |admin, home| {
+                    admin.send(Method::DELETE, &format!("/api/v1/homes/{home}"), None).await
+                })
+                .await?;
+            }
+            Step::Release { home } => {
+                self.about_home(*home, at, async |admin, home| {
+                    let force = json!({"force": true});
+                    admin.send(Method::POST, &format!("/api/v1/homes/{home}/release"), Some(force)).await
+                })
+                .await?;
+            }
+            Step::End { session } => self.end(*session, false, at).await?,
+            Step::EndKept { session } => self.end(*session, true, at).await?,
             Step::Beat { agent } => self.beat(*agent, at).await?,
             Step::RepeatedBeat { agent } => {
                 let agent = self.agents[*agent].lock().await;
@@ -181,9 +234,55 @@ impl World {
         Ok(answer)
     }
 
-    async fn end(&self, session: usize, at: usize) -> Result<()> {
-        let live = "SELECT id::text FROM sessions WHERE state NOT IN ('ended', 'failed', 'lost') ORDER BY id";
-        let live = self.sql.query(live, &[]).await?;
+    async fn launch_kept(
+        &self,
+        keeper: usize,
+        workspace: usize,
+        zone: Option<usize>,
+        temporary: bool,
+        at: usize,
+    ) -> Result<()> {
+        let mut body = json!({"workspace_id": self.kept[workspace]});
+        if let Some(zone) = zone {
+            body["zone"] = json!(ZONES[zone]);
+        }
+        if temporary {
+            body["home"] = json!("temporary");
+        }
+        let client = self.keepers[keeper].at(self.web(at));
+        let answer = client.send(Method::POST, "/api/v1/sessions", Some(body)).await?;
+        let code = answer.1["error"]["code"].as_str().unwrap_or_default();
+        ensure!(
+            answer.0 == StatusCode::CREATED
+                || ["session_limit", "no_capacity"].contains(&code)
+                || !temporary && code.starts_with("home_"),
+            "a launch with a home was answered by {answer:?}"
+        );
+        Ok(())
+    }
+
+    /// An administrator does something about one of the homes.
+    async fn about_home(
+        &self,
+        home: usize,
+        at: usize,
+        what: impl AsyncFn(Client, String) -> Result<(StatusCode, Value)>,
+    ) -> Result<()> {
+        let homes =
+            self.sql.query("SELECT id::text FROM homes WHERE reset_at IS NULL ORDER BY id", &[]).await?;
+        if let Some(row) = homes.get(home % homes.len().max(1)) {
+            let (status, body) = what(self.admin.at(self.web(at)), row.get(0)).await?;
+            let fits = [StatusCode::NOT_FOUND, StatusCode::CONFLICT].contains(&status) || status.is_success();
+            ensure!(fits, "something about a home was answered by {status} {body}");
+        }
+        Ok(())
+    }
+
+    /// Ends one of those that live, or of those of them that have a home.
+    async fn end(&self, session: usize, kept: bool, at: usize) -> Result<()> {
+        let live = "SELECT id::text FROM sessions WHERE state NOT IN ('ended', 'failed', 'lost')
+             AND (home_id IS NOT NULL OR NOT $1) ORDER BY id";
+        let live = self.sql.query(live, &[&kept]).await?;
         if let Some(row) = live.get(session % live.len().max(1)) {
             let path = format!("/api/v1/sessions/{}", row.get::<_, String>(0));
             let (status, body) = self.admin.at(self.web(at)).send(Method::DELETE, &path, None).await?;
@@ -196,8 +295,7 @@ impl World {
     async fn beat(&self, number: usize, at: usize) -> Result<()> {
         let mut agent = self.agents[number].lock().await;
         if !agent.beat(self.web(at)).await? {
-            let (zone, cores) = AGENTS[number];
-            *agent = SimulatedAgent::new(self.site.agent(zone, cores).await?);
+            *agent = new_agent(&self.site, number).await?;
         }
         Ok(())
     }
@@ -282,6 +380,8 @@ impl World {
             }
         }
         self.judge().await?;
+        let left = self.number("SELECT count(*) FROM homes WHERE reset_at IS NOT NULL").await?;
+        ensure!(left == 0, "{left} homes are removed by nobody");
         let rows = self.sql.query("SELECT id, node_id, state FROM sessions WHERE reserved", &[]).await?;
         let mut wanted = BTreeMap::new();
         for row in &rows {
@@ -304,6 +404,16 @@ impl World {
     }
 }
 
+async fn new_agent(site: &Site, number: usize) -> Result<SimulatedAgent> {
+    let (zone, cores) = AGENTS[number];
+    let mut agent = site.agent(zone, cores).await?;
+    if zone == "virginia" {
+        agent.shared_homes = Some(STORAGE.into());
+        agent.report(Vec::new()).await?;
+    }
+    Ok(SimulatedAgent::new(agent))
+}
+
 fn step_agent(step: &Step) -> usize {
     match step {
         Step::Beat { agent }
@@ -313,7 +423,13 @@ fn step_agent(step: &Step) -> usize {
         | Step::Drain { agent, .. }
         | Step::Remove { agent }
         | Step::Break { agent, .. } => *agent,
-        Step::Launch { .. } | Step::End { .. } | Step::Jobs => 0,
+        Step::Launch { .. }
+        | Step::LaunchKept { .. }
+        | Step::Reset { .. }
+        | Step::Release { .. }
+        | Step::End { .. }
+        | Step::EndKept { .. }
+        | Step::Jobs => 0,
     }
 }
 
@@ -350,6 +466,8 @@ async fn play(seed: u64) -> Result<()> {
     let over =
         world.number("SELECT count(*) FROM sessions WHERE state IN ('ended', 'failed', 'lost')").await?;
     ensure!(ran > 30 && over > 30, "{ran} sessions ran, {over} are over: the schedule shows too little");
+    let kept = world.number("SELECT count(*) FROM sessions WHERE home_id IS NOT NULL").await?;
+    ensure!(kept > 5, "{kept} sessions had a home: the schedule shows too little");
     Ok(())
 }
 

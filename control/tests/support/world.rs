@@ -51,6 +51,9 @@ impl SimulatedAgent {
     }
 
     fn obey(&mut self, update: Update) {
+        if let Some(homes) = &update.forget_homes {
+            self.fake.homes_gone = homes.iter().map(|home| home.id).collect();
+        }
         for desired in update.sessions {
             let held = self.held.entry(desired.session_id).or_insert_with(|| ObservedSession {
                 session_id: desired.session_id,
@@ -194,6 +197,29 @@ pub async fn judge_books(sql: &Client) -> Result<()> {
         (
             "a session that is over is still wanted",
             "SELECT count(*) FROM sessions WHERE desired = 'run' AND state IN ('ending', 'ended', 'failed', 'lost')",
+        ),
+        (
+            // Of a home on storage those do not count that an administrator took it from: they have a file of their own.
+            "a home has two writers, or one that it does not know",
+            "SELECT count(*) FROM homes h JOIN sessions s ON s.home_id = h.id
+             WHERE s.gone_at IS NULL AND s.id IS DISTINCT FROM h.session_id AND (h.storage IS NULL
+                 OR (s.spec->'home'->'shared'->'turn'->>'generation')::bigint > coalesce(h.forced_generation, 0))",
+        ),
+        (
+            "two writers of a home have one number",
+            "SELECT count(*) FROM sessions s JOIN sessions o ON o.home_id = s.home_id AND o.id < s.id
+             WHERE s.spec->'home'->'shared'->'turn' = o.spec->'home'->'shared'->'turn'",
+        ),
+        (
+            "a home is had by what is over, or where it is not",
+            "SELECT count(*) FROM homes h LEFT JOIN sessions s ON s.id = h.session_id
+             WHERE h.session_id IS NOT NULL AND (s.home_id IS DISTINCT FROM h.id OR s.gone_at IS NOT NULL
+                 OR s.node_id <> h.node_id OR s.zone_id <> h.zone_id)",
+        ),
+        (
+            "a person has two homes of one workspace",
+            "SELECT count(*) FROM homes h JOIN homes o ON (o.user_id, o.workspace_id) = (h.user_id, h.workspace_id) AND o.id < h.id
+             WHERE h.reset_at IS NULL AND o.reset_at IS NULL",
         ),
     ];
     for (what, query) in wrong {

@@ -137,7 +137,7 @@ BEGIN
                 row_number() OVER (ORDER BY t.turn, (h.storage IS NULL AND c.id = h.node_id) IS NOT TRUE, c.loads_first, c.comes_and_goes, c.rank, c.id) AS place
             FROM tried_zones_v1(z, w, p_allowed) t
             CROSS JOIN LATERAL candidates_v2(t.id, t.settings->>'load_strategy', (t.settings->>'prioritize_static_agents')::boolean,
-                t.labels, w.network, w.required_labels, w.gpu, w.image, w.cpu_milli, w.memory_mb, w.image_policy = 'wait') c
+                t.labels, w.network, w.required_labels, w.gpu, w.image, w.cpu_milli, w.memory_mb, waits_for_image_v1(w, t.settings)) c
             JOIN nodes n ON n.id = c.id
             CROSS JOIN LATERAL (SELECT coalesce(home_barrier_v1(c.id, n.report, h, t.id, t.settings->>'home_storage'), c.reason) AS reason) r
             WHERE t.barrier IS NULL)
@@ -162,7 +162,9 @@ BEGIN
             v_counts := v_counts - v_reason;
         END IF;
         SELECT jsonb_agg(CASE WHEN f.c->>'agent' <> chosen.name THEN f.c ELSE f.c || jsonb_build_object('verdict',
-                CASE v_reason WHEN 'fits' THEN 'chosen' ELSE 'chosen; it loads the image first' END) END ORDER BY f.place)
+                CASE v_reason WHEN 'fits' THEN 'chosen'
+                    WHEN 'fits, but failed to load its image' THEN 'chosen; it loads the image first, which failed the last time'
+                    ELSE 'chosen; it loads the image first' END) END ORDER BY f.place)
             INTO v_first FROM jsonb_array_elements(v_first) WITH ORDINALITY f(c, place);
     END IF;
     explanation := jsonb_build_object('counts', v_counts, 'candidates', v_first,

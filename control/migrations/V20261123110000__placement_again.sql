@@ -1,11 +1,12 @@
 -- Placement since: a workspace may wait for its image, on an agent that does not have it yet.
 
 -- A zone's agents, judged for a workspace: each with the first reason against it, or `fits`, and what it is ordered by. With p_waits an agent
--- without the image fits too, after all that have it.
+-- without the image fits too, after all that have it (loads_first is 1), and last those that failed to load it the last time (2).
 CREATE FUNCTION candidates_v2(p_zone uuid, p_strategy text, p_static_first boolean, p_labels jsonb,
     p_network text, p_required jsonb, p_gpu bigint, p_image text, p_cpu bigint, p_memory bigint, p_waits boolean)
-RETURNS TABLE (id uuid, name text, loads_first boolean, comes_and_goes boolean, rank bigint, reason text, verdict text) LANGUAGE sql STABLE AS $$
-    SELECT n.id, n.name, j.reason = 'fits, without its image', p_static_first AND NOT n.is_static,
+RETURNS TABLE (id uuid, name text, loads_first integer, comes_and_goes boolean, rank bigint, reason text, verdict text) LANGUAGE sql STABLE AS $$
+    SELECT n.id, n.name, CASE j.reason WHEN 'fits, without its image' THEN 1 WHEN 'fits, but failed to load its image' THEN 2 ELSE 0 END,
+        p_static_first AND NOT n.is_static,
         CASE p_strategy
             WHEN 'least_sessions' THEN n.sessions_used
             WHEN 'most_sessions' THEN -n.sessions_used
@@ -24,6 +25,7 @@ RETURNS TABLE (id uuid, name text, loads_first boolean, comes_and_goes boolean, 
             WHEN 'too little memory free' THEN n.memory_used + p_memory - n.memory_capacity || ' MB memory short'
             WHEN 'as many sessions as allowed' THEN n.session_limit || ' sessions, which is as many as it may have'
             WHEN 'fits, without its image' THEN 'fits, and would load the image first'
+            WHEN 'fits, but failed to load its image' THEN 'fits, and would load the image first, which failed the last time'
             ELSE j.reason END
     FROM nodes n
     CROSS JOIN LATERAL (SELECT CASE
@@ -40,7 +42,8 @@ RETURNS TABLE (id uuid, name text, loads_first boolean, comes_and_goes boolean, 
         WHEN n.memory_used + p_memory > n.memory_capacity THEN 'too little memory free'
         WHEN n.sessions_used >= n.session_limit THEN 'as many sessions as allowed'
         WHEN p_waits AND NOT EXISTS (SELECT 1 FROM node_images i WHERE i.node_id = n.id AND i.reference = p_image)
-            THEN 'fits, without its image'
+            THEN CASE WHEN EXISTS (SELECT 1 FROM image_standings k WHERE k.node_id = n.id AND k.reference = p_image COLLATE "C"
+                AND k.standing->>'state' = 'failed') THEN 'fits, but failed to load its image' ELSE 'fits, without its image' END
         ELSE 'fits' END AS reason OFFSET 0) j
     WHERE n.zone_id = p_zone AND n.role = 'agent' AND n.removed_at IS NULL
 $$;
@@ -53,9 +56,8 @@ DECLARE
     v_counts jsonb;
     v_first jsonb;
     v_fits uuid[];
-    v_id uuid;
+    v_reasons text[];
     v_verdict text;
-    v_loads boolean;
     v_reason text;
     v_words text;
     v_zones jsonb := '[]';
@@ -73,28 +75,27 @@ BEGIN
                         row_number() OVER (ORDER BY c.loads_first, c.comes_and_goes, c.rank, c.id) AS place
                     FROM candidates_v2(v_try.id, v_try.settings->>'load_strategy',
                         (v_try.settings->>'prioritize_static_agents')::boolean, v_try.labels,
-                        w.network, w.required_labels, w.gpu, w.image, w.cpu_milli, w.memory_mb, w.image_policy = 'wait') c)
+                        w.network, w.required_labels, w.gpu, w.image, w.cpu_milli, w.memory_mb, waits_for_image_v1(w, v_try.settings)) c)
                 SELECT
                     (SELECT coalesce(jsonb_object_agg(r.reason, r.number), '{}')
                         FROM (SELECT j.reason, count(*) AS number FROM judged j GROUP BY j.reason) r),
                     (SELECT coalesce(jsonb_agg(jsonb_build_object('zone', v_try.name, 'agent', j.name, 'verdict', j.verdict)
                             ORDER BY j.place), '[]') FROM judged j WHERE j.place <= 20),
-                    ARRAY(SELECT j.id FROM judged j WHERE j.reason IN ('fits', 'fits, without its image') ORDER BY j.place LIMIT 8)
-                    INTO v_counts, v_first, v_fits;
-                FOREACH v_id IN ARRAY v_fits LOOP
-                    chosen := reserve_v1(v_id, w);
+                    ARRAY(SELECT j.id FROM judged j WHERE starts_with(j.reason, 'fits') ORDER BY j.place LIMIT 8),
+                    ARRAY(SELECT j.reason FROM judged j WHERE starts_with(j.reason, 'fits') ORDER BY j.place LIMIT 8)
+                    INTO v_counts, v_first, v_fits, v_reasons;
+                FOR i IN 1..cardinality(v_fits) LOOP
+                    chosen := reserve_v1(v_fits[i], w);
+                    v_reason := v_reasons[i];
                     EXIT WHEN chosen.id IS NOT NULL;
                 END LOOP;
                 EXIT WHEN chosen.id IS NOT NULL OR v_fits = '{}';
             END LOOP;
             IF chosen.id IS NOT NULL THEN
                 v_verdict := 'chosen';
-                -- Those that have the image come first, so whoever was chosen without it was judged to be without it.
-                v_loads := w.image_policy = 'wait' AND NOT EXISTS (
-                    SELECT 1 FROM node_images i WHERE i.node_id = chosen.id AND i.reference = w.image);
-                v_reason := CASE WHEN v_loads AND v_counts ? 'fits, without its image' OR NOT v_counts ? 'fits'
-                    THEN 'fits, without its image' ELSE 'fits' END;
-                v_words := CASE WHEN v_loads THEN 'chosen; it loads the image first' ELSE 'chosen' END;
+                v_words := CASE v_reason WHEN 'fits' THEN 'chosen'
+                    WHEN 'fits, but failed to load its image' THEN 'chosen; it loads the image first, which failed the last time'
+                    ELSE 'chosen; it loads the image first' END;
                 v_counts := v_counts || '{"chosen": 1}' || jsonb_build_object(v_reason, (v_counts->>v_reason)::bigint - 1);
                 IF v_counts->>v_reason = '0' THEN
                     v_counts := v_counts - v_reason;
@@ -185,7 +186,7 @@ BEGIN
             row_number() OVER (ORDER BY t.turn, (v_home.storage IS NULL AND c.id = v_home.node_id) IS NOT TRUE, c.loads_first, c.comes_and_goes, c.rank, c.id) AS place
         FROM tried_zones_v1(v_zone, w, v_policy->'allowed_zones') t
         CROSS JOIN LATERAL candidates_v2(t.id, t.settings->>'load_strategy', (t.settings->>'prioritize_static_agents')::boolean, t.labels,
-            w.network, w.required_labels, w.gpu, w.image, w.cpu_milli, w.memory_mb, w.image_policy = 'wait') c
+            w.network, w.required_labels, w.gpu, w.image, w.cpu_milli, w.memory_mb, waits_for_image_v1(w, t.settings)) c
         JOIN nodes n ON n.id = c.id
         CROSS JOIN LATERAL (SELECT coalesce(CASE WHEN v_keeps THEN home_barrier_v1(c.id, n.report, v_home, t.id, t.settings->>'home_storage') END, c.reason) AS reason) r
         WHERE t.barrier IS NULL)

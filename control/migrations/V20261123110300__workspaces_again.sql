@@ -1,4 +1,4 @@
--- Workspaces since: whether a launch waits for the image.
+-- Workspaces since: whether a launch waits for the image, if they say so themselves.
 
 CREATE OR REPLACE FUNCTION workspace_view_v1(w workspaces) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT jsonb_build_object('id', w.id, 'name', w.name, 'description', w.description, 'icon', w.icon, 'image', w.image,
@@ -37,8 +37,9 @@ BEGIN
         CASE WHEN jsonb_typeof(p_entry->'groups') = 'array' THEN ARRAY(
             SELECT g.id FROM groups g WHERE lower(g.name) IN (SELECT lower(x) FROM jsonb_array_elements_text(p_entry->'groups') x)
             ORDER BY g.id) END,
-        -- A Web App node of the release before does not know it.
-        coalesce(p_entry->>'image_policy', (SELECT w.image_policy FROM workspaces w WHERE w.id = p_id), 'elsewhere')
+        -- A Web App node of the release before does not know it, and leaves it as it is.
+        CASE WHEN p_entry ? 'image_policy' THEN p_entry->>'image_policy'
+            ELSE (SELECT w.image_policy FROM workspaces w WHERE w.id = p_id) END
         INTO v.id, v.name, v.description, v.icon, v.image, v.cpu_milli, v.memory_mb, v.gpu, v.network, v.seccomp, v.shm_mb, v.home_mb,
             v.tmp_mb, v.pids_limit, v.required_labels, v.zones, v.groups, v.image_policy;
     IF p_version IS NULL THEN

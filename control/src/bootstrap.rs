@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, io::Write, os::unix::fs::OpenOptionsExt, pa
 use jiff::{SignedDuration, Timestamp};
 use meridian_identity::{Authority, IdentityError, LIFETIME_DAYS, NodeKey, web_name};
 use meridian_ids::NodeId;
-use meridian_model::{ImagePolicy, Network, Seccomp, ZoneSettings};
+use meridian_model::{Network, Seccomp, ZoneSettings};
 use meridian_runtime::{Secret, random_bytes, random_token};
 use meridian_settings::{FurnishCertificate, FurnishSettings};
 
@@ -69,7 +69,7 @@ impl ShippedWorkspace {
             home_mb: 1024,
             tmp_mb: 256,
             pids_limit: 1024,
-            image_policy: ImagePolicy::Elsewhere,
+            image_policy: None,
             required_labels: BTreeMap::new(),
             zones: None,
             groups: None,

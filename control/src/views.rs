@@ -16,7 +16,7 @@ mod zones;
 use std::collections::BTreeMap;
 
 use meridian_ids::{SessionId, UserId, WorkspaceId, ZoneId};
-use meridian_model::{LoadStrategy, ProgressStep, SessionState, Transport, ZoneSettings};
+use meridian_model::{ImagePolicy, LoadStrategy, ProgressStep, SessionState, Transport, ZoneSettings};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -131,6 +131,9 @@ pub struct ZoneSettingsView {
     pub private_balancer: String,
     /// Path at which all its agents reach one storage for homes; empty: homes stay on the agent that made them.
     pub home_storage: String,
+    /// For workspaces that say nothing for themselves.
+    #[schema(value_type = schemas::ImagePolicy)]
+    pub image_policy: ImagePolicy,
     /// What all agents of the zone have, unless one says otherwise.
     pub labels: BTreeMap<String, String>,
     /// Nodes that can take work now.
@@ -166,6 +169,7 @@ impl ZoneSettingsView {
             outage_grace: settings.outage_grace_s,
             private_balancer: settings.private_balancer,
             home_storage: settings.home_storage,
+            image_policy: settings.image_policy,
             nodes_ready,
         }
     }
@@ -192,6 +196,8 @@ pub struct ZonePatch {
     pub outage_grace: Option<u32>,
     pub private_balancer: Option<String>,
     pub home_storage: Option<String>,
+    #[schema(value_type = Option<schemas::ImagePolicy>)]
+    pub image_policy: Option<ImagePolicy>,
     /// Replaces all of them.
     pub labels: Option<BTreeMap<String, String>>,
 }
@@ -219,6 +225,7 @@ impl ZonePatch {
         set(&mut settings.outage_grace_s, self.outage_grace);
         set(&mut settings.private_balancer, self.private_balancer);
         set(&mut settings.home_storage, self.home_storage);
+        set(&mut settings.image_policy, self.image_policy);
         settings
     }
 }

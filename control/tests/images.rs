@@ -235,19 +235,38 @@ async fn a_launch_without_the_image_goes_elsewhere_or_waits_as_its_workspace_say
     let desktop = site.workspace(&admin, "Desktop").await?;
     let path = format!("/api/v1/workspaces/{desktop}");
     let (status, changed) = admin.send(Method::PATCH, &path, Some(json!({"image": ONE}))).await?;
-    assert_eq!((status, &changed["image_policy"]), (StatusCode::OK, &json!("elsewhere")), "{changed}");
+    assert_eq!((status, &changed["image_policy"]), (StatusCode::OK, &json!(null)), "{changed}");
     let (status, body) = admin.launch(&desktop, "london", "refused").await?;
     let verdict = &body["error"]["explanation"][0]["verdict"];
     assert_eq!((status, verdict), (StatusCode::SERVICE_UNAVAILABLE, &json!("no image yet")), "{body}");
 
+    // The zone's policy is for workspaces that say nothing themselves.
+    let explain = format!("/api/v1/explain?user=admin&workspace={desktop}&zone=london");
+    let verdict = async || -> Result<Value> {
+        let (_, beforehand) = admin.send(Method::GET, &explain, None).await?;
+        Ok(beforehand["candidates"][0]["verdict"].clone())
+    };
+    let zone = "/api/v1/zones/london";
+    let (_, changed) = admin.send(Method::PATCH, zone, Some(json!({"image_policy": "wait"}))).await?;
+    assert_eq!(changed["image_policy"], "wait", "{changed}");
+    assert_eq!(verdict().await?, "fits, and would load the image first");
+    admin.send(Method::PATCH, &path, Some(json!({"image_policy": "elsewhere"}))).await?;
+    assert_eq!(verdict().await?, "no image yet");
+    let (_, changed) = admin.send(Method::PATCH, &path, Some(json!({"image_policy": null}))).await?;
+    assert_eq!(changed["image_policy"], json!(null), "{changed}");
+    assert_eq!(verdict().await?, "fits, and would load the image first");
+    // A Web App node of the release before writes settings without it.
+    site.sql()
+        .await?
+        .batch_execute("UPDATE zones SET settings = settings - 'image_policy' || '{\"proxy_port\": 7}' WHERE name = 'london'")
+        .await?;
+    assert_eq!(verdict().await?, "fits, and would load the image first", "what it does not know stays");
+    admin.send(Method::PATCH, zone, Some(json!({"image_policy": "elsewhere", "proxy_port": 0}))).await?;
+    assert_eq!(verdict().await?, "no image yet");
+
     let (_, changed) = admin.send(Method::PATCH, &path, Some(json!({"image_policy": "wait"}))).await?;
     assert_eq!(changed["image_policy"], "wait", "{changed}");
-    let explain = format!("/api/v1/explain?user=admin&workspace={desktop}&zone=london");
-    let (_, beforehand) = admin.send(Method::GET, &explain, None).await?;
-    assert_eq!(
-        beforehand["candidates"][0]["verdict"], "fits, and would load the image first",
-        "{beforehand}"
-    );
+    assert_eq!(verdict().await?, "fits, and would load the image first");
     let (status, session) = admin.launch(&desktop, "london", "waits").await?;
     assert_eq!(status, StatusCode::CREATED, "{session}");
     let session = session["id"].as_str().context("id")?.to_owned();
@@ -268,5 +287,43 @@ async fn a_launch_without_the_image_goes_elsewhere_or_waits_as_its_workspace_say
         (&json!("image"), &json!(25)),
         "{view}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_agent_that_failed_to_load_the_image_comes_last_and_the_explanation_says_so() -> Result<()> {
+    let site = Site::start().await?;
+    let admin = site.admin().await?;
+    let (first, second) = (site.agent("london", 8).await?, site.agent("london", 8).await?);
+    let desktop = site.workspace(&admin, "Desktop").await?;
+    let patch = json!({"image": ONE, "image_policy": "wait"});
+    admin.send(Method::PATCH, &format!("/api/v1/workspaces/{desktop}"), Some(patch)).await?;
+    let failed = ImageState::Failed {
+        reason: "it is away".into(),
+        retry_at: "2026-11-23T12:00:00Z".parse()?,
+        tries: 2,
+    };
+    // The first would be taken: they are equal but for this, and it joined earlier.
+    first.report_images("", Some(vec![standing(ONE, failed)])).await?;
+    second.report_images("", None).await?;
+    let (status, session) = admin.launch(&desktop, "london", "one").await?;
+    assert_eq!(status, StatusCode::CREATED, "{session}");
+    let path = format!("/api/v1/sessions/{}/explanation", session["id"].as_str().context("id")?);
+    let (_, why) = admin.send(Method::GET, &path, None).await?;
+    assert_eq!(why["counts"], json!({"chosen": 1, "fits, but failed to load its image": 1}), "{why}");
+    let verdicts: Vec<_> =
+        why["candidates"].as_array().context("candidates")?.iter().map(|one| &one["verdict"]).collect();
+    assert_eq!(
+        verdicts,
+        [
+            "chosen; it loads the image first",
+            "fits, and would load the image first, which failed the last time"
+        ]
+    );
+
+    // Where nobody else can, it tries again.
+    admin.send(Method::POST, &format!("/api/v1/nodes/{}/drain", second.node), None).await?;
+    let (status, session) = admin.launch(&desktop, "london", "two").await?;
+    assert_eq!(status, StatusCode::CREATED, "{session}");
     Ok(())
 }

@@ -36,7 +36,7 @@ fn capacity(reported: impl Strategy<Value = i64>) -> impl Strategy<Value = Capac
 
 prop_compose! {
     fn candidate()(
-        [unreachable, draining, no_image, unconnected, broken, dynamic] in any::<[bool; 6]>(),
+        [unreachable, draining, no_image, unconnected, broken, dynamic, failed] in any::<[bool; 7]>(),
         cpu_milli in capacity(prop_oneof![Just(0_i64), Just(1000), Just(2000), Just(4000)]),
         memory_mb in capacity(1..9000_i64),
         (gpus, gpus_used) in (0..3_i64, 0..3_i64),
@@ -55,6 +55,7 @@ prop_compose! {
             networks: if unconnected && broken { Vec::new() } else { vec![Network::Internet] },
             labels: label.map(|label| ("disk".to_owned(), label.to_owned())).into_iter().collect(),
             has_image: !(no_image && unreachable),
+            failed_to_load: no_image && unreachable && failed,
             cpu_milli,
             memory_mb,
             gpus: Capacity::exactly(gpus),
@@ -74,6 +75,7 @@ prop_compose! {
         [static_first, search_alternates, isolated] in any::<[bool; 3]>(),
         rare in 0..4_u8,
         alternates in proptest::sample::subsequence(vec![0_usize, 1, 2, 3], 0..4).prop_shuffle(),
+        image_policy in proptest::sample::select(ImagePolicy::ALL.to_vec()),
     ) -> (PlacementZone, Vec<usize>) {
         let zone = PlacementZone {
             zone: ZoneId::generate(),
@@ -82,6 +84,7 @@ prop_compose! {
             search_alternates,
             alternates: Vec::new(),
             isolated: isolated && rare == 0,
+            image_policy,
             candidates,
         };
         (zone, alternates)
@@ -94,7 +97,7 @@ prop_compose! {
         gpus in prop_oneof![3 => Just(0_i64), 1 => Just(1)],
         label in proptest::option::weighted(0.3, prop_oneof![Just("fast"), Just("slow")]),
         offered in proptest::option::weighted(0.3, proptest::sample::subsequence(vec![0_usize, 1, 2], 0..3)),
-        image_policy in proptest::sample::select(ImagePolicy::ALL.to_vec()),
+        image_policy in proptest::option::of(proptest::sample::select(ImagePolicy::ALL.to_vec())),
     ) -> (Vec<PlacementZone>, Wanted) {
         let ids: Vec<ZoneId> = drawn.iter().map(|(zone, _)| zone.zone).collect();
         let chosen = |indices: Vec<usize>| indices.iter().filter_map(|index| ids.get(*index).copied()).collect();
@@ -143,17 +146,12 @@ async fn the_sql_decision_is_the_models_decision() -> Result<()> {
                 let path =
                     format!("/api/v1/sessions/{}/explanation", body["id"].as_str().unwrap_or_default());
                 let (_, why) = admin.send(Method::GET, &path, None).await?;
-                let asked: Vec<_> = asked
-                    .split_inclusive(|tried| tried.zone == zone)
-                    .next()
-                    .unwrap_or_default()
-                    .iter()
-                    .flat_map(|zone| &zone.candidates)
-                    .collect();
+                let asked: Vec<_> =
+                    asked.split_inclusive(|tried| tried.zone == zone).next().unwrap_or_default().to_vec();
                 let mut counts = counts(&asked, &wanted);
-                let chosen = zones.iter().flat_map(|zone| &zone.candidates).find(|one| one.node == node);
-                let has_image = chosen.is_some_and(|chosen| chosen.has_image);
-                let fits = if has_image { Verdict::Fits } else { Verdict::FitsWithoutImage };
+                let fits = judged(&asked, &wanted)
+                    .find(|(candidate, _)| candidate.node == node)
+                    .map_or(Verdict::Fits, |(_, verdict)| verdict);
                 *counts.entry("chosen").or_default() += 1;
                 *counts.entry(fits.reason()).or_default() -= 1;
                 counts.retain(|_, count| *count > 0);
@@ -164,7 +162,11 @@ async fn the_sql_decision_is_the_models_decision() -> Result<()> {
                     let found = entries.iter().find(|entry| entry["agent"] == node.to_string());
                     found.map(|entry| entry["verdict"].clone())
                 };
-                let words = if has_image { "chosen" } else { "chosen; it loads the image first" };
+                let words = match fits.reason() {
+                    "fits" => "chosen",
+                    "fits, without its image" => "chosen; it loads the image first",
+                    _ => "chosen; it loads the image first, which failed the last time",
+                };
                 assert_eq!(verdict(node), Some(json!(words)), "{why}");
             }
             None if asked.is_empty() => {
@@ -178,9 +180,8 @@ async fn the_sql_decision_is_the_models_decision() -> Result<()> {
                 assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{described}");
                 let entries = body["error"]["explanation"].as_array().cloned().unwrap_or_default();
                 for zone in asked {
-                    for candidate in &zone.candidates {
-                        let verdict = judge(candidate, &wanted);
-                        assert!(!matches!(verdict, Verdict::Fits | Verdict::FitsWithoutImage));
+                    for (candidate, verdict) in judged(&[zone], &wanted) {
+                        assert!(!verdict.reason().starts_with("fits"), "{described}");
                         let expected = json!({"zone": name(zone.zone), "agent": candidate.node.to_string(),
                             "verdict": verdict.words()});
                         assert!(entries.contains(&expected), "{expected} in {described}");
@@ -192,10 +193,20 @@ async fn the_sql_decision_is_the_models_decision() -> Result<()> {
     Ok(())
 }
 
-fn counts(candidates: &[&Candidate], wanted: &Wanted) -> BTreeMap<&'static str, i64> {
+/// Every candidate of these zones, judged.
+fn judged<'a>(
+    zones: &'a [&'a PlacementZone],
+    wanted: &'a Wanted,
+) -> impl Iterator<Item = (&'a Candidate, Verdict)> {
+    zones.iter().flat_map(move |zone| {
+        zone.candidates.iter().map(|candidate| (candidate, judge(candidate, wanted, zone.image_policy)))
+    })
+}
+
+fn counts(zones: &[&PlacementZone], wanted: &Wanted) -> BTreeMap<&'static str, i64> {
     let mut counts = BTreeMap::new();
-    for candidate in candidates {
-        *counts.entry(judge(candidate, wanted).reason()).or_default() += 1;
+    for (_, verdict) in judged(zones, wanted) {
+        *counts.entry(verdict.reason()).or_default() += 1;
     }
     counts
 }
@@ -216,7 +227,7 @@ async fn furnish(client: &Client, zones: &[PlacementZone], wanted: &Wanted) -> R
         .await?;
     for zone in zones {
         let settings = json!({"load_strategy": zone.strategy.as_str(), "prioritize_static_agents": zone.static_first,
-            "search_alternate_zones": zone.search_alternates, "isolated": zone.isolated});
+            "search_alternate_zones": zone.search_alternates, "isolated": zone.isolated, "image_policy": zone.image_policy.as_str()});
         let alternates: Vec<Uuid> = zone.alternates.iter().map(|zone| zone.0).collect();
         client
             .execute(
@@ -237,7 +248,7 @@ async fn furnish(client: &Client, zones: &[PlacementZone], wanted: &Wanted) -> R
                  image_policy = $6
              WHERE name = 'Desktop'",
             &[&wanted.resources.cpu_milli, &wanted.resources.memory_mb, &gpus, &json!(wanted.labels), &offered,
-                &wanted.image_policy.as_str()],
+                &wanted.image_policy.map(ImagePolicy::as_str)],
         )
         .await?;
     Ok(())
@@ -286,6 +297,14 @@ async fn insert_agent(client: &Client, zone: ZoneId, candidate: &Candidate) -> R
         client
             .execute(
                 "INSERT INTO node_images VALUES ($1, 'meridian/desktop:dev', 'sha256:0')",
+                &[&candidate.node.0],
+            )
+            .await?;
+    }
+    if candidate.failed_to_load {
+        client
+            .execute(
+                "INSERT INTO image_standings (node_id, reference, standing) VALUES ($1, 'meridian/desktop:dev', '{\"state\": \"failed\"}')",
                 &[&candidate.node.0],
             )
             .await?;

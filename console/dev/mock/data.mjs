@@ -1,7 +1,7 @@
 /** What the mock has to show: three zones, their nodes, four workspaces. */
 
 /** For everybody, everywhere. */
-const open = { groups: null, zones: null, required_labels: {}, image_policy: 'elsewhere' };
+const open = { groups: null, zones: null, required_labels: {}, image_policy: null };
 
 export const workspaces = [
   { id: 'wsp-desktop', name: 'Desktop', description: 'A full desktop with terminal, files and an editor.', image: 'meridian/desktop:1', cpu: 2, memory_mb: 2048, gpu: 0, network: 'internet', icon: 'desktop', ...open },
@@ -28,6 +28,7 @@ function zone(name, extra) {
     proxy_connections: true,
     outage_grace: 86400,
     private_balancer: `balance.${name}.internal:7443`,
+    image_policy: 'elsewhere',
     nodes_ready: 2,
     labels: {},
     applied_revision: '',

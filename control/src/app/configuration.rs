@@ -9,7 +9,7 @@ mod groups;
 use std::collections::BTreeMap;
 
 use meridian_ids::{GroupId, WorkspaceId, ZoneId};
-use meridian_model::{LoadStrategy, ZoneSettings};
+use meridian_model::{ImagePolicy, LoadStrategy, ZoneSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -47,6 +47,8 @@ pub struct ZoneFile {
     pub outage_grace: u32,
     pub private_balancer: String,
     pub home_storage: String,
+    #[schema(value_type = String)]
+    pub image_policy: ImagePolicy,
     /// What all its agents have, unless one says otherwise.
     pub labels: BTreeMap<String, String>,
 }
@@ -82,6 +84,7 @@ impl ZoneFile {
             outage_grace: settings.outage_grace_s,
             private_balancer: settings.private_balancer,
             home_storage: settings.home_storage,
+            image_policy: settings.image_policy,
             labels,
         }
     }
@@ -103,6 +106,7 @@ impl ZoneFile {
             outage_grace_s: self.outage_grace,
             private_balancer: self.private_balancer.clone(),
             home_storage: self.home_storage.clone(),
+            image_policy: self.image_policy,
         }
     }
 

@@ -33,9 +33,10 @@ pub struct WorkspaceView {
     pub home_mb: i64,
     pub tmp_mb: i64,
     pub pids_limit: i64,
+    /// None: as each zone's settings say.
     #[serde(default)]
-    #[schema(value_type = schemas::ImagePolicy)]
-    pub image_policy: ImagePolicy,
+    #[schema(value_type = Option<schemas::ImagePolicy>)]
+    pub image_policy: Option<ImagePolicy>,
     /// Labels that an agent must have.
     #[serde(default)]
     pub required_labels: BTreeMap<String, String>,
@@ -80,10 +81,10 @@ pub struct NewWorkspace {
     #[serde(default = "pids")]
     pub pids_limit: i64,
     /// Where an agent does not have the image: `elsewhere`, another one is taken; `wait`, it loads the image if nobody has it, and the
-    /// session waits.
-    #[serde(default)]
-    #[schema(value_type = schemas::ImagePolicy)]
-    pub image_policy: ImagePolicy,
+    /// session waits. Left out: as each zone's settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schemas::ImagePolicy>)]
+    pub image_policy: Option<ImagePolicy>,
     /// Names of the zones where it is offered; left out: everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zones: Option<Vec<String>>,
@@ -103,7 +104,7 @@ impl NewWorkspace {
             "cpu_milli": self.cpu_milli(), "memory_mb": self.memory_mb, "gpu": self.gpu,
             "network": self.network.as_str(), "seccomp": self.seccomp.as_str(), "shm_mb": self.shm_mb,
             "home_mb": self.home_mb, "tmp_mb": self.tmp_mb, "pids_limit": self.pids_limit,
-            "image_policy": self.image_policy.as_str(),
+            "image_policy": self.image_policy.map(ImagePolicy::as_str),
             "required_labels": self.required_labels, "zones": self.zones, "groups": self.groups,
         })
     }
@@ -161,8 +162,10 @@ pub struct WorkspacePatch {
     pub home_mb: Option<i64>,
     pub tmp_mb: Option<i64>,
     pub pids_limit: Option<i64>,
+    /// Null: as each zone's settings say.
+    #[serde(deserialize_with = "clearable")]
     #[schema(value_type = Option<schemas::ImagePolicy>)]
-    pub image_policy: Option<ImagePolicy>,
+    pub image_policy: Option<Option<ImagePolicy>>,
     /// Replaces all of them.
     pub required_labels: Option<BTreeMap<String, String>>,
     /// Names of zones; null: everywhere.

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use meridian_control::{Web, store::nodes::HeartbeatOutcome};
 use meridian_ids::{NodeId, SessionId, Uuid, ZoneId};
 use meridian_model::{
-    ImagePolicy, Network, ProgressStep, Resources, ZoneSettings,
+    Network, ProgressStep, Resources, ZoneSettings,
     placement::{Candidate, Capacity, PlacementZone, Wanted},
 };
 use meridian_wire::{Command, Heartbeat, Observation, ObservedSession, Update};
@@ -118,6 +118,7 @@ pub async fn snapshot(sql: &Client, image: &str) -> Result<Vec<PlacementZone>> {
             search_alternates: settings.search_alternate_zones,
             alternates: alternates.into_iter().map(ZoneId).collect(),
             isolated: settings.isolated,
+            image_policy: settings.image_policy,
             candidates: candidates(sql, zone, image).await?,
         });
     }
@@ -143,6 +144,7 @@ async fn candidates(sql: &Client, zone: Uuid, image: &str) -> Result<Vec<Candida
         networks: vec![Network::Internet],
         labels: BTreeMap::new(),
         has_image: row.get(4),
+        failed_to_load: false,
         cpu_milli: Capacity::exactly(row.get(5)),
         memory_mb: Capacity::exactly(row.get(6)),
         gpus: Capacity::exactly(0),
@@ -167,7 +169,7 @@ pub async fn wanted(sql: &Client, workspace: &str) -> Result<(Wanted, String)> {
         gpus: 0,
         labels: BTreeMap::new(),
         zones: None,
-        image_policy: ImagePolicy::Elsewhere,
+        image_policy: None,
     };
     Ok((wanted, row.get(2)))
 }

@@ -24,7 +24,8 @@ pub struct Wanted {
     pub labels: BTreeMap<String, String>,
     /// The zones where the workspace is offered; none: all.
     pub zones: Option<Vec<ZoneId>>,
-    pub image_policy: ImagePolicy,
+    /// What the workspace says for itself; none: as the zone says.
+    pub image_policy: Option<ImagePolicy>,
 }
 
 /// How much of something an agent may promise.
@@ -64,6 +65,8 @@ pub struct Candidate {
     pub networks: Vec<Network>,
     pub labels: BTreeMap<String, String>,
     pub has_image: bool,
+    /// It tried to load the image, and failed the last time.
+    pub failed_to_load: bool,
     pub cpu_milli: Capacity,
     pub memory_mb: Capacity,
     pub gpus: Capacity,
@@ -84,6 +87,8 @@ pub enum Verdict {
     Fits,
     /// It fitted, and would have had to load the image first.
     FitsWithoutImage,
+    /// The same, and the last time it tried to load it, that failed.
+    FitsAfterFailure,
     Unreachable,
     Draining,
     DiskRefuses,
@@ -118,6 +123,7 @@ impl Verdict {
             Self::Chosen => "chosen",
             Self::Fits => "fits",
             Self::FitsWithoutImage => "fits, without its image",
+            Self::FitsAfterFailure => "fits, but failed to load its image",
             Self::Unreachable => "unreachable",
             Self::Draining => "draining",
             Self::DiskRefuses => "its disk takes no writes",
@@ -143,6 +149,9 @@ impl Verdict {
             Self::MemoryShort { mb } => format!("{mb} MB memory short"),
             Self::SessionsFull { limit } => format!("{limit} sessions, which is as many as it may have"),
             Self::FitsWithoutImage => "fits, and would load the image first".to_owned(),
+            Self::FitsAfterFailure => {
+                "fits, and would load the image first, which failed the last time".to_owned()
+            }
             Self::Chosen
             | Self::Fits
             | Self::Unreachable
@@ -160,9 +169,10 @@ fn cores(milli: i64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Judges one candidate on its own: that it fits, with its image or without, or the first reason against it.
+/// Judges one candidate on its own, of a zone with this policy for images: that it fits, with its image or without, or the first reason
+/// against it.
 #[must_use]
-pub fn judge(candidate: &Candidate, wanted: &Wanted) -> Verdict {
+pub fn judge(candidate: &Candidate, wanted: &Wanted, images: ImagePolicy) -> Verdict {
     let missing = wanted.labels.iter().find(|(key, value)| candidate.labels.get(*key) != Some(value));
     let gpus_short = candidate.gpus_used + wanted.gpus - candidate.gpus.promised();
     let cpu_short = candidate.used.cpu_milli + wanted.resources.cpu_milli - candidate.cpu_milli.promised();
@@ -179,7 +189,7 @@ pub fn judge(candidate: &Candidate, wanted: &Wanted) -> Verdict {
         Verdict::LabelMissing { key: key.clone(), value: value.clone() }
     } else if wanted.gpus > candidate.gpus.promised() {
         Verdict::NoGpu
-    } else if !candidate.has_image && wanted.image_policy == ImagePolicy::Elsewhere {
+    } else if !candidate.has_image && wanted.image_policy.unwrap_or(images) == ImagePolicy::Elsewhere {
         Verdict::NoImage
     } else if wanted.gpus > 0 && gpus_short > 0 {
         Verdict::GpuShort { gpus: gpus_short }
@@ -191,7 +201,33 @@ pub fn judge(candidate: &Candidate, wanted: &Wanted) -> Verdict {
         match candidate.session_limit {
             Some(limit) if candidate.sessions >= limit => Verdict::SessionsFull { limit },
             Some(_) | None if candidate.has_image => Verdict::Fits,
+            Some(_) | None if candidate.failed_to_load => Verdict::FitsAfterFailure,
             Some(_) | None => Verdict::FitsWithoutImage,
+        }
+    }
+}
+
+impl Verdict {
+    /// How late a candidate comes that would have to load the image; none: it does not fit.
+    fn image_turn(&self) -> Option<u8> {
+        match self {
+            Self::Fits => Some(0),
+            // A launch waits for an image only where nobody who has it fits,
+            Self::FitsWithoutImage => Some(1),
+            // and where it failed to load only when it can be loaded nowhere else.
+            Self::FitsAfterFailure => Some(2),
+            Self::Chosen
+            | Self::Unreachable
+            | Self::Draining
+            | Self::DiskRefuses
+            | Self::NoNetwork { .. }
+            | Self::LabelMissing { .. }
+            | Self::NoGpu
+            | Self::NoImage
+            | Self::GpuShort { .. }
+            | Self::CpuShort { .. }
+            | Self::MemoryShort { .. }
+            | Self::SessionsFull { .. } => None,
         }
     }
 }
@@ -203,20 +239,20 @@ pub fn choose(
     wanted: &Wanted,
     strategy: LoadStrategy,
     static_first: bool,
+    images: ImagePolicy,
 ) -> Option<NodeId> {
     let comes_and_goes = |candidate: &Candidate| static_first && !candidate.is_static;
     candidates
         .iter()
-        .filter(|candidate| matches!(judge(candidate, wanted), Verdict::Fits | Verdict::FitsWithoutImage))
-        .min_by(|a, b| {
-            // A launch waits for an image only where nobody who has it fits.
-            b.has_image
-                .cmp(&a.has_image)
+        .filter_map(|candidate| Some((judge(candidate, wanted, images).image_turn()?, candidate)))
+        .min_by(|(a_turn, a), (b_turn, b)| {
+            a_turn
+                .cmp(b_turn)
                 .then(comes_and_goes(a).cmp(&comes_and_goes(b)))
                 .then(rank(a, b, strategy))
                 .then(a.node.cmp(&b.node))
         })
-        .map(|candidate| candidate.node)
+        .map(|(_, candidate)| candidate.node)
 }
 
 fn rank(a: &Candidate, b: &Candidate, strategy: LoadStrategy) -> Ordering {
@@ -248,6 +284,8 @@ pub struct PlacementZone {
     pub alternates: Vec<ZoneId>,
     /// Neither lends nor borrows.
     pub isolated: bool,
+    /// For workspaces that say nothing for themselves.
+    pub image_policy: ImagePolicy,
     pub candidates: Vec<Candidate>,
 }
 
@@ -274,7 +312,9 @@ pub fn tried<'a>(zones: &'a [PlacementZone], first: ZoneId, wanted: &Wanted) -> 
 #[must_use]
 pub fn place(zones: &[PlacementZone], first: ZoneId, wanted: &Wanted) -> Option<(ZoneId, NodeId)> {
     tried(zones, first, wanted).into_iter().find_map(|zone| {
-        choose(&zone.candidates, wanted, zone.strategy, zone.static_first).map(|node| (zone.zone, node))
+        let images = zone.image_policy;
+        choose(&zone.candidates, wanted, zone.strategy, zone.static_first, images)
+            .map(|node| (zone.zone, node))
     })
 }
 
@@ -292,6 +332,7 @@ mod tests {
             networks: vec![Network::Internet],
             labels: BTreeMap::from([("disk".into(), "fast".into())]),
             has_image: true,
+            failed_to_load: false,
             cpu_milli: Capacity::exactly(4000),
             memory_mb: Capacity::exactly(8000),
             gpus: Capacity::exactly(0),
@@ -310,21 +351,37 @@ mod tests {
             gpus: 0,
             labels: BTreeMap::new(),
             zones: None,
-            image_policy: ImagePolicy::Elsewhere,
+            image_policy: None,
         }
+    }
+
+    /// In a zone whose policy for images is this.
+    fn choose_in(
+        images: ImagePolicy,
+        agents: &[Candidate],
+        wanted: &Wanted,
+        strategy: LoadStrategy,
+    ) -> Option<NodeId> {
+        choose(agents, wanted, strategy, true, images)
+    }
+
+    fn judge(candidate: &Candidate, wanted: &Wanted) -> Verdict {
+        super::judge(candidate, wanted, ImagePolicy::Elsewhere)
     }
 
     #[test]
     fn least_load_takes_the_emptiest_and_most_load_the_fullest_that_fits() {
         let agents = [agent(3000, 3), agent(1000, 1), agent(3500, 4)];
-        assert_eq!(choose(&agents, &one_core(), LoadStrategy::LeastLoad, true), Some(agents[1].node));
-        assert_eq!(choose(&agents, &one_core(), LoadStrategy::MostLoad, true), Some(agents[0].node));
+        let choose = |strategy| choose_in(ImagePolicy::Elsewhere, &agents, &one_core(), strategy);
+        assert_eq!(choose(LoadStrategy::LeastLoad), Some(agents[1].node));
+        assert_eq!(choose(LoadStrategy::MostLoad), Some(agents[0].node));
     }
 
     #[test]
     fn static_agents_come_first_where_the_zone_says_so() {
         let agents = [agent(2000, 1), Candidate { is_static: false, ..agent(0, 0) }];
-        let choose = |first| choose(&agents, &one_core(), LoadStrategy::LeastLoad, first);
+        let choose =
+            |first| choose(&agents, &one_core(), LoadStrategy::LeastLoad, first, ImagePolicy::Elsewhere);
         assert_eq!((choose(true), choose(false)), (Some(agents[0].node), Some(agents[1].node)));
     }
 
@@ -362,17 +419,31 @@ mod tests {
     #[test]
     fn a_launch_waits_for_its_image_only_where_policy_says_so_and_nobody_has_it() {
         let without = Candidate { has_image: false, ..agent(0, 0) };
-        let (has, waits) = (agent(2000, 2), Wanted { image_policy: ImagePolicy::Wait, ..one_core() });
-        let agents = [without.clone(), has.clone()];
+        let failed = Candidate { failed_to_load: true, ..agent(0, 0) };
+        let (has, failed) = (agent(2000, 2), Candidate { has_image: false, ..failed });
+        let agents = [failed.clone(), without.clone(), has.clone()];
+        let choose = |images, agents: &[Candidate], wanted: &Wanted| {
+            choose_in(images, agents, wanted, LoadStrategy::LeastLoad)
+        };
+        let own = |policy| Wanted { image_policy: Some(policy), ..one_core() };
         assert_eq!(judge(&without, &one_core()), Verdict::NoImage);
-        assert_eq!(choose(&agents, &waits, LoadStrategy::LeastLoad, true), Some(has.node));
-        assert_eq!(choose(&agents[..1], &waits, LoadStrategy::LeastLoad, true), Some(without.node));
-        assert_eq!(choose(&agents[..1], &one_core(), LoadStrategy::LeastLoad, true), None);
+        // The zone's policy, or the workspace's own before it.
+        for (images, wanted) in
+            [(ImagePolicy::Wait, one_core()), (ImagePolicy::Elsewhere, own(ImagePolicy::Wait))]
+        {
+            assert_eq!(choose(images, &agents, &wanted), Some(has.node));
+            assert_eq!(choose(images, &agents[..2], &wanted), Some(without.node), "where it did not fail");
+            assert_eq!(choose(images, &agents[..1], &wanted), Some(failed.node));
+        }
+        assert_eq!(choose(ImagePolicy::Elsewhere, &agents[..2], &one_core()), None);
+        assert_eq!(choose(ImagePolicy::Wait, &agents[..2], &own(ImagePolicy::Elsewhere)), None);
     }
 
     #[test]
     fn nothing_fits_when_nobody_has_room() {
-        assert_eq!(choose(&[agent(4000, 1)], &one_core(), LoadStrategy::RoundRobin, true), None);
+        let full = [agent(4000, 1)];
+        let chosen = choose_in(ImagePolicy::Wait, &full, &one_core(), LoadStrategy::RoundRobin);
+        assert_eq!(chosen, None);
     }
 
     #[test]
@@ -384,6 +455,7 @@ mod tests {
             search_alternates: true,
             alternates: Vec::new(),
             isolated: false,
+            image_policy: ImagePolicy::Elsewhere,
             candidates,
         };
         let (full, free) = (zone(vec![agent(4000, 1)]), zone(vec![agent(0, 0)]));

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ImagePolicy;
+
 /// Which of the agents that fit gets the next session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,6 +63,8 @@ pub struct ZoneSettings {
     pub private_balancer: String,
     /// Path at which all its agents reach one storage, for homes that outlive sessions; empty: homes stay on the agent that made them.
     pub home_storage: String,
+    /// For workspaces that say nothing for themselves.
+    pub image_policy: ImagePolicy,
 }
 
 impl Default for ZoneSettings {
@@ -80,6 +84,7 @@ impl Default for ZoneSettings {
             outage_grace_s: 24 * 60 * 60,
             private_balancer: String::new(),
             home_storage: String::new(),
+            image_policy: ImagePolicy::default(),
         }
     }
 }

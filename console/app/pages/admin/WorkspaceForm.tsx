@@ -10,8 +10,8 @@ export type Entry = Pick<Workspace, 'name' | 'description' | 'icon' | 'image' | 
 /** Of a new entry, what every server knows. */
 export const basics = { name: '', description: '', icon: 'desktop', image: '', cpu: 1, memory_mb: 1024, gpu: 0, network: 'none' } as const;
 
-/** A server of the release before knows no `image_policy`, so that is sent only where it is not as in any new entry. */
-export const plain: Entry = { ...basics, image_policy: 'elsewhere' };
+/** A server of the release before knows no `image_policy`, so that is sent only where it is not as in any new entry: as the zone says. */
+export const plain: Entry = { ...basics, image_policy: null };
 
 const fields = Object.keys(plain) as (keyof Entry)[];
 
@@ -61,11 +61,12 @@ export function WorkspaceForm({ before, action, disabled = false, error, pending
             <NativeSelect
               label="Where the image is not there yet"
               data={[
+                { value: '', label: 'As the zone says' },
                 { value: 'elsewhere', label: 'Go to an agent that has it' },
                 { value: 'wait', label: 'Wait until the agent has loaded it' },
               ]}
-              value={entry.image_policy}
-              onChange={(event) => set({ image_policy: event.currentTarget.value as Entry['image_policy'] })}
+              value={entry.image_policy ?? ''}
+              onChange={(event) => set({ image_policy: (event.currentTarget.value || null) as Entry['image_policy'] })}
               error={problem?.at('image_policy')}
             />
           )}

@@ -1,5 +1,5 @@
 import { NativeSelect, NumberInput, Switch, TextInput } from '@mantine/core';
-import { type Field, type ZoneForm, strategies } from './settings';
+import { type Field, type ZoneForm, imagePolicies, strategies } from './settings';
 
 interface Props {
   field: Field;
@@ -44,6 +44,9 @@ export function ZoneField({ field, meaning, form, error, onChange }: Props) {
         onChange={(event) => onChange({ load_strategy: event.currentTarget.value })}
       />
     );
+  }
+  if (field === 'image_policy') {
+    return <NativeSelect {...shared} data={[...imagePolicies]} value={value} onChange={(event) => onChange({ image_policy: event.currentTarget.value })} />;
   }
   return (
     <TextInput

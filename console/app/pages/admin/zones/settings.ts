@@ -23,6 +23,7 @@ export interface ZoneForm {
   private_balancer: string;
   home_storage: string;
   outage_grace: number | '';
+  image_policy: string;
 }
 
 export type Field = keyof ZoneForm;
@@ -38,6 +39,8 @@ export interface Part {
   settings: Setting[];
 }
 
+export const imagePolicies = ['elsewhere', 'wait'] as const;
+
 export const strategies = ['least_load', 'most_load', 'least_sessions', 'most_sessions', 'round_robin'] as const;
 
 export const parts: Part[] = [
@@ -47,6 +50,7 @@ export const parts: Part[] = [
       { field: 'zone_name', meaning: 'How addresses and commands call it. A rename disturbs nothing that runs.' },
       { field: 'load_strategy', meaning: 'Which of the agents that fit gets the next workspace.' },
       { field: 'prioritize_static_agents', meaning: 'Agents that stay are filled before those that come and go with demand.' },
+      { field: 'image_policy', meaning: 'Where an agent lacks the image: go to one that has it (elsewhere), or wait until it is loaded (wait). What a workspace says itself goes before it.' },
       { field: 'labels', meaning: 'What all its agents have, unless one says otherwise: disk=fast, rack=7.' },
     ],
   },
@@ -100,6 +104,7 @@ export const fresh: ZoneForm = {
   private_balancer: '',
   home_storage: '',
   outage_grace: 86_400,
+  image_policy: 'elsewhere',
 };
 
 export function formOf(zone: Zone): ZoneForm {
@@ -120,6 +125,7 @@ export function formOf(zone: Zone): ZoneForm {
     private_balancer: zone.private_balancer ?? fresh.private_balancer,
     home_storage: zone.home_storage ?? fresh.home_storage,
     outage_grace: zone.outage_grace ?? fresh.outage_grace,
+    image_policy: zone.image_policy ?? fresh.image_policy,
   };
 }
 

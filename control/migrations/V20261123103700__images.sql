@@ -97,6 +97,8 @@ BEGIN
     END IF;
     INSERT INTO zone_images (zone_id, reference, wanted_by) VALUES (p_zone, p_reference, p_by);
     PERFORM images_changed_v1(p_zone);
+    -- What a zone wants is in its file: whoever wants more than that made the zone drift from it.
+    UPDATE zones SET version = version + 1 WHERE id = p_zone;
     INSERT INTO audit (user_id, action, target, outcome, detail)
         VALUES (p_by, 'want_image', p_reference, 'ok', jsonb_build_object('zone', v_zone));
     RETURN jsonb_build_object('outcome', 'ok');
@@ -111,9 +113,25 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM images_changed_v1(p_zone);
+    UPDATE zones SET version = version + 1 WHERE id = p_zone;
     INSERT INTO audit (user_id, action, target, outcome, detail)
         SELECT p_by, 'unwant_image', p_reference, 'ok', jsonb_build_object('zone', name) FROM zones WHERE id = p_zone;
     RETURN true;
+END
+$$;
+
+-- Wants exactly these images in a zone, as a file has them.
+CREATE FUNCTION want_images_v1(p_zone uuid, p_references jsonb, p_by uuid) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_reference text;
+BEGIN
+    FOR v_reference IN SELECT i.reference FROM zone_images i WHERE i.zone_id = p_zone AND NOT p_references ? i.reference ORDER BY 1 LOOP
+        PERFORM unwant_image_v1(p_zone, v_reference, p_by);
+    END LOOP;
+    -- How many there may be was judged before.
+    FOR v_reference IN SELECT jsonb_array_elements_text(p_references) LOOP
+        PERFORM want_image_v1(p_zone, v_reference, 2147483647, p_by);
+    END LOOP;
 END
 $$;
 

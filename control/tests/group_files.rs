@@ -109,3 +109,112 @@ async fn whoever_applies_files_gives_nobody_more_than_they_have() -> Result<()> 
     assert_eq!(desk["permissions"], json!([]));
     Ok(())
 }
+
+#[tokio::test]
+async fn who_belongs_to_groups_and_which_images_zones_want_is_what_the_files_say() -> Result<()> {
+    let site = Site::start().await?;
+    let admin = site.admin().await?;
+    for name in ["ada", "bob"] {
+        site.user(name).await?;
+    }
+    let get = async |path: &str| -> Result<Value> { Ok(admin.send(Method::GET, path, None).await?.1) };
+    let all = |list: &Value, field: &str| -> Vec<Value> {
+        list["items"].as_array().into_iter().flatten().map(|item| item[field].clone()).collect()
+    };
+    let members = async || Ok::<_, anyhow::Error>(all(&get("/api/v1/groups/Desk/members").await?, "name"));
+    let images =
+        async || Ok::<_, anyhow::Error>(all(&get("/api/v1/zones/london/images").await?, "reference"));
+    let (one, two, three) =
+        ("registry.example.org/one:1", "registry.example.org/two:1", "registry.example.org/three:1");
+    let mut zones = export(&admin).await?["zones"].clone();
+    zones[0]["desired_images"] = json!([two, one]);
+    let desk = json!({"name": "Desk", "members": ["BOB", "ada"]});
+    let wanted = json!({"zones": zones, "groups": [desk], "revision": "m1"});
+    let (status, done) = apply(&admin, wanted.clone()).await?;
+    assert_eq!(status, StatusCode::OK, "{done}");
+    assert_eq!(
+        (members().await?, images().await?),
+        (vec![json!("ada"), json!("bob")], vec![json!(one), json!(two)])
+    );
+    let again = apply(&admin, wanted).await?.1;
+    assert!(actions(&again).iter().all(|(_, action)| *action == "unlisted"), "again without effect: {again}");
+    let before = export(&admin).await?;
+    assert_eq!(before["zones"][0]["desired_images"], json!([one, two]));
+    let (_, nothing) =
+        apply(&admin, json!({"zones": before["zones"], "groups": before["groups"], "prune": true})).await?;
+    assert_eq!((&nothing["plan"], export(&admin).await?), (&json!([]), before.clone()));
+
+    // Whoever wants more than the file says made the zone drift from it.
+    let drifted = async || Ok::<_, anyhow::Error>(get("/api/v1/zones").await?["items"][0]["drifted"].clone());
+    assert_eq!(drifted().await?, false);
+    let want = Some(json!({"reference": three}));
+    admin.send(Method::PUT, "/api/v1/zones/london/images", want).await?;
+    assert_eq!(drifted().await?, true);
+    let (_, back) = apply(&admin, json!({"zones": before["zones"], "revision": "m2"})).await?;
+    let change = json!([{"field": "desired_images", "from": [one, three, two], "to": [one, two]}]);
+    assert_eq!(back["plan"][0]["changes"], change, "{back}");
+    assert_eq!((images().await?.len(), drifted().await?), (2, json!(false)));
+
+    // A file that says nothing of members leaves them; one that does has them all.
+    let (_, kept) = apply(&admin, json!({"groups": [{"name": "Desk", "description": "d"}]})).await?;
+    assert_eq!((actions(&kept)[0], members().await?.len()), (("Desk", "change"), 2), "{kept}");
+    apply(&admin, json!({"groups": [{"name": "Desk", "description": "d", "members": ["bob"]}]})).await?;
+    assert_eq!(members().await?, [json!("bob")]);
+
+    // What is wrong is said at its place, and nothing is written.
+    let mut administrators = before["groups"][0].clone();
+    assert_eq!(administrators["members"], json!(["admin"]));
+    administrators["members"] = json!([]);
+    let image = json!({"zone_name": "london", "desired_images": ["registry.example.org/one"]});
+    let unknown = json!({"name": "Desk", "members": ["nobody"]});
+    for (wrong, field) in [
+        (json!({"groups": [unknown]}), "groups.Desk.members"),
+        (json!({"groups": [administrators]}), "groups.Administrators.members"),
+        (json!({"zones": [image]}), "zones.london.desired_images"),
+    ] {
+        let (status, body) = apply(&admin, wrong).await?;
+        let said = &body["error"]["fields"][0]["field"];
+        assert_eq!((status, said), (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)), "{body}");
+    }
+    assert_eq!((members().await?.len(), images().await?.len()), (1, 2));
+
+    // Wanting images takes the permission for images, besides that for zones.
+    let key = json!({"name": "zones", "permissions": ["zones:view", "zones:modify"]});
+    let (_, key) = admin.send(Method::POST, "/api/v1/api-keys", Some(key)).await?;
+    let key = Client { token: key["token"].as_str().map(str::to_owned), ..site.anonymous() };
+    let mut zones = before["zones"].clone();
+    zones[0]["desired_images"] = json!([one]);
+    let (status, body) = apply(&key, json!({"zones": zones})).await?;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{body}");
+    assert!(body.to_string().contains("images:delete"), "{body}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn files_and_people_who_change_the_same_groups_at_once_wait_for_each_other() -> Result<()> {
+    let site = Site::start().await?;
+    let admin = site.admin().await?;
+    site.user("ada").await?;
+    admin.send(Method::POST, "/api/v1/groups", Some(json!({"name": "Desk"}))).await?;
+    let ada = admin.send(Method::GET, "/api/v1/users/ada", None).await?.1["id"].clone();
+    let member = format!("/api/v1/groups/Desk/members/{}", ada.as_str().unwrap_or_default());
+    for round in 0..6 {
+        let files = async {
+            let desk = json!({"name": "Desk", "description": format!("round {round}"), "members": []});
+            apply(&admin, json!({"groups": [desk]})).await
+        };
+        let person = async {
+            let patch = json!({"priority": 100 + round});
+            let patched = admin.send(Method::PATCH, "/api/v1/groups/Desk", Some(patch)).await?;
+            let joined = admin.send(Method::PUT, &member, None).await?;
+            anyhow::Ok((patched, joined))
+        };
+        let (applied, person) = tokio::join!(files, person);
+        let (patched, joined) = person?;
+        // A change that came between look and write is told to look again; none waits for ever, or breaks.
+        assert_eq!(applied?.0, StatusCode::OK);
+        assert!([StatusCode::OK, StatusCode::CONFLICT].contains(&patched.0), "{patched:?}");
+        assert!(joined.0.is_success(), "{joined:?}");
+    }
+    Ok(())
+}

@@ -8,6 +8,7 @@ use axum::{
 };
 use meridian_model::Permission;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{
     error::ApiError,
@@ -22,7 +23,7 @@ use crate::{
     },
     state::AppState,
     store::zones::Applied,
-    views::{AppliedView, ConfigurationView, ErrorView, NewConfiguration},
+    views::{AppliedView, ConfigurationView, ErrorView, NewConfiguration, PlannedView},
 };
 
 /// Where files are applied; the one request that may be long.
@@ -66,10 +67,18 @@ pub(super) async fn apply_configuration(
             "must have at most 200 characters, and no control characters",
         ));
     }
-    let wanted =
-        WantedFiles { zones: new.zones, groups: new.groups, workspaces: new.workspaces, prune: new.prune };
+    let mut wanted = WantedFiles {
+        zones: new.zones,
+        groups: new.groups,
+        workspaces: new.workspaces,
+        prune: new.prune,
+        unknown_users: Vec::new(),
+    };
+    let members: Vec<String> =
+        wanted.groups.iter().flatten().filter_map(|file| file.members.clone()).flatten().collect();
     for _ in 0..TRIES {
         let current = state.store.configuration().await?;
+        wanted.unknown_users = state.store.unknown_users(&members).await?;
         let plan = plan(&current, &wanted).map_err(ApiError::fields)?;
         demand(&permit.caller, &plan)?;
         if new.dry_run {
@@ -81,6 +90,12 @@ pub(super) async fn apply_configuration(
             Ok(Applied::Beyond) => return Err(ApiError::beyond()),
             Ok(Applied::Changed | Applied::ChangedMeanwhile) => {}
             Ok(Applied::InUse { name, nodes, sessions }) => return Err(in_use(&name, nodes, sessions)),
+            Ok(Applied::LastAdministrator) => {
+                return Err(ApiError::field(
+                    "groups.Administrators.members",
+                    "would leave nobody who may administer everything",
+                ));
+            }
             Ok(Applied::Last { name }) => {
                 return Err(ApiError::field(&format!("zones.{name}"), "is the last zone, which stays"));
             }
@@ -89,6 +104,7 @@ pub(super) async fn apply_configuration(
                 Applied::NoAlternate { .. }
                 | Applied::NoZone { .. }
                 | Applied::NoGroup { .. }
+                | Applied::NoUser { .. }
                 | Applied::System
                 | Applied::NotFound,
             ) => {}
@@ -115,11 +131,26 @@ fn demand(caller: &Caller, plan: &Plan) -> Result<(), ApiError> {
             (_, "delete") => Permission::WorkspacesDelete,
             (_, _) => Permission::WorkspacesModify,
         };
-        if !caller.may(needs) {
-            return Err(ApiError::lacks(needs.as_str()));
+        for needs in std::iter::once(needs).chain(needs_of_images(item)) {
+            if !caller.may(needs) {
+                return Err(ApiError::lacks(needs.as_str()));
+            }
         }
     }
     Ok(())
+}
+
+/// What it takes besides that a zone wants other images than before.
+fn needs_of_images(item: &PlannedView) -> Vec<Permission> {
+    let Some(change) = item.changes.iter().find(|change| change.field == "desired_images") else {
+        return Vec::new();
+    };
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let (from, to) = (list(&change.from), list(&change.to));
+    let mut needs = Vec::new();
+    needs.extend(to.iter().any(|image| !from.contains(image)).then_some(Permission::ImagesCreate));
+    needs.extend(from.iter().any(|image| !to.contains(image)).then_some(Permission::ImagesDelete));
+    needs
 }
 
 pub(super) fn in_use(zone: &str, nodes: i64, sessions: i64) -> ApiError {

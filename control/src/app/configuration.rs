@@ -2,7 +2,7 @@
 //!
 //! Pure. Everything is judged before anything is planned, and the database carries a plan out in one step or not at all. A zone is
 //! known by its id, so that a file with another name renames it; a file without an id, as one writes it by hand, means the zone of
-//! its name. A workspace is known by its name, and so is a group (`groups`); who belongs to a group is in no file.
+//! its name. A workspace is known by its name, and so is a group (`groups`).
 
 mod groups;
 
@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::rules::{Problems, check_workspace, check_zone};
+use super::rules::{Problems, check_desired_images, check_workspace, check_zone};
 use crate::{
     store::workspaces::WorkspaceRow,
-    views::{ChangeView, NewGroup, NewWorkspace, PlannedView, WorkspaceView},
+    views::{ChangeView, GroupFile, NewWorkspace, PlannedView, WorkspaceView},
 };
 
 pub use groups::CurrentGroup;
@@ -49,6 +49,8 @@ pub struct ZoneFile {
     pub home_storage: String,
     #[schema(value_type = String)]
     pub image_policy: ImagePolicy,
+    /// References of the images that each of its agents loads ahead of need.
+    pub desired_images: Vec<String>,
     /// What all its agents have, unless one says otherwise.
     pub labels: BTreeMap<String, String>,
 }
@@ -85,6 +87,7 @@ impl ZoneFile {
             private_balancer: settings.private_balancer,
             home_storage: settings.home_storage,
             image_policy: settings.image_policy,
+            desired_images: Vec::new(),
             labels,
         }
     }
@@ -113,7 +116,16 @@ impl ZoneFile {
     /// What is wrong with it, as far as it can be seen without a server.
     #[must_use]
     pub fn problems(&self) -> Problems {
-        check_zone(&self.zone_name, &self.settings(), &self.labels)
+        let mut problems = check_zone(&self.zone_name, &self.settings(), &self.labels);
+        check_desired_images(&mut problems, &self.desired_images);
+        problems
+    }
+
+    /// What says the same is the same: images in another order.
+    fn canonical(&self) -> Self {
+        let mut file = self.clone();
+        file.desired_images.sort_unstable();
+        file
     }
 
     pub(crate) fn entry(&self) -> Value {
@@ -128,12 +140,15 @@ pub struct CurrentZone {
     pub name: String,
     pub settings: ZoneSettings,
     pub labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub desired_images: Vec<String>,
 }
 
 impl CurrentZone {
     #[must_use]
     pub fn file(&self) -> ZoneFile {
-        ZoneFile::new(Some(self.id), self.name.clone(), self.settings.clone(), self.labels.clone())
+        let file = ZoneFile::new(Some(self.id), self.name.clone(), self.settings.clone(), self.labels.clone());
+        ZoneFile { desired_images: self.desired_images.clone(), ..file }.canonical()
     }
 }
 
@@ -151,10 +166,12 @@ pub struct Configuration {
 #[derive(Clone, Debug, Default)]
 pub struct WantedFiles {
     pub zones: Option<Vec<ZoneFile>>,
-    pub groups: Option<Vec<NewGroup>>,
+    pub groups: Option<Vec<GroupFile>>,
     pub workspaces: Option<Vec<NewWorkspace>>,
     /// Whether what no file names is deleted; else it is left alone, and told.
     pub prune: bool,
+    /// Of the members that files name, those who are no users.
+    pub unknown_users: Vec<String>,
 }
 
 /// What is to be done.
@@ -163,6 +180,7 @@ pub struct Plan {
     pub items: Vec<PlannedView>,
     zones: Vec<Value>,
     groups: Vec<Value>,
+    members: Vec<Value>,
     workspaces: Vec<Value>,
     delete_zones: Vec<ZoneId>,
     delete_groups: Vec<GroupId>,
@@ -172,11 +190,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// As `apply_configuration_v2` takes it.
+    /// As `apply_configuration_v1` takes it.
     #[must_use]
     pub fn orders(&self, revision: &str) -> Value {
-        json!({"zones": self.zones, "groups": self.groups, "workspaces": self.workspaces,
-            "delete_zones": self.delete_zones, "delete_groups": self.delete_groups, "delete_workspaces": self.delete_workspaces, "listed_zones": self.listed_zones,
+        json!({"zones": self.zones, "groups": self.groups, "members": self.members, "workspaces": self.workspaces,
+            "delete_zones": self.delete_zones, "delete_groups": self.delete_groups,
+            "delete_workspaces": self.delete_workspaces, "listed_zones": self.listed_zones,
             "listed_workspaces": self.listed_workspaces, "revision": revision})
     }
 
@@ -198,7 +217,7 @@ pub fn plan(current: &Configuration, wanted: &WantedFiles) -> Result<Plan, Probl
     }
     let mut groups: Vec<String> = current.groups.iter().map(|group| group.name.clone()).collect();
     if let Some(files) = &wanted.groups {
-        groups = groups::plan(&mut plan, &mut problems, &current.groups, files, &zones, wanted.prune);
+        groups = groups::plan(&mut plan, &mut problems, &current.groups, files, &zones, wanted);
     }
     if let Some(files) = &wanted.workspaces {
         plan_workspaces(&mut plan, &mut problems, current, files, (&zones, &groups), wanted.prune);
@@ -251,10 +270,11 @@ fn plan_zones(
         let id = found.map(|zone| zone.id).or(file.id).unwrap_or_else(ZoneId::generate);
         plan.listed_zones.push(id);
         let before = found.map(|zone| ZoneFile { id: file.id, ..zone.file() });
-        if before.as_ref() != Some(file) {
-            plan.zones.push(json!({"id": id, "entry": file.entry()}));
+        let file = file.canonical();
+        if before.as_ref() != Some(&file) {
+            plan.zones.push(json!({"id": id, "entry": file.entry(), "desired_images": file.desired_images}));
             let action = if before.is_some() { "change" } else { "create" };
-            plan.note("zone", &file.zone_name, action, changes(before.as_ref(), file));
+            plan.note("zone", &file.zone_name, action, changes(before.as_ref(), &file));
         }
     }
     let kept = if prune { Vec::new() } else { unlisted.clone() };
@@ -355,6 +375,7 @@ mod tests {
             name: name.into(),
             settings: ZoneSettings::default(),
             labels: BTreeMap::new(),
+            desired_images: vec!["registry.example.org/a:1".into(), "registry.example.org/b:1".into()],
         };
         Configuration {
             zones: vec![zone("london"), zone("virginia")],
@@ -395,6 +416,11 @@ mod tests {
         );
         let by_hand = ZoneFile { id: None, isolated: true, ..current.zones[0].file() };
         assert_eq!(actions(&current, vec![by_hand], false)[0], pair("london", "change"));
+        let mut shuffled = current.zones[0].file();
+        shuffled.desired_images.reverse();
+        assert_eq!(actions(&current, vec![shuffled.clone()], false), [pair("virginia", "unlisted")]);
+        shuffled.desired_images.pop();
+        assert_eq!(actions(&current, vec![shuffled], false)[0], pair("london", "change"));
     }
 
     #[test]
@@ -402,6 +428,7 @@ mod tests {
         let current = current();
         let mut zones = files(&current);
         zones[0].proxy_path = "api".into();
+        zones[0].desired_images.push("registry.example.org/without-a-tag".into());
         zones[1].alternate_zones = vec!["atlantis".into()];
         zones.push(ZoneFile { id: None, ..zones[1].clone() });
         let wanted = WantedFiles { zones: Some(zones), ..WantedFiles::default() };
@@ -411,6 +438,7 @@ mod tests {
             fields,
             [
                 "zones.london.proxy_path",
+                "zones.london.desired_images",
                 "zones.virginia.alternate_zones",
                 "zones.virginia.zone_name",
                 "zones.virginia.alternate_zones"

@@ -45,7 +45,7 @@ migrations!(
     "V20261123110100__nodes_again",
     "V20261123110200__sessions_again",
     "V20261123110300__workspaces_again",
-    "V20261123110400__group_files",
+    "V20261123110400__configuration",
 );
 
 /// How long another node's migration is waited for.

@@ -77,6 +77,13 @@ pub enum Applied {
     NoGroup {
         name: String,
     },
+    /// A member that a group's file names.
+    NoUser {
+        name: String,
+        user: String,
+    },
+    /// A group's file leaves nobody who may administer everything.
+    LastAdministrator,
     NotFound,
 }
 
@@ -172,7 +179,20 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn configuration(&self) -> Result<Configuration, StoreError> {
-        self.call("SELECT configuration_v2()", &[]).await
+        self.call("SELECT configuration_v1()", &[]).await
+    }
+
+    /// Of these names, those that no user has.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn unknown_users(&self, names: &[String]) -> Result<Vec<String>, StoreError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let statement = "SELECT coalesce(jsonb_agg(n.name), '[]') FROM unnest($1::text[]) n(name)
+            WHERE NOT EXISTS (SELECT 1 FROM users u WHERE lower(u.name) = lower(n.name) AND u.deleted_at IS NULL)";
+        self.call(statement, &[&names]).await
     }
 
     /// Carries a plan's orders out, all of them or none, if nothing changed since the state with this mark.
@@ -187,7 +207,7 @@ impl Store {
         origin: &Origin,
     ) -> Result<Applied, StoreError> {
         self.call(
-            "SELECT apply_configuration_v2($1, $2, $3, $4, $5, $6)",
+            "SELECT apply_configuration_v1($1, $2, $3, $4, $5, $6)",
             &[&mark, &Json(orders), &by.id().0, &by.permissions(), &origin.address, &origin.request_id],
         )
         .await

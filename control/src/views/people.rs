@@ -106,7 +106,7 @@ pub struct GroupView {
     pub version: i64,
 }
 
-/// A group, new or as its file has it.
+/// A new group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewGroup {
@@ -118,6 +118,26 @@ pub struct NewGroup {
     pub description: String,
     #[serde(default)]
     pub permissions: Vec<String>,
+    #[serde(default)]
+    #[schema(value_type = schemas::GroupSettings)]
+    pub settings: Map<String, Value>,
+}
+
+/// A group's file. What it leaves out is as in a new group, but for its members, which then stay who they are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupFile {
+    pub name: String,
+    /// From 1 to 999999; the smaller number wins.
+    #[serde(default = "middle")]
+    pub priority: i32,
+    #[serde(default)]
+    pub description: String,
+    #[serde(default)]
+    pub permissions: Vec<String>,
+    /// Names of those who belong to it, and nobody else does. Left out: whoever belongs to it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<Vec<String>>,
     #[serde(default)]
     #[schema(value_type = schemas::GroupSettings)]
     pub settings: Map<String, Value>,

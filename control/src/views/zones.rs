@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{NewGroup, NewWorkspace, WorkspaceView};
+use super::{GroupFile, NewWorkspace, WorkspaceView};
 use crate::app::configuration::ZoneFile;
 
 /// How a zone's deletion stands.
@@ -57,7 +57,7 @@ pub struct WarningView {
 pub struct ConfigurationView {
     pub zones: Vec<ZoneFile>,
     /// None for those who may not view groups.
-    pub groups: Option<Vec<NewGroup>>,
+    pub groups: Option<Vec<GroupFile>>,
     pub workspaces: Vec<WorkspaceView>,
 }
 
@@ -68,7 +68,7 @@ pub struct NewConfiguration {
     #[serde(default)]
     pub zones: Option<Vec<ZoneFile>>,
     #[serde(default)]
-    pub groups: Option<Vec<NewGroup>>,
+    pub groups: Option<Vec<GroupFile>>,
     #[serde(default)]
     pub workspaces: Option<Vec<NewWorkspace>>,
     /// What the operator calls this state, such as a commit.

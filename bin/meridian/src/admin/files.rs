@@ -9,8 +9,8 @@ use std::{
 use clap::{Args, Subcommand};
 use meridian_control::{
     app::configuration::{ZoneFile, workspace_file},
-    app::rules::{Problems, check_group, check_workspace},
-    views::{NewGroup, NewWorkspace, WorkspaceView},
+    app::rules::{Problems, check_workspace},
+    views::{GroupFile, NewWorkspace, WorkspaceView},
 };
 use meridian_settings::read_file;
 use reqwest::Method;
@@ -93,7 +93,7 @@ async fn export(server: &Server, kind: Kind, folder: &Path) -> Result<(), Failur
             }
         }
         Kind::Groups => {
-            let groups: Option<Vec<NewGroup>> = serde_json::from_value(all["groups"].clone())?;
+            let groups: Option<Vec<GroupFile>> = serde_json::from_value(all["groups"].clone())?;
             let groups = groups.ok_or_else(|| {
                 Failure::new("you may not view groups").hint("It takes the permission groups:view").code(3)
             })?;
@@ -176,10 +176,10 @@ pub fn read_zones(folder: &Path) -> Result<Vec<ZoneFile>, Failure> {
 }
 
 /// The groups of a folder's files, judged.
-pub fn read_groups(folder: &Path) -> Result<Vec<NewGroup>, Failure> {
-    let files: Vec<(PathBuf, NewGroup)> = read_all(folder)?;
+pub fn read_groups(folder: &Path) -> Result<Vec<GroupFile>, Failure> {
+    let files: Vec<(PathBuf, GroupFile)> = read_all(folder)?;
     once(files.iter().map(|(path, group)| (path, group.name.to_lowercase())), "group")?;
-    judged(files, check_group)
+    judged(files, GroupFile::problems)
 }
 
 /// The workspaces of a folder's files, judged.
@@ -281,13 +281,19 @@ mod tests {
         assert_eq!(read_zones(folder.path()).unwrap(), [zone]);
 
         // Groups alike, with a table of settings at the end.
-        let desk = "name = \"Desk\"\npriority = 9\ndescription = \"\"\npermissions = [\"users:view\"]\n\n[settings]\nmax_cpu = 2.0\n";
+        let desk = "name = \"Desk\"\npriority = 9\ndescription = \"\"\npermissions = [\"users:view\"]\nmembers = [\"ada\"]\n\n[settings]\nmax_cpu = 2.0\n";
         write("a.toml", desk);
         let group = read_groups(folder.path()).unwrap().remove(0);
         assert_eq!(toml::to_string(&group).unwrap(), desk);
         write("a.toml", "name = \"Desk\"\n[settings]\nspeed = 9\n");
         let said = format!("{:?}", read_groups(folder.path()).unwrap_err());
         assert!(said.contains("a.toml") && said.contains("settings.speed"), "{said}");
+        write("a.toml", "name = \"Desk\"\nmembers = [\"ada\", \"Ada\"]\n");
+        let said = format!("{:?}", read_groups(folder.path()).unwrap_err());
+        assert!(said.contains("members") && said.contains("twice"), "{said}");
+        write("a.toml", "zone_name = \"london\"\ndesired_images = [\"registry.example.org/a\"]\n");
+        let said = format!("{:?}", read_zones(folder.path()).unwrap_err());
+        assert!(said.contains("desired_images") && said.contains("which"), "{said}");
     }
 
     #[test]

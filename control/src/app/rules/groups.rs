@@ -1,5 +1,7 @@
 //! A group's name, priority, settings and permissions.
 
+use std::collections::BTreeSet;
+
 use meridian_model::{GroupSettings, Permission};
 
 use super::Problems;
@@ -9,6 +11,8 @@ use crate::views::NewGroup;
 pub const LAST_PRIORITY: i32 = 1_000_000;
 /// What the group of all users is called; nobody can rename it.
 pub const EVERYONE: &str = "Everyone";
+/// Those that a file can name.
+const MAX_MEMBERS: usize = 10_000;
 const MAX_NAME_CHARS: usize = 128;
 const MAX_DESCRIPTION_CHARS: usize = 1000;
 
@@ -35,6 +39,28 @@ pub fn check_group(group: &NewGroup) -> Problems {
         Err(error) => problems.add(&format!("settings.{}", error.field), error.message),
     }
     problems
+}
+
+/// What is wrong with the members that a group's file names, as far as it can be seen without the deployment.
+pub fn check_members(problems: &mut Problems, group: &str, members: &[String]) {
+    if group == EVERYONE {
+        problems.add("members", "must be left out: all users belong to it");
+    }
+    if members.len() > MAX_MEMBERS {
+        problems.add(
+            "members",
+            format!("must be at most {MAX_MEMBERS}: put more of them in with meridian admin groups"),
+        );
+        return;
+    }
+    let mut seen = BTreeSet::new();
+    for member in members {
+        if let Some(message) = name_problem(member) {
+            problems.add("members", format!("the name of a member {message}"));
+        } else if !seen.insert(member.to_lowercase()) {
+            problems.add("members", format!("{member} is named twice"));
+        }
+    }
 }
 
 /// What is wrong with a name. It may be in any script, without what would make it look like another: control characters and those that turn

@@ -22,6 +22,21 @@ pub fn check_image(reference: &str) -> Problems {
     problems
 }
 
+/// What is wrong with the list of a zone's file.
+pub fn check_desired_images(problems: &mut Problems, references: &[String]) {
+    let most = usize::try_from(MAX_IMAGES).unwrap_or_default();
+    if references.len() > most {
+        return problems.add("desired_images", format!("must be at most {most}"));
+    }
+    for reference in references {
+        if let Err(problem) = ImageReference::parse(reference) {
+            let shown: String = reference.chars().filter(|letter| !letter.is_control()).take(128).collect();
+            problems.add("desired_images", format!("{shown} {problem}"));
+        }
+    }
+    problems.once("desired_images", references);
+}
+
 /// What is wrong with a login.
 #[must_use]
 pub fn check_login(login: &NewRegistryLogin) -> Problems {

@@ -1,31 +1,36 @@
--- Groups live in files beside zones and workspaces. No release has called the functions that these take the place of.
+-- A deployment's zones, groups and workspaces are read as files have them, and applied from files in one step.
 
-DROP FUNCTION apply_configuration_v1(text, jsonb, uuid, text, text);
-DROP FUNCTION configuration_v1();
-
--- Zones, groups and workspaces as files have them, and a mark of this state. Who belongs to a group is none of a file's business.
-CREATE FUNCTION configuration_v2() RETURNS jsonb LANGUAGE sql STABLE AS $$
+-- All of it, and a mark of this state. Zones with the images that they want, groups with their members, by name; Everyone's are everybody.
+CREATE FUNCTION configuration_v1() RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT c.state || jsonb_build_object('mark', md5(c.state::text)) FROM (SELECT jsonb_build_object(
         'zones', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', z.id, 'name', z.name, 'settings', zone_settings_v1(z),
-            'labels', z.labels) ORDER BY z.position), '[]') FROM zones z),
-        'groups', (SELECT coalesce(jsonb_agg(group_view_v1(g) - 'members'::text ORDER BY g.priority, g.id), '[]') FROM groups g),
+            'labels', z.labels, 'desired_images', (SELECT coalesce(jsonb_agg(i.reference ORDER BY i.reference), '[]')
+                FROM zone_images i WHERE i.zone_id = z.id)) ORDER BY z.position), '[]') FROM zones z),
+        'groups', (SELECT coalesce(jsonb_agg(group_view_v1(g) || jsonb_build_object('members', CASE
+                WHEN g.system IS DISTINCT FROM 'everyone' THEN (SELECT coalesce(jsonb_agg(u.name ORDER BY u.id), '[]')
+                    FROM group_members m JOIN users u ON u.id = m.user_id WHERE m.group_id = g.id AND u.deleted_at IS NULL) END)
+            ORDER BY g.priority, g.id), '[]') FROM groups g),
         'workspaces', (SELECT coalesce(jsonb_agg(workspace_view_v1(w) || jsonb_build_object('version', w.version)
             ORDER BY w.created_at, w.name), '[]') FROM workspaces w WHERE w.deleted_at IS NULL)) AS state) c
 $$;
 
 -- Carries a plan out, all of it or nothing, if nothing changed since the state with this mark.
--- p_plan: {"zones": [{"id", "entry"}], "groups": [{"id", "version", "name", "priority", "description", "settings", "permissions"}],
--- "workspaces": [{"id", "version", "entry"}], "delete_zones": [id], "delete_groups": [id], "delete_workspaces": [id], "revision",
+-- p_plan: {"zones": [{"id", "entry", "desired_images"}],
+-- "groups": [{"id", "version", "name", "priority", "description", "settings", "permissions"}],
+-- "members": [{"id", "name", "add": [name], "remove": [name]}], "workspaces": [{"id", "version", "entry"}], "delete_zones": [id], "delete_groups": [id], "delete_workspaces": [id], "revision",
 -- "listed_zones": [id], "listed_workspaces": [name]}. Nobody gives or takes permissions that they lack (p_may).
-CREATE FUNCTION apply_configuration_v2(p_mark text, p_plan jsonb, p_by uuid, p_may text[], p_address text, p_request text)
+CREATE FUNCTION apply_configuration_v1(p_mark text, p_plan jsonb, p_by uuid, p_may text[], p_address text, p_request text)
 RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     v_item jsonb;
     v_answer jsonb;
+    v_member record;
 BEGIN
-    -- One after the other, and nobody else writes meanwhile. Launches only read these tables, and go on.
-    LOCK TABLE zones, workspaces IN SHARE ROW EXCLUSIVE MODE;
-    IF configuration_v2()->>'mark' <> p_mark THEN
+    -- One after the other, and nobody else writes meanwhile. Launches only read these tables, and go on. Whoever changes a group or who
+    -- belongs to it locks its row first, which this lock keeps out, too: groups come before all else in the order of locks.
+    LOCK TABLE groups IN EXCLUSIVE MODE;
+    LOCK TABLE zones, workspaces, zone_images IN SHARE ROW EXCLUSIVE MODE;
+    IF configuration_v1()->>'mark' <> p_mark THEN
         RETURN jsonb_build_object('outcome', 'changed');
     END IF;
     BEGIN
@@ -40,6 +45,7 @@ BEGIN
             IF v_answer->>'outcome' <> 'ok' THEN
                 RAISE EXCEPTION USING ERRCODE = 'MR002';
             END IF;
+            PERFORM want_images_v1((v_item->>'id')::uuid, v_item->'desired_images', p_by);
         END LOOP;
         FOR v_item IN SELECT * FROM jsonb_array_elements(p_plan->'groups') LOOP
             v_answer := CASE WHEN v_item->'version' = 'null' THEN
@@ -52,6 +58,22 @@ BEGIN
             IF v_answer->>'outcome' <> 'ok' THEN
                 RAISE EXCEPTION USING ERRCODE = 'MR002';
             END IF;
+        END LOOP;
+        FOR v_item IN SELECT * FROM jsonb_array_elements(p_plan->'members') LOOP
+            -- Who joins comes before who leaves: the last administrator may be replaced.
+            FOR v_member IN
+                SELECT e.name #>> '{}' AS name, e.member FROM (
+                    SELECT jsonb_array_elements(v_item->'add') AS name, true AS member
+                    UNION ALL SELECT jsonb_array_elements(v_item->'remove'), false) e ORDER BY e.member DESC, e.name
+            LOOP
+                v_answer := coalesce((SELECT set_membership_v1((v_item->>'id')::uuid, u.id, v_member.member, p_by, p_may, p_address, p_request)
+                        FROM users u WHERE lower(u.name) = lower(v_member.name) AND u.deleted_at IS NULL),
+                    jsonb_build_object('outcome', 'no_user', 'user', v_member.name))
+                    || jsonb_build_object('kind', 'group', 'name', v_item->'name');
+                IF v_answer->>'outcome' <> 'ok' THEN
+                    RAISE EXCEPTION USING ERRCODE = 'MR002';
+                END IF;
+            END LOOP;
         END LOOP;
         FOR v_item IN SELECT * FROM jsonb_array_elements(p_plan->'workspaces') LOOP
             v_answer := save_workspace_v1((v_item->>'id')::uuid, (v_item->>'version')::bigint, v_item->'entry', p_by)
@@ -85,7 +107,7 @@ BEGIN
     UPDATE workspaces SET applied_revision = p_plan->>'revision', applied_version = version, applied_at = now()
         WHERE p_plan->'listed_workspaces' ? name AND deleted_at IS NULL;
     INSERT INTO audit (user_id, action, target, outcome, detail, address, request_id)
-        VALUES (p_by, 'apply_configuration', p_plan->>'revision', 'ok', p_plan - '{zones,groups,workspaces}'::text[], p_address, p_request);
+        VALUES (p_by, 'apply_configuration', p_plan->>'revision', 'ok', p_plan - '{zones,groups,members,workspaces}'::text[], p_address, p_request);
     RETURN jsonb_build_object('outcome', 'ok');
 END
 $$;

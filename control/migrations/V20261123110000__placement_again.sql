@@ -134,6 +134,82 @@ BEGIN
 END
 $$;
 
+-- What keeps a zone's agents as a whole from taking a workspace now, in words; null: one of them has room.
+CREATE FUNCTION zone_lacks_v1(p_zone uuid, w workspaces) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT CASE
+        WHEN EXISTS (SELECT 1 FROM nodes n WHERE n.zone_id = p_zone AND n.role = 'agent' AND n.removed_at IS NULL
+            AND node_is_reachable_v1(n.last_seen_at) AND NOT n.draining AND n.takes_writes
+            AND n.cpu_used + w.cpu_milli <= n.cpu_capacity AND n.memory_used + w.memory_mb <= n.memory_capacity
+            AND (w.gpu = 0 OR n.gpus_used + w.gpu <= n.gpu_capacity)
+            AND (n.session_limit IS NULL OR n.sessions_used < n.session_limit)) THEN NULL
+        WHEN NOT EXISTS (SELECT 1 FROM nodes n WHERE n.zone_id = p_zone AND n.role = 'agent' AND n.removed_at IS NULL)
+            THEN 'it has no agents'
+        WHEN NOT EXISTS (SELECT 1 FROM nodes n WHERE n.zone_id = p_zone AND n.role = 'agent' AND n.removed_at IS NULL
+            AND node_is_reachable_v1(n.last_seen_at)) THEN 'none of its agents answers'
+        WHEN NOT EXISTS (SELECT 1 FROM nodes n WHERE n.zone_id = p_zone AND n.role = 'agent' AND n.removed_at IS NULL
+            AND node_is_reachable_v1(n.last_seen_at) AND NOT n.draining) THEN 'its agents are being drained'
+        ELSE 'it is full' END
+$$;
+
+-- Where a launch begins, and why, in words for its user: what was asked for; else, of the zones that policy allows and that offer the
+-- workspace, the home zone, the one of the host name asked for, the nearest by measurement, the answering node's own, the first. The nearest
+-- stays who it is, but a launch that it has no room for begins in the next nearest that has some; an isolated zone neither lends nor borrows.
+-- p_context: {"host", "node_zone"}.
+CREATE OR REPLACE FUNCTION choose_zone_v1(
+    p_token bytea, p_zone text, w workspaces, p_policy jsonb, p_context jsonb, OUT chosen zones, OUT because text, OUT distances jsonb
+) LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_login login_zones;
+    v_id uuid;
+    v_turn integer;
+    v_lacks text;
+    v_other zones;
+BEGIN
+    SELECT * INTO v_login FROM login_zones WHERE token_hash = p_token;
+    distances := v_login.state->'round_trips_ms';
+    IF p_zone IS NOT NULL THEN
+        SELECT * INTO chosen FROM zones WHERE name = p_zone;
+        because := 'you chose it';
+        RETURN;
+    END IF;
+    SELECT t.id, t.turn, (ARRAY['it is your home zone', 'the address you came by belongs to it', 'it is the nearest to you, as measured',
+            'the Web App node that answered belongs to it', 'it is the first of the zones that you may use'])[t.turn]
+        INTO v_id, v_turn, because
+        FROM (
+            SELECT h.id, h.position, h.may, CASE
+                WHEN h.id::text = p_policy->>'home_zone' THEN 1
+                -- A host name that several zones share says nothing.
+                WHEN h.host AND h.hosts = 1 THEN 2
+                WHEN h.id = v_login.zone_id THEN 3
+                WHEN h.name = p_context->>'node_zone' THEN 4
+                ELSE 5 END AS turn
+            FROM (SELECT m.*, count(*) FILTER (WHERE m.host) OVER () AS hosts FROM (
+                SELECT z.id, z.name, z.position,
+                    coalesce(p_context->>'host' IN (host_of_v1(z.settings->>'proxy_hostname'),
+                        host_of_v1(z.settings->>'allow_origin_domain')), false) AS host,
+                    (p_policy->'allowed_zones' = '[]' OR p_policy->'allowed_zones' ? z.id::text)
+                        AND z.id = ANY (coalesce(w.zones, ARRAY[z.id])) AS may
+                FROM zones z) m) h) t
+        -- Where no zone is allowed and offers the workspace, the explanation shall still begin somewhere.
+        ORDER BY t.may DESC, t.turn, t.position LIMIT 1;
+    SELECT * INTO chosen FROM zones WHERE id = v_id;
+    IF v_turn = 3 AND (chosen.settings->>'isolated')::boolean IS NOT TRUE THEN
+        v_lacks := zone_lacks_v1(chosen.id, w);
+        IF v_lacks IS NOT NULL THEN
+            SELECT z.* INTO v_other FROM jsonb_each_text(distances) d JOIN zones z ON z.id::text = d.key
+                WHERE z.id <> chosen.id AND (z.settings->>'isolated')::boolean IS NOT TRUE
+                  AND (p_policy->'allowed_zones' = '[]' OR p_policy->'allowed_zones' ? d.key)
+                  AND z.id = ANY (coalesce(w.zones, ARRAY[z.id])) AND zone_lacks_v1(z.id, w) IS NULL
+                ORDER BY d.value::float8, z.position LIMIT 1;
+            IF FOUND THEN
+                because := 'it is the nearest to you with room: ' || chosen.name || ' is nearer, and ' || v_lacks;
+                chosen := v_other;
+            END IF;
+        END IF;
+    END IF;
+END
+$$;
+
 -- What would become of a launch, asked beforehand and as of now; nothing is reserved. Candidates come page by page.
 CREATE OR REPLACE FUNCTION explain_v1(p_user uuid, p_workspace text, p_zone text, p_context jsonb, p_after bigint, p_limit integer)
 RETURNS jsonb LANGUAGE plpgsql STABLE AS $$

@@ -126,6 +126,8 @@ pub struct ZoneSettingsView {
     pub proxy_hostname: String,
     pub proxy_path: String,
     pub proxy_port: u16,
+    /// Further ways in, `host` or `host:port`, in the order in which a page tries them.
+    pub proxy_alternates: Vec<String>,
     /// Seconds.
     pub outage_grace: u32,
     pub private_balancer: String,
@@ -166,6 +168,7 @@ impl ZoneSettingsView {
             proxy_hostname: settings.proxy_hostname,
             proxy_path: settings.proxy_path,
             proxy_port: settings.proxy_port,
+            proxy_alternates: settings.proxy_alternates,
             outage_grace: settings.outage_grace_s,
             private_balancer: settings.private_balancer,
             home_storage: settings.home_storage,
@@ -192,6 +195,8 @@ pub struct ZonePatch {
     pub proxy_hostname: Option<String>,
     pub proxy_path: Option<String>,
     pub proxy_port: Option<u16>,
+    /// Replaces all of them.
+    pub proxy_alternates: Option<Vec<String>>,
     /// Seconds.
     pub outage_grace: Option<u32>,
     pub private_balancer: Option<String>,
@@ -222,6 +227,7 @@ impl ZonePatch {
         set(&mut settings.proxy_hostname, self.proxy_hostname);
         set(&mut settings.proxy_path, self.proxy_path);
         set(&mut settings.proxy_port, self.proxy_port);
+        set(&mut settings.proxy_alternates, self.proxy_alternates);
         set(&mut settings.outage_grace_s, self.outage_grace);
         set(&mut settings.private_balancer, self.private_balancer);
         set(&mut settings.home_storage, self.home_storage);

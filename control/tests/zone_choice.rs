@@ -106,6 +106,59 @@ async fn each_way_to_a_zone_comes_before_the_next() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_nearest_zone_is_passed_over_where_it_has_no_room_and_stays_the_nearest() -> Result<()> {
+    let site = Site::start().await?;
+    let tasks = Tasks::new();
+    let sql = sql(&site, &tasks).await?;
+    let (near, far) = (site.agent("london", 1).await?, site.agent("virginia", 64).await?);
+    let admin = site.admin().await?;
+    let desktop = site.workspace(&admin, "Desktop").await?;
+    everyone(&sql, r#"{"session_limit": 100}"#).await?;
+    let measured = json!({"zones": [{"zone": "london", "round_trips_ms": [9.0, 8.0, 9.5]},
+        {"zone": "virginia", "round_trips_ms": [85.0, 84.0, 90.0]}]});
+    admin.send(Method::POST, "/api/v1/zones/measurements", Some(measured)).await?;
+    let launch = async || launch_at(&admin, &desktop, "work.example.org").await;
+    let nearest = ("london".to_owned(), "it is the nearest to you, as measured".to_owned());
+    let instead = |lacks: &str| {
+        let because = format!("it is the nearest to you with room: london is nearer, and {lacks}");
+        ("virginia".to_owned(), because)
+    };
+    // Its one core holds two desktops.
+    assert_eq!(launch().await?, nearest);
+    assert_eq!(launch().await?, nearest);
+    assert_eq!(launch().await?, instead("it is full"));
+    let node = format!("/api/v1/nodes/{}", near.node);
+    admin.send(Method::PATCH, &node, Some(json!({"cpu_overcommit": 8.0, "memory_overcommit": 8.0}))).await?;
+    assert_eq!(launch().await?, nearest, "what was measured sticks");
+    admin.send(Method::POST, &format!("{node}/drain"), None).await?;
+    near.report(Vec::new()).await?;
+    far.report(Vec::new()).await?;
+    assert_eq!(launch().await?, instead("its agents are being drained"));
+    sql.batch_execute(
+        "UPDATE nodes SET last_seen_at = now() - interval '1 minute' WHERE name = 'agent-london'",
+    )
+    .await?;
+    assert_eq!(launch().await?, instead("none of its agents answers"));
+
+    // An isolated zone lends nothing, and borrows nothing either.
+    let refused = async || -> Result<Value> {
+        let body = json!({"workspace_id": desktop});
+        Ok(admin.send(Method::POST, "/api/v1/sessions", Some(body)).await?.1["error"]["message"].clone())
+    };
+    set_zone(&admin, "virginia", json!({"isolated": true})).await?;
+    assert!(refused().await?.as_str().is_some_and(|text| text.contains("zone london")));
+    set_zone(&admin, "virginia", json!({"isolated": false})).await?;
+    set_zone(&admin, "london", json!({"isolated": true})).await?;
+    assert!(refused().await?.as_str().is_some_and(|text| text.contains("zone london")));
+    set_zone(&admin, "london", json!({"isolated": false})).await?;
+    near.report(Vec::new()).await?;
+    far.report(Vec::new()).await?;
+    admin.send(Method::POST, &format!("{node}/undrain"), None).await?;
+    assert_eq!(launch().await?, nearest);
+    Ok(())
+}
+
+#[tokio::test]
 async fn whoever_runs_elsewhere_is_told_so_and_why() -> Result<()> {
     let site = Site::start().await?;
     site.agent("virginia", 4).await?;

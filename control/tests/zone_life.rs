@@ -252,6 +252,18 @@ async fn addresses_follow_the_page_behind_any_host_and_port_and_only_a_trusted_p
     let patch = json!({"proxy_port": 8443, "proxy_hostname": "london.$request_host$"});
     assert_eq!(admin.send(Method::PATCH, "/api/v1/zones/london", Some(patch)).await?.0, StatusCode::OK);
     assert_eq!(url(&admin, &secure).await?, "wss://london.work.example.org:8443");
+    let patch = json!({"proxy_alternates": ["b.$request_host$", "203.0.113.9:9443"]});
+    assert_eq!(admin.send(Method::PATCH, "/api/v1/zones/london", Some(patch)).await?.0, StatusCode::OK);
+    let request = admin.request(Method::POST, &path).header("x-forwarded-host", "work.example.org");
+    let (_, body) = read(request.send().await?).await?;
+    let alternates = body["alternates"].as_array().cloned().unwrap_or_default();
+    let at = |index: usize, address: &str| {
+        alternates.get(index).and_then(Value::as_str).is_some_and(|url| url.starts_with(address))
+    };
+    assert!(
+        at(0, "ws://b.work.example.org:8443/desktop-london/") && at(1, "ws://203.0.113.9:9443/"),
+        "{body}"
+    );
     let (_, list) = read(
         admin
             .request(Method::GET, "/api/v1/zones")

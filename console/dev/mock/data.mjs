@@ -18,6 +18,7 @@ function zone(name, extra) {
     proxy_hostname: '$request_host$',
     proxy_path: `desktop-${name}`,
     proxy_port: 0,
+    proxy_alternates: [],
     load_strategy: 'least_load',
     search_alternate_zones: true,
     alternate_zones: [],

@@ -405,7 +405,7 @@ pub(super) async fn connect_session(
     let id = parse(&id)?;
     let transport = request.transport.unwrap_or(Transport::MeridianV1);
     check_jkt(&request)?;
-    let (target, entry) = match state.store.connect(token, id).await? {
+    let (target, entries) = match state.store.connect(token, id).await? {
         Connect::Ok {
             user_id,
             zone_id,
@@ -427,8 +427,11 @@ pub(super) async fn connect_session(
                 policy: policy.stream(),
                 watch: None,
             };
-            let entry = tickets::stream_entry(&settings, direct_address.as_deref(), &page);
-            (target, entry.ok_or_else(|| no_entry(&agent))?)
+            let entries = tickets::stream_entries(&settings, direct_address.as_deref(), &page);
+            if entries.is_empty() {
+                return Err(no_entry(&agent));
+            }
+            (target, entries)
         }
         Connect::Unauthenticated => return Err(nobody(&state, token).await),
         Connect::NotFound => return Err(ApiError::not_found("session")),
@@ -442,7 +445,7 @@ pub(super) async fn connect_session(
             .hint("Launch the workspace again"));
         }
     };
-    Ok(Json(mint(&state, &target, transport, request.jkt, &entry, &page)))
+    Ok(Json(mint(&state, &target, transport, request.jkt, &entries, &page)))
 }
 
 pub(super) fn check_jkt(request: &ConnectRequest) -> Result<(), ApiError> {
@@ -458,14 +461,14 @@ pub(super) fn mint(
     target: &ConnectTarget,
     transport: Transport,
     jkt: Option<String>,
-    entry: &str,
+    entries: &[String],
     page: &RequestPage,
 ) -> ConnectView {
     let ticket = tickets::ticket(state.deployment.id, target, transport, jkt, state.clock.control_now());
     let key = &state.deployment.signing_key;
     let pass = tickets::pass(&ticket, target.zone, target.policy).map(|pass| key.sign_pass(&pass));
     let token = key.sign_ticket(&ticket);
-    tickets::connect_view(entry, page, target.session, transport, &token, pass.as_deref())
+    tickets::connect_view(entries, page, target.session, transport, &token, pass.as_deref())
 }
 
 pub(super) fn no_entry(agent: &str) -> ApiError {

@@ -149,9 +149,11 @@ pub(super) async fn connect_watch(
                 policy: Policy::ONLOOKER,
                 watch: Some(Watch { id: watch, until: until_s }),
             };
-            let entry = tickets::stream_entry(&settings, direct_address.as_deref(), &page);
-            let entry = entry.ok_or_else(|| no_entry(&agent))?;
-            Ok(Json(mint(&state, &target, Transport::MeridianV1, request.jkt, &entry, &page)))
+            let entries = tickets::stream_entries(&settings, direct_address.as_deref(), &page);
+            if entries.is_empty() {
+                return Err(no_entry(&agent));
+            }
+            Ok(Json(mint(&state, &target, Transport::MeridianV1, request.jkt, &entries, &page)))
         }
         ConnectWatch::Unauthenticated => Err(nobody(&state, token).await),
         ConnectWatch::NotFound => Err(ApiError::not_found("question")),

@@ -43,6 +43,7 @@ pub struct ZoneFile {
     pub proxy_hostname: String,
     pub proxy_path: String,
     pub proxy_port: u16,
+    pub proxy_alternates: Vec<String>,
     /// Seconds.
     pub outage_grace: u32,
     pub private_balancer: String,
@@ -83,6 +84,7 @@ impl ZoneFile {
             proxy_hostname: settings.proxy_hostname,
             proxy_path: settings.proxy_path,
             proxy_port: settings.proxy_port,
+            proxy_alternates: settings.proxy_alternates,
             outage_grace: settings.outage_grace_s,
             private_balancer: settings.private_balancer,
             home_storage: settings.home_storage,
@@ -106,6 +108,7 @@ impl ZoneFile {
             proxy_hostname: self.proxy_hostname.clone(),
             proxy_path: self.proxy_path.clone(),
             proxy_port: self.proxy_port,
+            proxy_alternates: self.proxy_alternates.clone(),
             outage_grace_s: self.outage_grace,
             private_balancer: self.private_balancer.clone(),
             home_storage: self.home_storage.clone(),
@@ -147,7 +150,8 @@ pub struct CurrentZone {
 impl CurrentZone {
     #[must_use]
     pub fn file(&self) -> ZoneFile {
-        let file = ZoneFile::new(Some(self.id), self.name.clone(), self.settings.clone(), self.labels.clone());
+        let file =
+            ZoneFile::new(Some(self.id), self.name.clone(), self.settings.clone(), self.labels.clone());
         ZoneFile { desired_images: self.desired_images.clone(), ..file }.canonical()
     }
 }

@@ -33,13 +33,15 @@ pub fn requirements(needs: &ZoneNeeds<'_>) -> RequirementsView {
             let address = agent.direct_address.as_deref().unwrap_or_default();
             name(&mut view, host(address), &format!("the agent {}", agent.name), &agent.name);
         }
-    } else if settings.proxy_hostname != REQUEST_HOST {
-        name(
-            &mut view,
-            &settings.proxy_hostname,
-            "the balancer in front of this zone's proxies, or this zone's proxies",
-            "this zone's proxies",
-        );
+    } else {
+        for address in std::iter::once(&settings.proxy_hostname).chain(&settings.proxy_alternates) {
+            name(
+                &mut view,
+                host(address),
+                "a balancer in front of this zone's proxies, or this zone's proxies",
+                "this zone's proxies",
+            );
+        }
     }
     for url in [&settings.allow_origin_domain, &settings.upstream_auth_address] {
         name(&mut view, host(url), "the primary balancer, or the Web App nodes", "the Web App nodes");
@@ -228,17 +230,22 @@ mod tests {
     fn names_are_listed_once_with_who_holds_their_certificate() {
         let view = of(|settings| {
             settings.proxy_hostname = "london.example.org".into();
+            settings.proxy_alternates = vec!["b.london.example.org:8443".into()];
             settings.upstream_auth_address = "https://work.example.org".into();
             settings.allow_origin_domain = "https://work.example.org".into();
             settings.private_balancer = "balancer.london.example.org:7443".into();
         });
         let names: Vec<_> = view.dns.iter().map(|need| need.name.as_str()).collect();
-        assert_eq!(names, ["work.example.org", "london.example.org", "balancer.london.example.org"]);
+        assert_eq!(names, ["work.example.org", "london.example.org", "b.london.example.org", "balancer.london.example.org"]);
         let held: Vec<_> =
             view.certificates.iter().map(|need| (need.name.as_str(), need.held_by.as_str())).collect();
         assert_eq!(
             held,
-            [("work.example.org", "the Web App nodes"), ("london.example.org", "this zone's proxies")]
+            [
+                ("work.example.org", "the Web App nodes"),
+                ("london.example.org", "this zone's proxies"),
+                ("b.london.example.org", "this zone's proxies")
+            ]
         );
         assert_eq!(codes(&view), ["few_web", "few_agent", "few_proxy"]);
     }

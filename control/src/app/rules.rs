@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub use groups::{EVERYONE, LAST_PRIORITY, check_group, check_members, name_problem};
 pub use images::{MAX_IMAGES, MAX_REGISTRIES, check_desired_images, check_image, check_login};
 pub use workspaces::check_workspace;
-pub use zones::{check_zone, is_host_and_port};
+pub use zones::{check_zone, has_port, is_host_and_port};
 
 use crate::views::{FieldView, NodePatch};
 

@@ -11,7 +11,10 @@ use meridian_ticket::{
 use meridian_wire::{PASS_PROTOCOL_PREFIX, TICKET_PROTOCOL_PREFIX};
 use uuid::Builder;
 
-use crate::{app::rules::is_host_and_port, views::ConnectView};
+use crate::{
+    app::rules::{has_port, is_host_and_port},
+    views::ConnectView,
+};
 
 /// The page a viewer is on, as its request says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,37 +126,41 @@ pub fn pass(ticket: &Ticket, zone: ZoneId, policy: Policy) -> Option<Pass> {
     })
 }
 
-/// Host, port and path of a zone's entry, as a page reaches it.
-fn entry(settings: &ZoneSettings, page: &RequestPage) -> String {
-    let host = settings.proxy_hostname.replace("$request_host$", &page.host);
-    let port = if settings.proxy_port == 0 { page.port } else { Some(settings.proxy_port) };
-    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{host}{port}/{}", settings.proxy_path.trim_matches('/'))
+/// Host, port and path of a zone's entry, as a page reaches it by the first address or another one.
+fn entry(settings: &ZoneSettings, address: &str, page: &RequestPage) -> String {
+    let address = address.replace("$request_host$", &page.host);
+    let zones_own = if settings.proxy_port == 0 { page.port } else { Some(settings.proxy_port) };
+    let port = zones_own.filter(|_| !has_port(&address)).map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{address}{port}/{}", settings.proxy_path.trim_matches('/'))
 }
 
 /// Where a page measures how far a zone is.
 #[must_use]
 pub fn probe_address(settings: &ZoneSettings, page: &RequestPage) -> String {
     let scheme = if page.secure { "https" } else { "http" };
-    format!("{scheme}://{}/probe", entry(settings, page))
+    format!("{scheme}://{}/probe", entry(settings, &settings.proxy_hostname, page))
 }
 
-/// Where a session's streams come in, as a page reaches it: the zone's entry, or where there are no proxies between (`proxy_connections`
-/// is false) the agent itself, which said where that is; none when it did not, or said nonsense.
+/// Where a session's streams come in, as a page reaches it, best first: the zone's entry and its alternates, or where there are no proxies
+/// between (`proxy_connections` is false) the agent itself, which said where that is; none when it did not, or said nonsense.
 #[must_use]
-pub fn stream_entry(settings: &ZoneSettings, direct: Option<&str>, page: &RequestPage) -> Option<String> {
+pub fn stream_entries(settings: &ZoneSettings, direct: Option<&str>, page: &RequestPage) -> Vec<String> {
     if settings.proxy_connections {
-        return Some(entry(settings, page));
+        let addresses = std::iter::once(&settings.proxy_hostname).chain(&settings.proxy_alternates);
+        return addresses.map(|address| entry(settings, address, page)).collect();
     }
-    let address = direct.filter(|address| is_host_and_port(address))?;
-    let address = address.replace("$request_host$", &page.host);
-    Some(format!("{address}/{}", settings.proxy_path.trim_matches('/')))
+    let address = direct.filter(|address| is_host_and_port(address));
+    let address = address.map(|address| address.replace("$request_host$", &page.host));
+    address
+        .map(|address| format!("{address}/{}", settings.proxy_path.trim_matches('/')))
+        .into_iter()
+        .collect()
 }
 
-/// Where the viewer goes, and with which subprotocols. `entry` is host, port and path.
+/// Where the viewer goes, and with which subprotocols. `entries` are hosts with port and path, the best first.
 #[must_use]
 pub fn connect_view(
-    entry: &str,
+    entries: &[String],
     page: &RequestPage,
     session: SessionId,
     transport: Transport,
@@ -161,10 +168,11 @@ pub fn connect_view(
     pass: Option<&str>,
 ) -> ConnectView {
     let scheme = if page.secure { "wss" } else { "ws" };
+    let mut addresses = entries.iter().map(|entry| format!("{scheme}://{entry}/{session}/stream"));
     ConnectView {
-        url: format!("{scheme}://{entry}/{session}/stream"),
+        url: addresses.next().unwrap_or_default(),
         protocols: vec![transport.as_str().to_owned(), format!("{TICKET_PROTOCOL_PREFIX}{token}")],
-        alternates: Vec::new(),
+        alternates: addresses.collect(),
         resume_protocols: pass
             .map(|pass| vec![transport.as_str().to_owned(), format!("{PASS_PROTOCOL_PREFIX}{pass}")])
             .unwrap_or_default(),
@@ -180,8 +188,10 @@ mod tests {
         let page = RequestPage { secure: false, host: "localhost".into(), port: Some(8080) };
         let session = SessionId::generate();
         let url = |settings: &ZoneSettings, page: &RequestPage| {
-            let entry = stream_entry(settings, Some("agent-1.example.org:8446"), page).unwrap();
-            connect_view(&entry, page, session, Transport::Binary, "t", None).url
+            let entries = stream_entries(settings, Some("agent-1.example.org:8446"), page);
+            let view = connect_view(&entries, page, session, Transport::Binary, "t", None);
+            assert_eq!(view.alternates.len(), entries.len() - 1);
+            view.url
         };
         let shared = ZoneSettings { proxy_path: "desktop-london".into(), ..ZoneSettings::default() };
         assert_eq!(url(&shared, &page), format!("ws://localhost:8080/desktop-london/{session}/stream"));
@@ -191,15 +201,24 @@ mod tests {
             url(&apart, &page),
             format!("wss://london.example.org:8443/desktop-london/{session}/stream")
         );
-        let direct = ZoneSettings { proxy_connections: false, ..apart };
+        let several = ZoneSettings {
+            proxy_alternates: vec!["b.example.org".into(), "c.$request_host$:9443".into()],
+            ..apart.clone()
+        };
+        assert_eq!(
+            stream_entries(&several, None, &page)[1..],
+            ["b.example.org:8443/desktop-london", "c.localhost:9443/desktop-london"]
+        );
+        // Where streams go straight to one agent there is no other way.
+        let direct = ZoneSettings { proxy_connections: false, ..several };
         assert_eq!(
             url(&direct, &page),
             format!("wss://agent-1.example.org:8446/desktop-london/{session}/stream")
         );
-        let asked = stream_entry(&direct, Some("$request_host$:8446"), &page);
-        assert_eq!(asked.as_deref(), Some("localhost:8446/desktop-london"));
+        let asked = stream_entries(&direct, Some("$request_host$:8446"), &page);
+        assert_eq!(asked, ["localhost:8446/desktop-london"]);
         for nonsense in [None, Some(""), Some("a/b"), Some("https://a"), Some("a:0"), Some("u@a")] {
-            assert_eq!(stream_entry(&direct, nonsense, &page), None, "{nonsense:?}");
+            assert!(stream_entries(&direct, nonsense, &page).is_empty(), "{nonsense:?}");
         }
     }
 }

@@ -57,6 +57,9 @@ pub struct ZoneSettings {
     pub proxy_path: String,
     /// 0: the port of the page the browser is on.
     pub proxy_port: u16,
+    /// Further ways in, in the order in which a page tries them when the first cannot be reached: each `host` or `host:port`, with the same
+    /// path. Without a port it is the first one's.
+    pub proxy_alternates: Vec<String>,
     /// How long resumes go on without the control plane, in seconds.
     pub outage_grace_s: u32,
     /// `host:port` of the zone's private balancer; empty: nodes are dialled at their own address.
@@ -81,6 +84,7 @@ impl Default for ZoneSettings {
             proxy_hostname: "$request_host$".into(),
             proxy_path: "desktop".into(),
             proxy_port: 0,
+            proxy_alternates: Vec::new(),
             outage_grace_s: 24 * 60 * 60,
             private_balancer: String::new(),
             home_storage: String::new(),

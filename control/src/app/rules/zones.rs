@@ -8,6 +8,8 @@ use super::Problems;
 
 /// Stands for the host that the browser asked for.
 const REQUEST_HOST: &str = "$request_host$";
+/// Ways into a zone besides the first: a page tries them one after the other.
+const MOST_ALTERNATES: usize = 8;
 /// A month: whoever is cut off for longer has other sorrows.
 const LONGEST_GRACE_S: u32 = 31 * 24 * 60 * 60;
 
@@ -51,6 +53,16 @@ pub fn check_zone(name: &str, settings: &ZoneSettings, labels: &BTreeMap<String,
         problems.add("proxy_path", "must have 1 to 128 of a-z, A-Z, 0-9, - _ . ~ and single slashes");
     } else if path == "api" || path.starts_with("api/") {
         problems.add("proxy_path", "must not be api, which is the Web App's own");
+    }
+    for address in settings.proxy_alternates.iter().take(MOST_ALTERNATES) {
+        if !is_host_and_port(address) {
+            problems.add("proxy_alternates", "must each be host or host:port, without scheme and path");
+        }
+    }
+    if settings.proxy_alternates.len() > MOST_ALTERNATES {
+        problems.add("proxy_alternates", format!("must be at most {MOST_ALTERNATES}"));
+    } else {
+        problems.once("proxy_alternates", &settings.proxy_alternates);
     }
     problems.within("outage_grace", settings.outage_grace_s, 0, LONGEST_GRACE_S);
     let balancer = settings.private_balancer.as_str();
@@ -111,7 +123,8 @@ fn is_folder(text: &str) -> bool {
             .is_some_and(|rest| rest.split('/').all(|part| !part.is_empty() && part != "." && part != ".."))
 }
 
-fn has_port(text: &str) -> bool {
+/// Whether an address names a port besides its host.
+pub fn has_port(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 
@@ -134,6 +147,7 @@ mod tests {
             settings.upstream_auth_address = "https://work.example.org".into();
             settings.proxy_hostname = "london.example.org".into();
             settings.proxy_path = "/desktop-london/".into();
+            settings.proxy_alternates = vec!["b.$request_host$".into(), "[fd00::2]:8443".into()];
             settings.private_balancer = "[fd00::1]:7443".into();
             settings.home_storage = "/srv/homes-1".into();
             settings.search_alternate_zones = true;
@@ -149,7 +163,7 @@ mod tests {
     #[test]
     fn each_setting_is_judged_at_its_field() {
         type Change = fn(&mut ZoneSettings);
-        let cases: [(&str, Change); 19] = [
+        let cases: [(&str, Change); 22] = [
             ("allow_origin_domain", |zone| zone.allow_origin_domain = String::new()),
             ("allow_origin_domain", |zone| zone.allow_origin_domain = "https://a.example.org/path".into()),
             ("upstream_auth_address", |zone| zone.upstream_auth_address = "work.example.org".into()),
@@ -160,6 +174,11 @@ mod tests {
             ("proxy_path", |zone| zone.proxy_path = "///".into()),
             ("proxy_path", |zone| zone.proxy_path = "api".into()),
             ("proxy_path", |zone| zone.proxy_path = "a/../b".into()),
+            ("proxy_alternates", |zone| zone.proxy_alternates = vec!["https://b.example.org".into()]),
+            ("proxy_alternates", |zone| zone.proxy_alternates = vec!["b".into(), "b".into()]),
+            ("proxy_alternates", |zone| {
+                zone.proxy_alternates = (0..9).map(|number| format!("entry-{number}")).collect();
+            }),
             ("outage_grace", |zone| zone.outage_grace_s = u32::MAX),
             ("private_balancer", |zone| zone.private_balancer = "balancer".into()),
             ("private_balancer", |zone| zone.private_balancer = "balancer:0".into()),

@@ -9,6 +9,8 @@ import type { Field, ZoneForm } from './settings';
 export type Wrong = Partial<Record<Field, string>>;
 
 const REQUEST_HOST = '$request_host$';
+/** Ways into a zone besides the first. */
+const MOST_ENTRIES = 8;
 /** A month. */
 const LONGEST_GRACE_S = 31 * 24 * 60 * 60;
 
@@ -25,6 +27,7 @@ function judged(form: ZoneForm, zones: string[]): Partial<Record<Field, string |
     alternate_zones: alternates(form, zones),
     proxy_hostname: form.proxy_hostname === REQUEST_HOST || isHost(form.proxy_hostname) ? null : 'A host name alone, without https://, port and path, or $request_host$.',
     proxy_port: isWhole(form.proxy_port, 65_535) ? null : 'A port from 1 to 65535, or 0 for the port of the page.',
+    proxy_alternates: entries(form.proxy_alternates),
     proxy_path: path(form.proxy_path),
     allow_origin_domain: isHostAndPort(withoutScheme(form.allow_origin_domain)) ? null : 'An origin, such as https://work.example.org, or $request_host$.',
     upstream_auth_address: isUpstream(form.upstream_auth_address) ? null : 'An address such as https://work.example.org, without a path, or nothing.',
@@ -43,6 +46,14 @@ function alternates({ alternate_zones: text, zone_name: own, isolated }: ZoneFor
   if (twice !== undefined) return `${twice} is named twice.`;
   if (unknown !== undefined) return `There is no zone ${unknown}. There are: ${zones.filter((name) => name !== own).join(', ') || 'no others'}.`;
   return null;
+}
+
+function entries(text: string): string | null {
+  const addresses = listOf(text);
+  const twice = addresses.find((address, at) => addresses.indexOf(address) !== at);
+  if (addresses.length > MOST_ENTRIES) return `At most ${MOST_ENTRIES}.`;
+  if (twice !== undefined) return `${twice} is named twice.`;
+  return addresses.every(isHostAndPort) ? null : 'Each is host or host:port, without https:// and path; with commas between.';
 }
 
 function path(text: string): string | null {

@@ -16,6 +16,7 @@ export interface ZoneForm {
   isolated: boolean;
   proxy_hostname: string;
   proxy_port: number | '';
+  proxy_alternates: string;
   proxy_path: string;
   allow_origin_domain: string;
   proxy_connections: boolean;
@@ -67,6 +68,7 @@ export const parts: Part[] = [
     settings: [
       { field: 'proxy_hostname', meaning: 'Host name of its streams. $request_host$: the host that the page came from.' },
       { field: 'proxy_port', meaning: 'Port of its streams; 0: the port of the page.' },
+      { field: 'proxy_alternates', meaning: 'Further ways in, host or host:port, which a page tries in this order when the first cannot be reached.' },
       { field: 'proxy_path', meaning: 'Path of its streams, by which something in front can tell the zones apart.' },
       { field: 'allow_origin_domain', meaning: 'The page that may open streams here; every other page is refused.' },
       { field: 'proxy_connections', meaning: 'Streams go through its proxies; off: straight to the agents.' },
@@ -97,6 +99,7 @@ export const fresh: ZoneForm = {
   isolated: false,
   proxy_hostname: '$request_host$',
   proxy_port: 0,
+  proxy_alternates: '',
   proxy_path: 'desktop',
   allow_origin_domain: '$request_host$',
   proxy_connections: true,
@@ -118,6 +121,7 @@ export function formOf(zone: Zone): ZoneForm {
     isolated: zone.isolated ?? fresh.isolated,
     proxy_hostname: zone.proxy_hostname ?? fresh.proxy_hostname,
     proxy_port: zone.proxy_port ?? fresh.proxy_port,
+    proxy_alternates: (zone.proxy_alternates ?? []).join(', '),
     proxy_path: zone.proxy_path ?? fresh.proxy_path,
     allow_origin_domain: zone.allow_origin_domain ?? fresh.allow_origin_domain,
     proxy_connections: zone.proxy_connections ?? fresh.proxy_connections,
@@ -133,7 +137,7 @@ export function formOf(zone: Zone): ZoneForm {
 export function patchOf(form: ZoneForm, before: ZoneForm): ZonePatch {
   const changed = (Object.keys(form) as Field[]).filter((field) => form[field] !== before[field]);
   const value = (field: Field) => {
-    if (field === 'alternate_zones') return listOf(form.alternate_zones);
+    if (field === 'alternate_zones' || field === 'proxy_alternates') return listOf(form[field]);
     if (field === 'labels') return labelsOf(form.labels) ?? {};
     return typeof form[field] === 'string' ? form[field].trim() : form[field];
   };

@@ -158,7 +158,8 @@ BEGIN
     IF NOT FOUND THEN
         RETURN jsonb_build_object('outcome', 'unauthenticated');
     END IF;
-    SELECT * INTO v_session FROM sessions WHERE id = p_session AND user_id = v_caller.id AND v_caller.own;
+    SELECT * INTO v_session FROM sessions WHERE id = p_session AND user_id = v_caller.id AND v_caller.own
+        AND (v_caller.zones IS NULL OR zone_id = ANY (v_caller.zones));
     IF NOT FOUND THEN
         RETURN jsonb_build_object('outcome', 'not_found');
     END IF;

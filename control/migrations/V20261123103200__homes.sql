@@ -286,8 +286,8 @@ BEGIN
         RETURN jsonb_build_object('outcome', 'unauthenticated');
     END IF;
     SELECT * INTO v_home FROM homes WHERE id = p_home AND reset_at IS NULL
-        AND (user_id = v_caller.id AND v_caller.own OR 'sessions:delete' = ANY (v_caller.permissions)
-            AND (v_caller.zones IS NULL OR zone_id = ANY (v_caller.zones)));
+        AND (user_id = v_caller.id AND v_caller.own OR 'sessions:delete' = ANY (v_caller.permissions))
+        AND (v_caller.zones IS NULL OR zone_id = ANY (v_caller.zones));
     IF NOT FOUND THEN
         RETURN jsonb_build_object('outcome', 'not_found');
     END IF;

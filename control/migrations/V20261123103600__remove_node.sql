@@ -1,4 +1,4 @@
--- A node is removed by draining it; one that does not answer always.
+-- A node is removed by draining it, a Web App node by stopping it; one that does not answer always.
 
 -- Removes a node. One that works is kept: `in_use`; with p_drain it is drained, and an agent's sessions are told to end, so that it can be
 -- removed soon. One that does not answer goes at once, and what ran on it is lost. Should it come to life again, it is told that it was removed,
@@ -17,6 +17,10 @@ BEGIN
     SELECT * INTO v_node FROM nodes WHERE id = p_node AND removed_at IS NULL FOR UPDATE;
     IF NOT FOUND THEN
         RETURN jsonb_build_object('outcome', 'not_found');
+    END IF;
+    -- A Web App node takes no orders: as long as it answers, it serves.
+    IF v_node.role = 'web' AND node_is_reachable_v1(v_node.last_seen_at) THEN
+        RETURN jsonb_build_object('outcome', 'answers', 'name', v_node.name);
     END IF;
     SELECT count(*) INTO v_sessions FROM sessions WHERE node_id = p_node AND state NOT IN ('ended', 'failed', 'lost');
     v_streams := CASE WHEN v_node.role = 'proxy' THEN v_node.streams ELSE 0 END;

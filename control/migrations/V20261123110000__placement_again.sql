@@ -299,6 +299,7 @@ DECLARE
     v_outcome text;
     v_home homes;
     v_keeps boolean;
+    v_zones uuid[];
 BEGIN
     SELECT * INTO v_user FROM caller_v1(p_token);
     IF NOT FOUND THEN
@@ -311,7 +312,8 @@ BEGIN
     END IF;
     SELECT * INTO v_known FROM sessions WHERE user_id = v_user.id AND idempotency_key = p_key;
     IF FOUND THEN
-        IF v_known.workspace_id <> p_workspace OR v_known.requested_zone IS DISTINCT FROM p_zone THEN
+        IF v_known.workspace_id <> p_workspace OR v_known.requested_zone IS DISTINCT FROM p_zone
+            OR NOT reaches_v1(p_token, v_known.zone_id) THEN
             RETURN jsonb_build_object('outcome', 'key_reused');
         END IF;
         RETURN jsonb_build_object('outcome', 'ok', 'replayed', true, 'push', push_view_v1(v_known),
@@ -324,6 +326,12 @@ BEGIN
     END IF;
     -- As policy_v1 does; written out, it is planned with the rest, once for a connection.
     SELECT jsonb_object_agg(p.setting, p.value) INTO v_policy FROM policy_rows_v1(v_user) p;
+    -- An API key that is bound to zones launches in those alone, as far as policy allows them; where none is left, nowhere.
+    SELECT k.zones INTO v_zones FROM api_keys k WHERE k.token_hash = p_token;
+    IF v_zones IS NOT NULL THEN
+        v_policy := v_policy || jsonb_build_object('allowed_zones', (SELECT coalesce(jsonb_agg(z), '["none"]') FROM unnest(v_zones) z
+            WHERE v_policy->'allowed_zones' = '[]' OR v_policy->'allowed_zones' ? z::text));
+    END IF;
     v_choice := choose_zone_v1(p_token, p_zone, v_workspace, v_policy, p_context);
     v_zone := v_choice.chosen;
     IF v_zone.id IS NULL THEN

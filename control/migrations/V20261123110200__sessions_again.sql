@@ -48,7 +48,7 @@ CREATE OR REPLACE FUNCTION connect_v2(p_token bytea, p_session uuid) RETURNS jso
             'agent', n.name, 'direct_address', n.report->'direct_address') END
     FROM (SELECT 1) one
     LEFT JOIN caller_v1(p_token) c ON true
-    LEFT JOIN sessions s ON s.id = p_session AND s.user_id = c.id
+    LEFT JOIN sessions s ON s.id = p_session AND s.user_id = c.id AND reaches_v1(p_token, s.zone_id)
     LEFT JOIN zones z ON z.id = s.zone_id
     LEFT JOIN nodes n ON n.id = s.node_id
 $$;
@@ -103,5 +103,73 @@ BEGIN
         FROM jsonb_each(v_after) a
         WHERE s.user_id = a.key::uuid AND a.value IS DISTINCT FROM p_before->a.key
           AND s.state NOT IN ('ended', 'failed', 'lost');
+END
+$$;
+
+-- One session, for its user or whoever may view sessions; a key sees those of its zones. Somebody else's looks exactly like none.
+CREATE OR REPLACE FUNCTION get_session_v2(p_token bytea, p_session uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT CASE
+        WHEN c.id IS NULL THEN jsonb_build_object('outcome', 'unauthenticated')
+        WHEN s.id IS NULL THEN jsonb_build_object('outcome', 'not_found')
+        ELSE jsonb_build_object('outcome', 'ok', 'caller', c.id, 'session', session_view_v1(s), 'explanation', s.explanation) END
+    FROM (SELECT 1) one
+    LEFT JOIN caller_v2(p_token) c ON true
+    LEFT JOIN sessions s ON s.id = p_session AND (s.user_id = c.id AND c.own OR 'sessions:view' = ANY (c.permissions))
+        AND (c.zones IS NULL OR s.zone_id = ANY (c.zones))
+$$;
+
+-- Tells a session to end, whoever decided it: the tombstone, which its agent carries out. Whether it was told so now. Its streams are cut as of
+-- this very moment: one that was granted while the ending waited for a lock is cut, too.
+CREATE OR REPLACE FUNCTION order_end_v1(p_session uuid, p_reason text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    v_session sessions;
+    v_desired bigint;
+BEGIN
+    SELECT * INTO v_session FROM sessions WHERE id = p_session AND state NOT IN ('ending', 'ended', 'failed', 'lost');
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE nodes SET desired_version = desired_version + 1 WHERE id = v_session.node_id
+        RETURNING desired_version INTO v_desired;
+    UPDATE sessions SET state = 'ending', desired = 'end', generation = generation + 1, desired_version = v_desired,
+        cut_before = clock_timestamp(), reason = p_reason
+        WHERE id = p_session AND state NOT IN ('ending', 'ended', 'failed', 'lost');
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM announce_v1(v_session.node_id, p_session);
+    RETURN true;
+END
+$$;
+
+-- Sets the tombstone, for the session's user or whoever may delete sessions; a key for those of its zones. Asked again, it says how far the
+-- ending is.
+CREATE OR REPLACE FUNCTION end_session_v2(p_token bytea, p_session uuid, p_address text, p_request text)
+RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    v_caller record;
+    v_session sessions;
+    v_mine boolean;
+BEGIN
+    SELECT * INTO v_caller FROM caller_v2(p_token);
+    IF NOT FOUND THEN
+        RETURN jsonb_build_object('outcome', 'unauthenticated');
+    END IF;
+    SELECT * INTO v_session FROM sessions WHERE id = p_session;
+    v_mine := v_session.user_id = v_caller.id AND v_caller.own;
+    IF NOT FOUND OR v_session.zone_id <> ALL (v_caller.zones)
+        OR NOT v_mine AND NOT v_caller.permissions && '{sessions:view,sessions:delete}' THEN
+        RETURN jsonb_build_object('outcome', 'not_found');
+    END IF;
+    IF NOT v_mine AND NOT 'sessions:delete' = ANY (v_caller.permissions) THEN
+        RETURN jsonb_build_object('outcome', 'forbidden');
+    END IF;
+    IF order_end_v1(p_session,
+        CASE WHEN v_session.user_id = v_caller.id THEN 'ended by its user' ELSE 'ended by an administrator' END) THEN
+        INSERT INTO audit (user_id, action, target, outcome, address, request_id)
+            VALUES (v_caller.id, 'end_session', p_session::text, 'ok', p_address, p_request);
+    END IF;
+    SELECT * INTO v_session FROM sessions WHERE id = p_session;
+    RETURN jsonb_build_object('outcome', 'ok', 'push', push_view_v1(v_session), 'session', session_view_v1(v_session));
 END
 $$;

@@ -17,8 +17,9 @@ $$;
 -- Carries a plan out, all of it or nothing, if nothing changed since the state with this mark.
 -- p_plan: {"zones": [{"id", "entry", "desired_images"}],
 -- "groups": [{"id", "version", "name", "priority", "description", "settings", "permissions"}],
--- "members": [{"id", "name", "add": [name], "remove": [name]}], "workspaces": [{"id", "version", "entry"}], "delete_zones": [id], "delete_groups": [id], "delete_workspaces": [id], "revision",
--- "listed_zones": [id], "listed_workspaces": [name]}. Nobody gives or takes permissions that they lack (p_may).
+-- "members": [{"id", "name", "add": [name], "remove": [name]}], "workspaces": [{"id", "version", "entry"}],
+-- "delete_zones": [id], "delete_groups": [id], "delete_workspaces": [id], "revision", "listed_zones": [id], "listed_workspaces": [name]}.
+-- Nobody gives or takes permissions that they lack (p_may).
 CREATE FUNCTION apply_configuration_v1(p_mark text, p_plan jsonb, p_by uuid, p_may text[], p_address text, p_request text)
 RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE

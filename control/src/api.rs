@@ -148,6 +148,7 @@ pub fn public_router(state: AppState) -> Router {
         .route("/api/{*rest}", any(health::no_such_route))
         .fallback(assets::console)
         .layer(axum::extract::DefaultBodyLimit::max(state.settings.max_body_bytes))
+        .layer(middleware::from_fn(layers::note_key))
         .layer(middleware::from_fn_with_state(state.clone(), layers::bound_body))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(middleware::from_fn_with_state(state.clone(), layers::guard))

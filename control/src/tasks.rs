@@ -50,7 +50,7 @@ pub(crate) fn start(state: &AppState, web_node: NodeId) {
     every(
         "touch_web_node",
         Duration::from_secs(3),
-        job(move |state| async move { state.store.touch_web_node(web_node).await }),
+        job(move |state| async move { touch_web_node(&state, web_node).await }),
     );
     every("act_on_limits", Duration::from_secs(5), job(act_on_limits));
     every("tend_watches", Duration::from_secs(2), job(tend_watches));
@@ -90,6 +90,15 @@ impl Hearing {
         self.since = now;
         self.last_look = now;
     }
+}
+
+async fn touch_web_node(state: &AppState, web_node: NodeId) -> Result<(), StoreError> {
+    if state.store.touch_web_node(web_node).await? {
+        tracing::warn!(
+            "this Web App node was removed while it did not answer; it serves, so it is listed again"
+        );
+    }
+    Ok(())
 }
 
 async fn mark_unreachable(state: &AppState, hearing: &mut Hearing) -> Result<(), StoreError> {

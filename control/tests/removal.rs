@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use meridian_harness::wait_for;
-use meridian_wire::{Heartbeat, Observation};
+use meridian_wire::{Heartbeat, ImageStanding, ImageState, Observation};
 use reqwest::{Method, StatusCode};
-use serde_json::json;
-use support::{FakeProxy, Site};
+use serde_json::{Value, json};
+use support::{Another, FakeProxy, Site, web_settings};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -85,6 +85,70 @@ async fn a_proxy_with_streams_is_kept_until_they_are_gone_and_a_dead_one_never()
     )
     .await?;
     assert_eq!(remove("").await?.0, StatusCode::NO_CONTENT, "it does not answer");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_web_app_node_that_answers_is_not_removed_and_one_that_comes_back_is_listed_again() -> Result<()> {
+    let site = Site::start().await?;
+    let admin = site.admin().await?;
+    let second = Another::start(web_settings(site.folder.path(), "web-2")?, site.database.config()).await?;
+    let node = async |name: &str| -> Result<Option<Value>> {
+        let (_, nodes) = admin.send(Method::GET, "/api/v1/nodes", None).await?;
+        Ok(nodes["items"].as_array().into_iter().flatten().find(|node| node["name"] == name).cloned())
+    };
+    let id = node("web-2").await?.map(|node| node["id"].clone()).unwrap_or_default();
+    let path = format!("/api/v1/nodes/{}/remove", id.as_str().unwrap_or_default());
+    let (status, body) = admin.send(Method::POST, &path, None).await?;
+    assert_eq!(
+        (status, body["error"]["code"].as_str()),
+        (StatusCode::CONFLICT, Some("node_answers")),
+        "{body}"
+    );
+    second.tasks.stop(LIMIT).await;
+    let sql = site.sql().await?;
+    let silent = "UPDATE nodes SET last_seen_at = now() - interval '1 minute' WHERE name = 'web-2'";
+    sql.batch_execute(silent).await?;
+    assert_eq!(admin.send(Method::POST, &path, None).await?.0, StatusCode::NO_CONTENT);
+    assert_eq!(node("web-2").await?, None);
+    // Started again, it is the same node.
+    let again = Another::start(web_settings(site.folder.path(), "web-2")?, site.database.config()).await?;
+    assert_eq!(node("web-2").await?.map(|node| node["id"].clone()), Some(id));
+    again.tasks.stop(LIMIT).await;
+    // And one that was taken for dead says that it is not.
+    sql.batch_execute("UPDATE nodes SET removed_at = now() WHERE name = 'web-1'").await?;
+    wait_for("the node to come back", LIMIT, async || {
+        node("web-1").await.map_err(|error| error.to_string())?.ok_or("it is not listed".to_owned())
+    })
+    .await?;
+    let (_, audit) = admin.send(Method::GET, "/api/v1/audit?action=node_returned", None).await?;
+    assert_eq!(audit["items"][0]["target"], "web-1", "{audit}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_of_a_removed_node_stays_in_the_lists_of_images() -> Result<()> {
+    let site = Site::start().await?;
+    let admin = site.admin().await?;
+    let agent = site.agent("london", 4).await?;
+    let state = ImageState::Present { image_id: "sha256:0".into(), digest: None, size_bytes: 1 };
+    let standing = ImageStanding { reference: "registry.example.org/one:1".into(), state };
+    agent.report_images("", Some(vec![standing])).await?;
+    agent.report(Vec::new()).await?;
+    let sql = site.sql().await?;
+    let rows = async || -> Result<(i64, i64)> {
+        let row = sql
+            .query_one(
+                "SELECT (SELECT count(*) FROM node_images), (SELECT count(*) FROM image_standings)",
+                &[],
+            )
+            .await?;
+        Ok((row.get(0), row.get(1)))
+    };
+    assert_eq!(rows().await?, (3, 1));
+    let path = format!("/api/v1/nodes/{}/remove", agent.node);
+    assert_eq!(admin.send(Method::POST, &path, None).await?.0, StatusCode::NO_CONTENT);
+    assert_eq!(rows().await?, (0, 0));
     Ok(())
 }
 

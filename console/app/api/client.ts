@@ -265,6 +265,7 @@ export function revokeKey(id: string): Promise<unknown> {
 
 export interface AuditFilter {
   user?: string;
+  key?: string;
   action?: string;
   target?: string;
   outcome?: string;

@@ -46,7 +46,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What happened, newest first. `user` is who did it, by id or name; `since` and `until` are times (RFC 3339), the latter left out. */
+        /** What happened, newest first. `user` is who did it, by id or name, and `key` the API key that it was done with, alike; `since` and `until` are times (RFC 3339), the latter left out. */
         get: operations["list_audit"];
         put?: never;
         post?: never;
@@ -925,6 +925,7 @@ export interface components {
             detail: Record<string, never>;
             /** Format: int64 */
             id: number;
+            key?: components["schemas"]["NamedView"] | null;
             node?: components["schemas"]["NamedView"] | null;
             outcome: string;
             request_id: string;
@@ -989,7 +990,7 @@ export interface components {
         /** @description Zones, groups and workspaces as their files have them. */
         ConfigurationView: {
             /** @description None for those who may not view groups. */
-            groups?: components["schemas"]["NewGroup"][] | null;
+            groups?: components["schemas"]["GroupFile"][] | null;
             workspaces: components["schemas"]["WorkspaceView"][];
             zones: components["schemas"]["ZoneFile"][];
         };
@@ -1087,6 +1088,20 @@ export interface components {
             /** @description Its name; deeper ones with points, such as `labels.disk`. */
             field: string;
             message: string;
+        };
+        /** @description A group's file. What it leaves out is as in a new group, but for its members, which then stay who they are. */
+        GroupFile: {
+            description?: string;
+            /** @description Names of those who belong to it, and nobody else does. Left out: whoever belongs to it stays. */
+            members?: string[] | null;
+            name: string;
+            permissions?: string[];
+            /**
+             * Format: int32
+             * @description From 1 to 999999; the smaller number wins.
+             */
+            priority?: number;
+            settings?: components["schemas"]["GroupSettings"];
         };
         /** @description What changes; what is left out stays. */
         GroupPatch: {
@@ -1339,7 +1354,7 @@ export interface components {
         NewConfiguration: {
             /** @description Only plan. */
             dry_run?: boolean;
-            groups?: components["schemas"]["NewGroup"][] | null;
+            groups?: components["schemas"]["GroupFile"][] | null;
             /** @description Delete what no file names. */
             prune?: boolean;
             /** @description What the operator calls this state, such as a commit. */
@@ -1352,7 +1367,7 @@ export interface components {
             /** @description A zone's name. */
             zone: string;
         };
-        /** @description A group, new or as its file has it. */
+        /** @description A new group. */
         NewGroup: {
             description?: string;
             name: string;
@@ -1429,11 +1444,7 @@ export interface components {
             home_mb?: number;
             icon?: string;
             image: string;
-            /**
-             * @description Where an agent does not have the image: `elsewhere`, another one is taken; `wait`, it loads the image if nobody has it, and the
-             *     session waits.
-             */
-            image_policy?: components["schemas"]["ImagePolicy"];
+            image_policy?: components["schemas"]["ImagePolicy"] | null;
             /** Format: int64 */
             memory_mb?: number;
             name: string;
@@ -1601,6 +1612,7 @@ export interface components {
                 detail: Record<string, never>;
                 /** Format: int64 */
                 id: number;
+                key?: components["schemas"]["NamedView"] | null;
                 node?: components["schemas"]["NamedView"] | null;
                 outcome: string;
                 request_id: string;
@@ -1932,7 +1944,7 @@ export interface components {
                 /** Format: uuid */
                 id: string;
                 image: string;
-                image_policy?: components["schemas"]["ImagePolicy"];
+                image_policy?: components["schemas"]["ImagePolicy"] | null;
                 /** Format: int64 */
                 memory_mb: number;
                 name: string;
@@ -2425,7 +2437,7 @@ export interface components {
             /** Format: uuid */
             id: string;
             image: string;
-            image_policy?: components["schemas"]["ImagePolicy"];
+            image_policy?: components["schemas"]["ImagePolicy"] | null;
             /** Format: int64 */
             memory_mb: number;
             name: string;
@@ -2486,11 +2498,18 @@ export interface components {
             /** @default  */
             home_storage?: string;
             /**
+             * @description References of the images that each of its agents loads ahead of need.
+             * @default []
+             */
+            desired_images?: string[];
+            /**
              * Format: uuid
              * @description Stays when the zone is renamed. Left out: the zone of that name, or a new one.
              * @default null
              */
             id?: string | null;
+            /** @default elsewhere */
+            image_policy?: string;
             /** @default false */
             isolated?: boolean;
             /**
@@ -2512,6 +2531,8 @@ export interface components {
             prioritize_static_agents?: boolean;
             /** @default  */
             private_balancer?: string;
+            /** @default [] */
+            proxy_alternates?: string[];
             /** @default true */
             proxy_connections?: boolean;
             /** @default $request_host$ */
@@ -2539,6 +2560,8 @@ export interface components {
             /** @default null */
             home_storage?: string | null;
             /** @default null */
+            image_policy?: components["schemas"]["ImagePolicy"] | null;
+            /** @default null */
             isolated?: boolean | null;
             /**
              * @description Replaces all of them.
@@ -2559,6 +2582,11 @@ export interface components {
             prioritize_static_agents?: boolean | null;
             /** @default null */
             private_balancer?: string | null;
+            /**
+             * @description Replaces all of them.
+             * @default null
+             */
+            proxy_alternates?: string[] | null;
             /** @default null */
             proxy_connections?: boolean | null;
             /** @default null */
@@ -2588,6 +2616,8 @@ export interface components {
             drifted: boolean;
             /** @description Path at which all its agents reach one storage for homes; empty: homes stay on the agent that made them. */
             home_storage: string;
+            /** @description For workspaces that say nothing for themselves. */
+            image_policy: components["schemas"]["ImagePolicy"];
             isolated: boolean;
             /** @description What all agents of the zone have, unless one says otherwise. */
             labels: {
@@ -2606,6 +2636,8 @@ export interface components {
             outage_grace: number;
             prioritize_static_agents: boolean;
             private_balancer: string;
+            /** @description Further ways in, `host` or `host:port`, in the order in which a page tries them. */
+            proxy_alternates: string[];
             proxy_connections: boolean;
             proxy_hostname: string;
             proxy_path: string;
@@ -2776,6 +2808,7 @@ export interface operations {
         parameters: {
             query?: {
                 user?: string;
+                key?: string;
                 action?: string;
                 target?: string;
                 outcome?: string;

@@ -86,6 +86,7 @@ export class People {
       id: this.audit.length + 1,
       at: ago(secondsAgo),
       user: user && named(user),
+      key: null,
       node: { id: 'nod-web-1', name: 'web-1' },
       action,
       target,
@@ -201,7 +202,8 @@ export class People {
       case 'GET audit': {
         const fits = (entry) => ['action', 'target', 'outcome'].every((field) => entry[field].includes(query.get(field) ?? ''));
         const who = query.get('user');
-        return list(this.audit.filter((entry) => fits(entry) && (!who || entry.user?.name === who)));
+        const key = query.get('key');
+        return list(this.audit.filter((entry) => fits(entry) && (!who || entry.user?.name === who) && (!key || entry.key?.name === key)));
       }
     }
     const group = resource === 'groups' ? this.groups.find((each) => each.id === id) : undefined;

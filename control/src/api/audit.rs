@@ -22,6 +22,8 @@ pub(super) struct AuditQuery {
     #[serde(default)]
     user: Option<String>,
     #[serde(default)]
+    key: Option<String>,
+    #[serde(default)]
     action: Option<String>,
     #[serde(default)]
     target: Option<String>,
@@ -37,9 +39,9 @@ pub(super) struct AuditQuery {
     limit: i32,
 }
 
-/// What happened, newest first. `user` is who did it, by id or name; `since` and `until` are times (RFC 3339), the latter left out.
+/// What happened, newest first. `user` is who did it, by id or name, and `key` the API key that it was done with, alike; `since` and `until` are times (RFC 3339), the latter left out.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "audit",
-    params(("user" = Option<String>, Query), ("action" = Option<String>, Query), ("target" = Option<String>, Query),
+    params(("user" = Option<String>, Query), ("key" = Option<String>, Query), ("action" = Option<String>, Query), ("target" = Option<String>, Query),
         ("outcome" = Option<String>, Query), ("since" = Option<String>, Query), ("until" = Option<String>, Query),
         ("cursor" = Option<String>, Query), ("limit" = Option<i32>, Query)),
     responses((status = 200, body = Page<AuditView>), (status = 401, body = ErrorView), (status = 403, body = ErrorView),
@@ -56,6 +58,7 @@ pub(super) async fn list_audit(
     };
     let filter = AuditFilter {
         user,
+        key: query.key,
         action: query.action,
         target: query.target,
         outcome: query.outcome,

@@ -23,6 +23,9 @@ use crate::{
 /// The cookie's name. Host-only, HttpOnly, `Path=/api`.
 pub(crate) const COOKIE_NAME: &str = "meridian_session";
 
+/// No token of ours is as long.
+const MAX_TOKEN_BYTES: usize = 128;
+
 /// How the token of an API key begins: people and scanners of leaked secrets know it by that.
 pub(crate) const KEY_PREFIX: &str = "mk_";
 
@@ -81,11 +84,18 @@ fn token_of(headers: &HeaderMap) -> Option<&str> {
         })
 }
 
+/// The API key of a request, if it has one: what looks like one, whoever's it is.
+pub(super) fn key_of(headers: &HeaderMap) -> Option<TokenHash> {
+    token_of(headers)
+        .filter(|token| token.len() <= MAX_TOKEN_BYTES && token.starts_with(KEY_PREFIX))
+        .map(hash_token)
+}
+
 impl FromRequestParts<AppState> for Token {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let token = token_of(&parts.headers).filter(|token| token.len() <= 128);
+        let token = token_of(&parts.headers).filter(|token| token.len() <= MAX_TOKEN_BYTES);
         let token = token.ok_or_else(ApiError::unauthenticated)?;
         let hash = hash_token(token);
         if token.starts_with(KEY_PREFIX) {

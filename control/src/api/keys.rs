@@ -105,7 +105,7 @@ async fn checked(
     }
     let zones = match &new.zones {
         None => None,
-        Some(zones) => Some(checked_zones(state, zones, own, &permissions).await?),
+        Some(zones) => Some(checked_zones(state, zones, &permissions).await?),
     };
     if own {
         permissions.push(OWN_SESSIONS.to_owned());
@@ -120,22 +120,18 @@ async fn checked(
     Ok(KeyParts { name, hint, permissions, zones, days: new.expires_in_days })
 }
 
-/// A key for some zones administers them, and nothing that belongs to no zone.
+/// A key for some zones administers them, and nothing that belongs to no zone. Its user's own sessions it uses there.
 async fn checked_zones(
     state: &AppState,
     zones: &[String],
-    own: bool,
     permissions: &[String],
 ) -> Result<Vec<ZoneId>, ApiError> {
     let refuse = |message: String| Err(ApiError::invalid(message).at("zones"));
     if zones.is_empty() || zones.len() > 1000 {
         return refuse("zones must name 1 to 1000 zones; leave it out for all".into());
     }
-    let beside = permissions
-        .iter()
-        .find(|text| !Permission::parse(text).is_some_and(Permission::belongs_to_zones))
-        .map(String::as_str)
-        .or(own.then_some(OWN_SESSIONS));
+    let beside =
+        permissions.iter().find(|text| !Permission::parse(text).is_some_and(Permission::belongs_to_zones));
     if let Some(beside) = beside {
         return refuse(format!("a key for some zones cannot have {beside}, which belongs to no zone"));
     }

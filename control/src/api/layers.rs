@@ -21,9 +21,9 @@ use tracing::Instrument;
 use super::{
     configuration::APPLY_PATH,
     error::{ApiError, Hop, Unframed},
-    extract::{RequestId, too_large},
+    extract::{RequestId, key_of, too_large},
 };
-use crate::state::AppState;
+use crate::{state::AppState, store::acting_key::acting_with};
 
 const MAX_DISCARDED_BYTES: usize = 16 << 20;
 const DISCARD_WAIT: Duration = Duration::from_secs(5);
@@ -91,6 +91,14 @@ pub(super) async fn bound_body(State(state): State<AppState>, request: Request, 
         let _ = tokio::time::timeout(DISCARD_WAIT, discard).await;
     }
     too_large().into_response()
+}
+
+/// What a program does with an API key is written down with that key.
+pub(super) async fn note_key(request: Request, next: Next) -> Response {
+    match key_of(request.headers()) {
+        Some(key) => acting_with(key, next.run(request)).await,
+        None => next.run(request).await,
+    }
 }
 
 /// Refuses what another site's page sends with our cookie. Browsers state where a request comes from; programs do not, and carry no

@@ -12,7 +12,7 @@ use meridian_runtime::random_token;
 use serde::Deserialize;
 
 use super::{
-    error::ApiError,
+    error::{ApiError, Hop},
     extract::{Body, From, Path, Query, hash_token},
     permit::{Needs, NodesCreate, NodesDelete, NodesModify, NodesView, ZonePermit},
 };
@@ -137,6 +137,13 @@ pub(super) async fn remove_node(
             Ok((StatusCode::ACCEPTED, Json(view)).into_response())
         }
         NodeRemoval::NotFound => Err(ApiError::not_found("node")),
+        NodeRemoval::Answers { name } => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "node_answers",
+            format!("The Web App node {name} answers, and serves whoever comes to it"),
+        )
+        .hop(Hop::Web)
+        .hint("Stop it on its machine; some seconds later it can be removed")),
         NodeRemoval::InUse { sessions, streams } => Err(ApiError::new(
             StatusCode::CONFLICT,
             "node_in_use",

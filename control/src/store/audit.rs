@@ -10,6 +10,8 @@ use crate::views::AuditView;
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
     pub user: Option<UserId>,
+    /// An API key's id or name.
+    pub key: Option<String>,
     pub action: Option<String>,
     pub target: Option<String>,
     pub outcome: Option<String>,
@@ -28,11 +30,11 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn list_audit(&self, filter: &AuditFilter) -> Result<Vec<AuditView>, StoreError> {
-        let AuditFilter { user, action, target, outcome, since, until, after, limit } = filter;
+        let AuditFilter { user, key, action, target, outcome, since, until, after, limit } = filter;
         let user = user.map(|user| user.0);
         self.call(
-            "SELECT list_audit_v1($1, $2, $3, $4, $5, $6, $7, $8)",
-            &[&user, action, target, outcome, since, until, after, limit],
+            "SELECT list_audit_v2($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            &[&user, key, action, target, outcome, since, until, after, limit],
         )
         .await
     }

@@ -41,6 +41,7 @@ migrations!(
     "V20261123103700__images",
     "V20261123103800__image_policy",
     "V20261123104500__watching",
+    "V20261123104600__audit_keys",
     "V20261123110000__placement_again",
     "V20261123110100__nodes_again",
     "V20261123110200__sessions_again",

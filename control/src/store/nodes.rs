@@ -31,11 +31,15 @@ pub enum Enroll {
 }
 
 /// How the removal of a node ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum NodeRemoval {
     Ok,
     NotFound,
+    /// It is a Web App node that serves.
+    Answers {
+        name: String,
+    },
     /// It answers, and sessions live on it, or streams go through it.
     InUse {
         sessions: i64,
@@ -193,17 +197,29 @@ impl Store {
              VALUES ($1, CASE WHEN EXISTS (SELECT 1 FROM nodes WHERE name = $2 AND id <> $1)
                          THEN $2 || '-' || right($1::uuid::text, 6) ELSE $2 END, 'web', $3, $4, $5, $6, now())
              ON CONFLICT (id) DO UPDATE SET address = excluded.address, version = excluded.version,
-                 public_point = excluded.public_point, public_address = excluded.public_address, last_seen_at = now()",
+                 public_point = excluded.public_point, public_address = excluded.public_address, last_seen_at = now(), removed_at = NULL",
             &[&id.0, name, address, version, public_point, public_address],
         )
         .await
         .map(drop)
     }
 
+    /// A Web App node is there. Whether it had been removed meanwhile, while it was away: it serves all the same, so it is listed again.
+    ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn touch_web_node(&self, node: NodeId) -> Result<(), StoreError> {
-        self.execute("UPDATE nodes SET last_seen_at = now() WHERE id = $1", &[&node.0]).await.map(drop)
+    pub async fn touch_web_node(&self, node: NodeId) -> Result<bool, StoreError> {
+        let rows = self
+            .rows(
+                "WITH was AS (SELECT id, removed_at FROM nodes WHERE id = $1),
+                 touched AS (UPDATE nodes n SET last_seen_at = now(), removed_at = NULL FROM was WHERE n.id = was.id
+                     RETURNING n.id, n.name, was.removed_at IS NOT NULL AS returned),
+                 noted AS (INSERT INTO audit (node_id, action, target, outcome) SELECT id, 'node_returned', name, 'ok' FROM touched WHERE returned)
+                 SELECT returned FROM touched",
+                &[&node.0],
+            )
+            .await?;
+        rows.first().map_or(Ok(false), |row| Ok(row.try_get(0)?))
     }
 
     /// # Errors

@@ -13,7 +13,10 @@ use tokio_postgres::{
     types::{Json, ToSql},
 };
 
-use super::database::{Database, TlsFault};
+use super::{
+    acting_key,
+    database::{Database, TlsFault},
+};
 
 /// Why the database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +112,8 @@ impl StoreError {
 /// Statements of hot interactions, prepared when a connection opens.
 fn hot_statements() -> Vec<&'static str> {
     use super::{logins, nodes, sessions, watches, workspaces, zones};
-    [logins::HOT, nodes::HOT, sessions::HOT, watches::HOT, workspaces::HOT, zones::HOT].concat()
+    [acting_key::HOT, logins::HOT, nodes::HOT, sessions::HOT, watches::HOT, workspaces::HOT, zones::HOT]
+        .concat()
 }
 
 /// How long a connection over TCP may be silent before it is asked whether it lives.
@@ -225,11 +229,24 @@ impl Store {
         let client = timeout_at(deadline, self.pool.get()).await.map_err(|_| StoreError::Timeout)??;
         let answered = timeout_at(deadline, async {
             let statement = client.prepare_cached(statement).await?;
-            work(&client, &statement).await
+            let Some((mark, key)) = acting_key::mark() else {
+                return Ok((work(&client, &statement).await, Ok(())));
+            };
+            let mark = client.prepare_cached(mark).await?;
+            Ok::<_, tokio_postgres::Error>(
+                acting_key::marked(&client, &mark, &key, work(&client, &statement)).await,
+            )
         })
         .await;
         match answered {
-            Ok(outcome) => Ok(outcome?),
+            Ok(Ok((outcome, Ok(())))) => Ok(outcome?),
+            Ok(Err(error)) => Err(StoreError::from(error)),
+            // Nobody else may go on with a connection that perhaps still has a key on it.
+            Ok(Ok((outcome, Err(error)))) => {
+                drop(Object::take(client));
+                outcome?;
+                Err(error.into())
+            }
             Err(_) => {
                 drop(Object::take(client));
                 Err(StoreError::Timeout)

@@ -262,6 +262,8 @@ pub struct AuditView {
     pub at: String,
     /// Who did it.
     pub user: Option<NamedView>,
+    /// With which API key; none: signed in.
+    pub key: Option<NamedView>,
     /// On which node, or by which.
     pub node: Option<NamedView>,
     pub action: String,

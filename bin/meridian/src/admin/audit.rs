@@ -13,6 +13,9 @@ pub struct Audit {
     /// Who did it, by name or id.
     #[arg(long)]
     user: Option<String>,
+    /// The API key that it was done with, by name or id.
+    #[arg(long)]
+    key: Option<String>,
     /// What was done, such as launch, sign_in or update_group.
     #[arg(long)]
     action: Option<String>,
@@ -36,6 +39,7 @@ pub struct Audit {
 pub async fn run(server: &Server, audit: Audit, json: bool) -> Result<(), Failure> {
     let filters = [
         ("user", audit.user),
+        ("key", audit.key),
         ("action", audit.action),
         ("target", audit.target),
         ("outcome", audit.outcome),
@@ -51,6 +55,7 @@ pub async fn run(server: &Server, audit: Audit, json: bool) -> Result<(), Failur
     let columns = [
         Column("TIME", "at"),
         Column("USER", "user.name"),
+        Column("KEY", "key.name"),
         Column("ACTION", "action"),
         Column("TARGET", "target"),
         Column("OUTCOME", "outcome"),

@@ -15,6 +15,7 @@ import { useTitle } from '../../ui/useTitle';
 
 const filters = [
   { name: 'user', label: 'Who', placeholder: 'name or id' },
+  { name: 'key', label: 'API key', placeholder: 'name or id' },
   { name: 'action', label: 'Action', placeholder: 'such as launch' },
   { name: 'target', label: 'Target', placeholder: 'name or id' },
   { name: 'outcome', label: 'Outcome', placeholder: 'such as refused' },
@@ -41,7 +42,7 @@ export default function AuditLog() {
           Refresh
         </Button>
       </PageHead>
-      <SimpleGrid cols={{ base: 2, sm: 4 }}>
+      <SimpleGrid cols={{ base: 2, sm: 5 }}>
         {filters.map(({ name, label, placeholder }) => (
           <TextInput
             key={name}
@@ -63,6 +64,7 @@ export default function AuditLog() {
           columns={[
             { label: 'When', render: (entry) => <When at={entry.at} /> },
             { label: 'Who', render: (entry) => entry.user?.name ?? entry.node?.name ?? 'Meridian' },
+            { label: 'API key', render: (entry) => entry.key?.name ?? '—' },
             { label: 'Action', render: (entry) => entry.action.replaceAll('_', ' ') },
             { label: 'Target', render: (entry) => entry.target || '—' },
             { label: 'Outcome', render: (entry) => entry.outcome.replaceAll('_', ' ') },
@@ -97,6 +99,7 @@ export default function AuditLog() {
               facts={[
                 { name: 'When', value: shown.at },
                 { name: 'Who', value: shown.user?.name ?? '—' },
+                { name: 'API key', value: shown.key?.name ?? '—' },
                 { name: 'Node', value: shown.node?.name ?? '—' },
                 { name: 'Target', value: shown.target || '—' },
                 { name: 'Outcome', value: shown.outcome },

@@ -149,7 +149,7 @@ export class Deployment {
 
 function requirements(zone) {
   const own = `${zone.zone_name}.example.org`;
-  const warnings = zone.nodes_ready < 2 ? [{ code: 'few_agent', field: null, message: '0 agents of this zone can take work; with fewer than 2, none may fail or be upgraded' }] : [];
+  const warnings = zone.nodes_ready < 2 ? [{ code: 'few_agent', field: null, message: 'no agent of this zone can take work; with fewer than 2, none may fail or be upgraded' }] : [];
   if (zone.default) warnings.push({ code: 'upstream_internal', field: 'upstream_auth_address', message: 'web.internal is an internal name or address; it should be the primary balancer’s public name' });
   return {
     zone: zone.zone_name,

@@ -82,16 +82,23 @@ fn warn_of_counts(view: &mut RequirementsView, needs: &ZoneNeeds<'_>) {
         let here = |node: &&NodeView| node.role == NodeRole::Web || node.zone.as_deref() == Some(needs.zone);
         needs.nodes.iter().filter(here).filter(|node| node.role == role && node.state == "ready").count()
     };
-    let mut wanted = vec![(NodeRole::Web, "Web App nodes"), (NodeRole::Agent, "agents of this zone")];
+    let mut wanted = vec![
+        (NodeRole::Web, "Web App node", "Web App nodes"),
+        (NodeRole::Agent, "agent of this zone", "agents of this zone"),
+    ];
     if needs.settings.proxy_connections {
-        wanted.push((NodeRole::Proxy, "proxies of this zone"));
+        wanted.push((NodeRole::Proxy, "proxy of this zone", "proxies of this zone"));
     }
-    for (role, what) in wanted {
+    for (role, one, many) in wanted {
         let count = ready(role);
         if count < LEAST {
-            let message = format!(
-                "{count} {what} can take work; with fewer than {LEAST}, none may fail or be upgraded"
-            );
+            let said = match count {
+                0 => format!("no {one}"),
+                1 => format!("only one {one}"),
+                _ => format!("only {count} {many}"),
+            };
+            let message =
+                format!("{said} can take work; with fewer than {LEAST}, none may fail or be upgraded");
             warn(view, &format!("few_{role}"), None, message);
         }
     }
@@ -128,6 +135,9 @@ fn warn_of_addresses(view: &mut RequirementsView, needs: &ZoneNeeds<'_>, primary
     let settings = needs.settings;
     let upstream = host(&settings.upstream_auth_address);
     if !upstream.is_empty() && !upstream.contains(REQUEST_HOST) {
+        let node =
+            needs.nodes.iter().find(|node| node.role == NodeRole::Web && host(&node.address) == upstream);
+        // One address, one warning: the first says enough.
         if is_internal(upstream) {
             warn(
                 view,
@@ -137,19 +147,7 @@ fn warn_of_addresses(view: &mut RequirementsView, needs: &ZoneNeeds<'_>, primary
                     "{upstream} is an internal name or address; it should be the primary balancer's public name"
                 ),
             );
-        } else if upstream.parse::<IpAddr>().is_ok() {
-            warn(
-                view,
-                "upstream_one_node",
-                Some("upstream_auth_address"),
-                format!(
-                    "{upstream} is one machine's address; when that is away, nobody in this zone can connect"
-                ),
-            );
-        }
-        if let Some(node) =
-            needs.nodes.iter().find(|node| node.role == NodeRole::Web && host(&node.address) == upstream)
-        {
+        } else if let Some(node) = node {
             warn(
                 view,
                 "upstream_one_node",
@@ -157,6 +155,15 @@ fn warn_of_addresses(view: &mut RequirementsView, needs: &ZoneNeeds<'_>, primary
                 format!(
                     "{upstream} is the Web App node {}; it should be the balancer in front of all",
                     node.name
+                ),
+            );
+        } else if upstream.parse::<IpAddr>().is_ok() {
+            warn(
+                view,
+                "upstream_one_node",
+                Some("upstream_auth_address"),
+                format!(
+                    "{upstream} is one machine's address; when that is away, nobody in this zone can connect"
                 ),
             );
         }
@@ -236,7 +243,10 @@ mod tests {
             settings.private_balancer = "balancer.london.example.org:7443".into();
         });
         let names: Vec<_> = view.dns.iter().map(|need| need.name.as_str()).collect();
-        assert_eq!(names, ["work.example.org", "london.example.org", "b.london.example.org", "balancer.london.example.org"]);
+        assert_eq!(
+            names,
+            ["work.example.org", "london.example.org", "b.london.example.org", "balancer.london.example.org"]
+        );
         let held: Vec<_> =
             view.certificates.iter().map(|need| (need.name.as_str(), need.held_by.as_str())).collect();
         assert_eq!(
@@ -277,26 +287,38 @@ mod tests {
             serde_json::from_value(node).unwrap()
         };
         let nodes = [
-            node("web-1", "web", serde_json::json!({"database_ms": 0.4})),
+            node("web-1", "web", serde_json::json!({"database_ms": 0.4, "address": "127.0.0.1:8444"})),
             node("web-2", "web", serde_json::json!({"database_ms": 83.0})),
             node("agent-1", "agent", serde_json::json!({"direct_address": "agent-1.example.org:8446"})),
             node("agent-2", "agent", serde_json::json!({})),
         ];
-        let settings = ZoneSettings { proxy_connections: false, ..ZoneSettings::default() };
+        let settings = ZoneSettings {
+            proxy_connections: false,
+            // Of a node on the same machine, as everything is under `meridian up`: told once.
+            upstream_auth_address: "http://127.0.0.1:8443".into(),
+            ..ZoneSettings::default()
+        };
         let public_url = "https://work.example.org";
         let view =
             requirements(&ZoneNeeds { zone: "london", settings: &settings, public_url, nodes: &nodes });
         let told = &view.warnings;
         assert_eq!(
             told.iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>(),
-            ["web_far", "no_direct_address"]
+            ["web_far", "no_direct_address", "upstream_internal"]
         );
         assert!(
             told[0].message.contains("web-2 is 83 ms") && told[1].message.contains("agent-2"),
             "{told:?}"
         );
         let held: Vec<_> = view.certificates.iter().map(|need| need.held_by.as_str()).collect();
-        assert_eq!(held, ["the Web App nodes", "agent-1"]);
+        assert_eq!(held, ["the Web App nodes", "agent-1", "the Web App nodes"]);
+        let alone =
+            requirements(&ZoneNeeds { zone: "london", settings: &settings, public_url, nodes: &nodes[..1] });
+        let said: Vec<_> = alone.warnings.iter().map(|warning| warning.message.as_str()).collect();
+        assert!(
+            said[0].starts_with("only one Web App node can") && said[1].starts_with("no agent of"),
+            "{said:?}"
+        );
     }
 
     #[test]

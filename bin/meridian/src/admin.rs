@@ -1,6 +1,7 @@
 //! `meridian admin`: a deployment over its public API.
 
 mod audit;
+mod doctor;
 mod explain;
 pub mod files;
 mod groups;
@@ -52,6 +53,9 @@ pub struct AdminArguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// What is not as it should be: of zones, names, entries and nodes.
+    #[command(after_help = "It ends with 1 where it found anything.")]
+    Doctor(doctor::Doctor),
     /// Why a session is where it is, why a launch was refused, or what would become of one.
     Explain(explain::Explain),
     /// Sign in and keep the login in a profile (0600).
@@ -222,6 +226,7 @@ pub async fn run(arguments: AdminArguments) -> Result<(), Failure> {
     let server = Server::open(&access).await?;
     match command {
         Command::Login => Ok(()),
+        Command::Doctor(what) => doctor::run(&server, what, json).await,
         Command::Explain(what) => explain::run(&server, what, json).await,
         Command::Nodes(nodes) => run_nodes(&server, nodes, json).await,
         Command::Sessions(sessions) => run_sessions(&server, sessions, json).await,

@@ -274,3 +274,22 @@ async fn homes_are_listed_reset_and_those_of_nobody_deleted_from_the_command_lin
     assert_eq!(run(&["homes", "delete", "--yes", "--json"]).await.json()["deleted"], 0);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_what_is_not_as_it_should_be_and_changes_nothing() -> Result<()> {
+    let site = Site::start().await?;
+    let set = ["zones", "set", "london", "proxy_hostname=nowhere.invalid"];
+    assert_eq!(site.admin(None, &set, "").await.code, 0);
+    let found = site.admin(None, &["doctor", "--json"], "").await;
+    assert_eq!(found.code, 1, "{found:?}");
+    let list: Value = serde_json::from_str(&found.out).unwrap();
+    let codes: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| &item["code"]).collect();
+    for code in ["few_agent", "few_proxy", "name_unresolved", "entry_silent"] {
+        assert!(codes.iter().any(|found| **found == code), "{code}: {list}");
+    }
+    assert!(found.err.contains("things are not as they should be"), "{found:?}");
+    let shown = site.admin(None, &["doctor", "--zone", "london"], "").await;
+    assert!(shown.out.contains("nowhere.invalid does not resolve"), "{shown:?}");
+    assert_eq!(site.admin(None, &["doctor", "--zone", "atlantis"], "").await.code, 3);
+    Ok(())
+}

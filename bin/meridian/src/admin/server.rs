@@ -11,6 +11,8 @@ use super::output::read_secret;
 use crate::exit::Failure;
 
 const LIMIT: Duration = Duration::from_secs(30);
+/// A zone's entry, however far.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Args)]
 pub struct Access {
@@ -119,6 +121,17 @@ impl Server {
         }
         items.truncate(most);
         Ok(json!({"items": items, "next": null}))
+    }
+
+    /// Whether a zone's entry answers where a page measures the distance to it; why not, in words.
+    pub async fn probe(&self, address: &str) -> Result<(), String> {
+        let answer = self.http.get(address).timeout(PROBE_LIMIT).send().await;
+        match answer.map(|answer| answer.status()) {
+            // Whatever else stands there answers with something.
+            Ok(StatusCode::NO_CONTENT) => Ok(()),
+            Ok(status) => Err(format!("something else does ({status})")),
+            Err(error) => Err(Failure::from(error).to_string()),
+        }
     }
 
     /// One call of the API; the error envelope becomes the failure.

@@ -11,7 +11,7 @@ $$;
 CREATE FUNCTION unknown_settings_stay_v1() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.settings := coalesce((SELECT jsonb_object_agg(s.key, s.value) FROM jsonb_each(OLD.settings) s
-        WHERE s.key IN ('image_policy', 'proxy_alternates')), '{}') || NEW.settings;
+        WHERE s.key IN ('image_policy', 'proxy_alternates', 'home_storage')), '{}') || NEW.settings;
     RETURN NEW;
 END
 $$;

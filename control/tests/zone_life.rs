@@ -221,6 +221,38 @@ async fn applies_that_race_leave_one_of_their_states() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_a_web_app_node_of_the_release_before_does_not_know_of_a_zone_stays() -> Result<()> {
+    let site = Site::start().await?;
+    let admin = site.admin().await?;
+    let newer = json!({"image_policy": "wait", "proxy_alternates": ["other.example.org:8443"], "home_storage": "/srv/homes"});
+    let (status, changed) = admin.send(Method::PATCH, "/api/v1/zones/london", Some(newer.clone())).await?;
+    assert_eq!(status, StatusCode::OK, "{changed}");
+    // It writes all settings that it knows.
+    site.sql()
+        .await?
+        .batch_execute(
+            "UPDATE zones SET settings = settings - '{image_policy,proxy_alternates,home_storage}'::text[] || '{\"proxy_port\": 7}'
+                WHERE name = 'london'",
+        )
+        .await?;
+    let london =
+        zones(&admin).await?.into_iter().find(|zone| zone["zone_name"] == "london").unwrap_or_default();
+    assert_eq!(london["proxy_port"], 7, "{london}");
+    for (setting, value) in newer.as_object().into_iter().flatten() {
+        assert_eq!(&london[setting], value, "{london}");
+    }
+    // Taken back on purpose, it is gone.
+    let nothing = json!({"proxy_alternates": [], "home_storage": ""});
+    let (_, changed) = admin.send(Method::PATCH, "/api/v1/zones/london", Some(nothing)).await?;
+    assert_eq!(
+        (&changed["proxy_alternates"], &changed["home_storage"]),
+        (&json!([]), &json!("")),
+        "{changed}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn addresses_follow_the_page_behind_any_host_and_port_and_only_a_trusted_proxys_word_counts()
 -> Result<()> {
     let site = Site::start().await?;

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { launchBrowser, signIn } from './browser.mjs';
 import { workspaces } from './mock/data.mjs';
 import { failure, fullHouse, startMock } from './mock/server.mjs';
+import { allowed, watch } from './mock/watches.mjs';
 
 const directory = process.argv[2] ?? '../test-results/console';
 const only = process.argv[3];
@@ -137,10 +138,25 @@ async function administration(page, url, shoot) {
     await shoot(`admin-${what}-panel-end`);
   };
   await visit('zones', 'Show london');
+  await panel.getByLabel('image_policy', { exact: true }).scrollIntoViewIfNeeded();
+  await shoot('admin-zones-image-policy');
   await panel.getByLabel('alternate_zones', { exact: true }).fill('atlantis');
   await panel.getByLabel('isolated', { exact: true }).check({ force: true });
   await panel.getByLabel('isolated', { exact: true }).scrollIntoViewIfNeeded();
   await shoot('admin-zones-wrong');
+  await page.goto(`${url}/admin/zones`);
+  await page.getByRole('button', { name: 'Move people' }).click();
+  await panel.getByRole('button', { name: 'Show what it would do' }).click();
+  await panel.getByRole('button', { name: 'Move them' }).waitFor();
+  await page.waitForTimeout(500);
+  await shoot('admin-zones-move');
+  await panel.getByRole('button').last().scrollIntoViewIfNeeded();
+  await page.waitForTimeout(200);
+  await shoot('admin-zones-move-end');
+  await panel.getByLabel('To zone').selectOption('singapore');
+  await panel.getByRole('button', { name: 'Show what it would do' }).click();
+  await panel.getByText('may not be moved').scrollIntoViewIfNeeded();
+  await shoot('admin-zones-move-refused');
   await visit('nodes', 'Show agent-london-2');
   await visit('sessions', /^Explain/);
   await page.goto(`${url}/admin/sessions`);
@@ -152,6 +168,7 @@ async function administration(page, url, shoot) {
   await page.goto(`${url}/admin/sessions`);
   await page.getByText('Homes', { exact: true }).click();
   await page.getByRole('table', { name: 'Homes' }).waitFor();
+  await page.waitForTimeout(500);
   await shoot('admin-homes');
   await visit('workspaces', 'Show Browser');
   await visit('images', /^Show .*browser.* in london/);
@@ -215,6 +232,9 @@ async function viewer(page, mock, session, shoot) {
   await page.waitForTimeout(500);
   await shoot('viewer-folded');
   await page.getByRole('button', { name: 'Show the toolbar' }).click();
+  await frozen(page, mock, session, shoot);
+  await limits(page, mock, session, shoot);
+  await looking(page, mock, session, shoot);
   await troubles(page, mock, shoot);
   mock.streams.forEach((stream) => stream.notice(3, 'A later viewer took this session.'));
   await page.getByText('open elsewhere').waitFor();
@@ -225,6 +245,90 @@ async function viewer(page, mock, session, shoot) {
   await page.getByText('has ended').first().waitFor();
   await page.getByText('maintenance').first().waitFor();
   await shoot('ended');
+}
+
+function soon(seconds) {
+  return new Date(Date.now() + seconds * 1_000).toISOString();
+}
+
+/** A session that may not write to its home: over its desktop, and among the others. */
+async function frozen(page, mock, session, shoot) {
+  session.frozen = {
+    because: 'storage_away',
+    message: "the host agent-london-1 does not reach the storage that this session's home is on",
+    hint: 'Nothing in it is lost: it goes on by itself, as you left it, when the storage is back. If that takes long, tell an administrator.',
+  };
+  mock.changed(session);
+  await page.getByText('stands still').waitFor();
+  await shoot('viewer-frozen');
+  await page.getByRole('link', { name: 'Back to the catalogue' }).click();
+  await page.getByText('does not reach the storage').waitFor();
+  await shoot('catalogue-frozen');
+  session.frozen = null;
+  await page.goto(`${mock.url}/sessions/${session.id}`);
+  await page.getByRole('application').waitFor();
+  await page.waitForFunction(() => !document.body.innerText.includes('first picture'));
+}
+
+/** What the viewer says before a limit is reached. */
+async function limits(page, mock, session, shoot) {
+  const say = async (what, text, shot) => {
+    Object.assign(session, what);
+    mock.changed(session);
+    await page.getByRole('status').filter({ hasText: text }).waitFor();
+    await page.waitForTimeout(800);
+    await shoot(shot);
+  };
+  await say({ expires_at: soon(280) }, 'time limit', 'viewer-expires');
+  await say({ expires_at: null, idle_ends_at: soon(25), idle_action: 'end' }, 'still there', 'viewer-idle');
+  Object.assign(session, { idle_ends_at: null, idle_action: null });
+  mock.changed(session);
+  await page.getByRole('button', { name: 'Stay' }).waitFor({ state: 'detached' });
+}
+
+/** Somebody asks to look on, and does; and the same from the other side. */
+async function looking(page, mock, session, shoot) {
+  const grace = { id: 'usr-grace', name: 'grace' };
+  session.watches = [watch(grace)];
+  mock.changed(session);
+  await page.getByRole('alertdialog').waitFor();
+  await page.waitForTimeout(500);
+  await shoot('viewer-asked-to-look-on');
+  await page.getByRole('button', { name: 'Allow' }).click();
+  await page.getByText('grace is looking on').waitFor();
+  await page.waitForTimeout(300);
+  await shoot('viewer-looked-on');
+  session.watches = [];
+  mock.changed(session);
+  await page.getByText('grace is looking on').waitFor({ state: 'detached' });
+  const { pathname } = new URL(page.url());
+
+  const theirs = mock.add({ id: 'usr-ada', name: 'ada' }, workspaces[0], 'london', { state: 'running', started_at: soon(-300) });
+  await page.goto(`${mock.url}/admin/sessions`);
+  await page.getByRole('button', { name: 'Explain Desktop of ada' }).click();
+  await page.getByRole('button', { name: 'Ask to look on' }).click();
+  await page.getByLabel('Why').fill('your ticket 4711: the editor does not save');
+  await page.waitForTimeout(500);
+  await shoot('watch-question');
+  await page.getByRole('button', { name: 'Ask', exact: true }).click();
+  await page.getByText('Waiting for ada').waitFor();
+  await shoot('watch-waiting');
+  Object.assign(theirs.watches[0], allowed());
+  mock.changed(theirs);
+  await page.getByRole('application').waitFor();
+  await page.waitForFunction(() => !document.body.innerText.includes('Connecting to'));
+  await page.waitForTimeout(1_000);
+  await shoot('watch-looking-on');
+  Object.assign(theirs.watches[0], { state: 'ended', because: 'ada stopped it', ended_at: soon(0) });
+  mock.changed(theirs);
+  await page.getByText('Ada stopped it').waitFor();
+  await shoot('watch-over');
+  mock.sessions.delete(theirs.id);
+
+  await page.goto(`${mock.url}${pathname}`);
+  await page.getByRole('application').waitFor();
+  await page.waitForFunction(() => !document.body.innerText.includes('first picture'));
+  await page.waitForTimeout(1_000);
 }
 
 /** What the viewer says while something is not as it should be. */

@@ -24,6 +24,7 @@ mod nodes;
 mod permit;
 mod reassignments;
 mod sessions;
+mod shape;
 mod users;
 mod watches;
 mod workspaces;
@@ -98,6 +99,7 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(nodes::undrain_node))
         .routes(routes!(nodes::remove_node))
         .routes(routes!(nodes::create_enrollment))
+        .routes(routes!(nodes::zone_health))
         .routes(routes!(images::image_matrix))
         .routes(routes!(images::list_wanted_images, images::want_image, images::unwant_image))
         .routes(routes!(
@@ -148,6 +150,7 @@ pub fn public_router(state: AppState) -> Router {
         .route("/api/{*rest}", any(health::no_such_route))
         .fallback(assets::console)
         .layer(axum::extract::DefaultBodyLimit::max(state.settings.max_body_bytes))
+        .layer(middleware::from_fn_with_state(state.clone(), layers::note_origin))
         .layer(middleware::from_fn(layers::note_key))
         .layer(middleware::from_fn_with_state(state.clone(), layers::bound_body))
         .layer(CatchPanicLayer::custom(error::panicked))

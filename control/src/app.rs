@@ -15,3 +15,4 @@ pub mod rules;
 pub mod seal;
 pub mod ticket_keys;
 pub mod tickets;
+pub mod words;

@@ -4,7 +4,7 @@
 //! call is one statement, prepared when its connection was opened, without BEGIN and COMMIT of its own and without a ping on
 //! checkout: one round trip (docs/decisions/0001-database-client.md).
 
-pub(crate) mod acting_key;
+pub(crate) mod acting;
 pub mod api_keys;
 pub mod audit;
 mod database;

@@ -173,7 +173,8 @@ async fn clean_up(state: AppState) -> Result<(), StoreError> {
             break;
         }
     }
-    Ok(())
+    // Somebody or something was deleted in the moment in which the machine was removed, too.
+    state.store.forget_lost_homes().await.map(drop)
 }
 
 /// Uses that cannot be written down are forgotten: they come again with the next call, or the key is used no more.

@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC. A zone is named by its name wherever the API takes or gives one.
 
 mod explain;
+mod frozen;
 mod homes;
 mod images;
 mod nodes;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 pub use explain::*;
+pub use frozen::*;
 pub use homes::*;
 pub use images::*;
 pub use nodes::*;
@@ -289,6 +291,9 @@ pub struct SessionView {
     /// Whether its home outlives it. A Web App node of the release before does not say.
     #[serde(default)]
     pub home: Option<HomeKind>,
+    /// It stands still, because it may not write to its home now. A Web App node of the release before does not say.
+    #[serde(default)]
+    pub frozen: Option<FrozenView>,
     /// When it ends because its user's policy limits its time; none where nothing does.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]

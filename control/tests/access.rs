@@ -70,7 +70,7 @@ fn access(method: &str, path: &str) -> Option<Access> {
             "/api/v1/sessions/{id}/watches/{watch}/answer" | "/api/v1/sessions/{id}/watches/{watch}/connect",
         )
         | ("DELETE", "/api/v1/sessions/{id}/watches/{watch}") => Session { sees: None, may: None },
-        ("GET", "/api/v1/nodes") => Needs(P::NodesView),
+        ("GET", "/api/v1/nodes" | "/api/v1/nodes/health") => Needs(P::NodesView),
         ("PATCH", "/api/v1/nodes/{id}") => Needs(P::NodesModify),
         ("POST", "/api/v1/nodes/{id}/drain" | "/api/v1/nodes/{id}/undrain") => Needs(P::NodesModify),
         ("POST", "/api/v1/nodes/{id}/remove") => Needs(P::NodesDelete),

@@ -45,6 +45,17 @@ async fn an_agents_capacity_is_what_its_administrator_says() -> Result<()> {
     set(&admin, &agent, json!({"memory_mb_override": null})).await?;
     assert_eq!(launch("6").await?.0, StatusCode::CREATED);
 
+    // Cards that nobody reports, and as many as are said; taken away again, there are none.
+    let path = format!("/api/v1/workspaces/{desktop}");
+    let (status, _) = admin.send(Method::PATCH, &path, Some(json!({"gpu": 2}))).await?;
+    assert_eq!((status, verdict(&launch("7").await?)), (StatusCode::OK, &json!("no graphics card")));
+    set(&admin, &agent, json!({"gpus_override": 3})).await?;
+    assert_eq!(launch("8").await?.0, StatusCode::CREATED);
+    assert_eq!(verdict(&launch("9").await?), "1 of its graphics cards short");
+    set(&admin, &agent, json!({"gpus_override": null})).await?;
+    assert_eq!(verdict(&launch("10").await?), "no graphics card");
+    admin.send(Method::PATCH, &path, Some(json!({"gpu": 0}))).await?;
+
     // What is out of range is refused at its field, and nothing of it is written.
     let wrong = json!({"labels": {"disk": "fast"}, "cpu_overcommit": 0.0, "session_limit": -1});
     let (status, body) =

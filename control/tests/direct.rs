@@ -53,6 +53,9 @@ async fn browsers_are_sent_to_the_agent_and_it_asks_for_its_own_sessions_alone()
     let (status, view) = admin.send(Method::POST, &connect, None).await?;
     assert_eq!(status, StatusCode::OK, "{view}");
     assert_eq!(view["url"], format!("ws://127.0.0.1:8446/desktop-london/{session}/stream"));
+    // The distance is measured where the streams go.
+    let (_, zones) = admin.send(Method::GET, "/api/v1/zones", None).await?;
+    assert_eq!(zones["items"][0]["probe"], "http://127.0.0.1:8446/desktop-london/probe");
     let ticket = asking.ticket(&admin, &connect).await?;
     let (status, granted) = asking.ask(&ticket, NONCE).await?;
     assert_eq!((status, &granted["agent_id"]), (StatusCode::OK, &json!(agent.node)), "{granted}");

@@ -197,6 +197,21 @@ async fn the_matrix_shows_what_is_where_and_warns_where_agents_differ() -> Resul
     };
     assert_eq!(names(&pieces), names(whole["items"].as_array().context("items")?));
     assert_eq!(pieces.len(), 7, "three workspaces in two zones, and what London wants");
+
+    // A page is full with its cells, too: London's two agents make one row a page.
+    let (mut rows, mut after) = (Vec::new(), None);
+    for pages in 1.. {
+        let page = site.store().image_matrix(None, None, after.as_ref(), 100, 2).await?;
+        ensure!(pages < 8, "pages without end");
+        rows.extend(page.rows.iter().map(|row| (json!(row.zone), json!(row.reference))));
+        let last = page.rows.last().context("a page without rows")?;
+        ensure!(last.zone == "virginia" || page.rows.len() == 1, "{page:?}");
+        after = Some((last.position, last.reference.clone()));
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(rows, names(&pieces));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Migrations of several nodes at once.
+//! Migrations: of several nodes at once, and what they leave behind.
 
 mod support;
 
@@ -37,5 +37,17 @@ async fn a_migration_that_somebody_else_holds_is_given_up_with_their_name() -> R
     assert_eq!(limit, "0", "migrations themselves wait for their locks as before");
     drop(waiting);
     tasks.stop(Duration::from_secs(10)).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_function_that_reads_tables_for_one_value_is_planned_anew_for_each_row() -> Result<()> {
+    let site = support::Site::start().await?;
+    let statement = "SELECT p.proname::text FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+        WHERE p.pronamespace = current_schema()::regnamespace AND l.lanname = 'sql' AND NOT p.proretset
+          AND regexp_replace(p.prosrc, 'DISTINCT FROM|FROM ''', '', 'g') ~ '\\mFROM\\M|\\mINSERT\\M|\\mUPDATE\\M|\\mDELETE\\M'";
+    let rows = site.sql().await?.query(statement, &[]).await?;
+    let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert!(names.is_empty(), "write these in PL/pgSQL, whose plans are kept: {names:?}");
     Ok(())
 }

@@ -1,21 +1,23 @@
-//! Random schedules: launches, with homes and without, resets and releases of homes, ends, heartbeats lost and repeated, agents that die, reboot, drain and are removed, jobs, all at once at two
-//! Web App nodes. After each turn the books must be right, and in the end everything is where it should be.
+//! Random schedules: launches, with homes and without, resets and releases of homes, ends, heartbeats lost and repeated, agents that die, reboot, drain and are removed, people moved between zones
+//! and back, zones that become isolated or look elsewhere, jobs, all at once at two Web App nodes. After each turn the books must be right, and in the end everything is where it should be.
 //!
 //! The seed is printed with a failure; `MERIDIAN_SCHEDULE_SEED=…` plays the same schedule again. What happens at once may then still happen
 //! in another order.
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use meridian_control::Web;
+use meridian_ids::Uuid;
 use meridian_model::{Resources, placement::place};
 use meridian_wire::Observation;
 use proptest::{
     collection::vec,
     prelude::*,
+    sample::subsequence,
     strategy::ValueTree,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
@@ -23,6 +25,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use support::{
     Another, Client, Site,
+    moves::{Borders, HomeZones, judge_moves},
+    read,
     world::{SimulatedAgent, judge_books, snapshot, wanted},
 };
 use tokio::sync::Mutex;
@@ -34,6 +38,17 @@ const USERS: [&str; 3] = ["ada", "bob", "eve"];
 const KEEPERS: [&str; 2] = ["kay", "lou"];
 const KEPT: [&str; 2] = ["Desktop", "Terminal"];
 const STORAGE: &str = "/srv/homes";
+/// Who is moved between zones: one person, the members of a group, everybody of a zone.
+const MOVED: [(&str, &str); 8] = [
+    ("user", "ada"),
+    ("user", "bob"),
+    ("user", "kay"),
+    ("group", "Keepers"),
+    ("group", "Everyone"),
+    ("zone", "london"),
+    ("zone", "virginia"),
+    ("zone", "enclave"),
+];
 const SESSIONS_EACH: i64 = 6;
 /// Each zone's agents and their cores. A session takes half a core; all zones together have places for a few more than users may have sessions, and for fewer
 /// than users and keepers may.
@@ -43,7 +58,7 @@ const AGENTS: [(&str, i64); 5] =
 /// One thing that happens. Numbers choose among what there is at that moment.
 #[derive(Clone, Debug)]
 enum Step {
-    Launch { user: usize, zone: usize },
+    Launch { user: usize, zone: Option<usize> },
     LaunchKept { keeper: usize, workspace: usize, zone: Option<usize>, temporary: bool },
     Reset { home: usize },
     Release { home: usize },
@@ -56,13 +71,17 @@ enum Step {
     Drain { agent: usize, drains: bool },
     Remove { agent: usize },
     Break { agent: usize, which: usize, error: bool },
+    Move { whom: usize, to: usize },
+    Undo { which: usize },
+    Borders { zone: usize, isolated: bool, search: bool, alternates: Vec<usize> },
     Jobs,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let agent = || 0..AGENTS.len();
     prop_oneof![
-        14 => (0..USERS.len(), 0..ZONES.len()).prop_map(|(user, zone)| Step::Launch { user, zone }),
+        14 => (0..USERS.len(), proptest::option::weighted(0.7, 0..ZONES.len()))
+            .prop_map(|(user, zone)| Step::Launch { user, zone }),
         8 => (0..KEEPERS.len(), 0..KEPT.len(), proptest::option::weighted(0.6, 0..ZONES.len()), proptest::bool::weighted(0.1))
             .prop_map(|(keeper, workspace, zone, temporary)| Step::LaunchKept { keeper, workspace, zone, temporary }),
         1 => any::<usize>().prop_map(|home| Step::Reset { home }),
@@ -77,6 +96,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => agent().prop_map(|agent| Step::Remove { agent }),
         2 => (agent(), any::<usize>(), any::<bool>())
             .prop_map(|(agent, which, error)| Step::Break { agent, which, error }),
+        3 => (0..MOVED.len(), 0..ZONES.len()).prop_map(|(whom, to)| Step::Move { whom, to }),
+        2 => any::<usize>().prop_map(|which| Step::Undo { which }),
+        2 => (0..ZONES.len(), proptest::bool::weighted(0.25), any::<bool>(), subsequence((0..ZONES.len()).collect::<Vec<_>>(), 0..3))
+            .prop_map(|(zone, isolated, search, alternates)| Step::Borders { zone, isolated, search, alternates }),
         2 => Just(Step::Jobs),
     ]
 }
@@ -92,6 +115,8 @@ struct World {
     workspace: String,
     kept: Vec<String>,
     agents: Vec<Mutex<SimulatedAgent>>,
+    zones: Vec<Uuid>,
+    borders: Mutex<Borders>,
     launches: std::sync::atomic::AtomicUsize,
 }
 
@@ -140,8 +165,27 @@ impl World {
         for number in 0..AGENTS.len() {
             agents.push(Mutex::new(new_agent(&site, number).await?));
         }
-        let launches = 0.into();
-        Ok(Self { site, other, sql, admin, users, keepers, workspace, kept, agents, launches })
+        let mut zones = Vec::new();
+        for zone in ZONES {
+            zones.push(sql.query_one("SELECT id FROM zones WHERE name = $1", &[&zone]).await?.get(0));
+        }
+        let mut borders = Borders::default();
+        borders.read(&sql).await?;
+        let (borders, launches) = (borders.into(), 0.into());
+        Ok(Self {
+            site,
+            other,
+            sql,
+            admin,
+            users,
+            keepers,
+            workspace,
+            kept,
+            agents,
+            zones,
+            borders,
+            launches,
+        })
     }
 
     fn web(&self, number: usize) -> &Web {
@@ -207,6 +251,13 @@ impl World {
             Step::Break { agent, which, error } => {
                 self.agents[*agent].lock().await.break_one(*which, *error);
             }
+            Step::Move { whom, to } => {
+                self.reassign(*whom, *to, false, at).await?;
+            }
+            Step::Undo { which } => self.undo(*which, at).await?,
+            Step::Borders { zone, isolated, search, alternates } => {
+                self.draw_borders(*zone, *isolated, *search, alternates, at).await?;
+            }
             Step::Jobs => {
                 web.state.store.mark_unreachable().await?;
                 ensure!(web.state.store.audit_counters().await? == 0, "counters had to be corrected");
@@ -215,10 +266,15 @@ impl World {
         Ok(())
     }
 
-    async fn launch(&self, user: usize, zone: usize, at: usize) -> Result<(StatusCode, Value)> {
+    async fn launch(&self, user: usize, zone: Option<usize>, at: usize) -> Result<(StatusCode, Value)> {
         let number = self.launches.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let client = self.users[user].at(self.web(at));
-        let answer = client.launch(&self.workspace, ZONES[zone], &format!("launch {number}")).await?;
+        let mut body = json!({"workspace_id": self.workspace});
+        if let Some(zone) = zone {
+            body["zone"] = json!(ZONES[zone]);
+        }
+        let request = self.users[user].at(self.web(at)).request(Method::POST, "/api/v1/sessions");
+        let request = request.header("idempotency-key", format!("launch {number}"));
+        let answer = read(request.json(&body).send().await?).await?;
         let code = answer.1["error"]["code"].as_str().unwrap_or_default();
         ensure!(
             answer.0 == StatusCode::CREATED || ["session_limit", "no_capacity"].contains(&code),
@@ -313,35 +369,138 @@ impl World {
         Ok(())
     }
 
-    /// What must hold at any moment.
-    async fn judge(&self) -> Result<()> {
-        judge_books(&self.sql).await?;
-        let wrong = [
-            (
-                "a limit was exceeded",
-                &format!(
-                    "SELECT count(*) FROM users WHERE name <> 'admin' AND sessions_used > {SESSIONS_EACH}"
-                ),
-            ),
-            (
-                "an isolated zone was crossed",
-                &"SELECT count(*) FROM sessions s JOIN zones z ON z.id = s.zone_id
-                  WHERE (z.name = 'enclave') <> (s.requested_zone = 'enclave')"
-                    .to_owned(),
-            ),
-        ];
-        for (what, query) in wrong {
-            let count = self.number(query).await?;
-            ensure!(count == 0, "{what}: {count}");
+    /// Moves people, or only looks; gives the answer where nothing speaks against it.
+    async fn reassign(&self, whom: usize, to: usize, dry: bool, at: usize) -> Result<Option<Value>> {
+        let (kind, subject) = MOVED[whom];
+        let body = json!({kind: subject, "to": ZONES[to], "dry_run": dry});
+        let admin = self.admin.at(self.web(at));
+        let (status, answer) = admin.send(Method::POST, "/api/v1/reassignments", Some(body)).await?;
+        if status == StatusCode::OK {
+            return Ok(Some(answer).filter(|answer| answer["refused"] == 0));
+        }
+        let code = answer["error"]["code"].as_str().unwrap_or_default();
+        let refused = ["reassignment_refused", "zone_isolated"].contains(&code);
+        ensure!(refused || subject == ZONES[to], "a move was answered by {status} {answer}");
+        Ok(None)
+    }
+
+    /// Undoes one of the moves that were made, perhaps for the second time.
+    async fn undo(&self, which: usize, at: usize) -> Result<()> {
+        let made = self.sql.query("SELECT id::text FROM reassignments ORDER BY id DESC LIMIT 8", &[]).await?;
+        if let Some(row) = made.get(which % made.len().max(1)) {
+            let path = format!("/api/v1/reassignments/{}/undo", row.get::<_, String>(0));
+            let (status, body) = self.admin.at(self.web(at)).send(Method::POST, &path, None).await?;
+            let isolated = body["error"]["code"] == "zone_isolated";
+            ensure!(status == StatusCode::OK || isolated, "an undone move was answered by {status} {body}");
         }
         Ok(())
     }
 
+    async fn draw_borders(
+        &self,
+        zone: usize,
+        isolated: bool,
+        search: bool,
+        alternates: &[usize],
+        at: usize,
+    ) -> Result<()> {
+        let others = alternates.iter().filter(|other| **other != zone && !isolated);
+        let others: Vec<&str> = others.map(|other| ZONES[*other]).collect();
+        let search = search && !isolated;
+        let body = json!({"isolated": isolated, "search_alternate_zones": search, "alternate_zones": others});
+        let path = format!("/api/v1/zones/{}", ZONES[zone]);
+        let (status, answer) = self.admin.at(self.web(at)).send(Method::PATCH, &path, Some(body)).await?;
+        // Two who change one zone at once: the later is told so.
+        let fits = [StatusCode::OK, StatusCode::CONFLICT].contains(&status);
+        ensure!(fits, "a change of a zone was answered by {status} {answer}");
+        Ok(())
+    }
+
+    /// What must hold at any moment.
+    async fn judge(&self, steps: &[Step]) -> Result<()> {
+        judge_books(&self.sql).await?;
+        let over =
+            format!("SELECT count(*) FROM users WHERE name <> 'admin' AND sessions_used > {SESSIONS_EACH}");
+        let over = self.number(&over).await?;
+        ensure!(over == 0, "a limit was exceeded: {over}");
+        judge_moves(&self.sql).await?;
+        let changed: BTreeSet<Uuid> =
+            steps.iter().filter_map(|step| Some(self.zones[redrawn(step)?])).collect();
+        self.borders.lock().await.judge(&self.sql, &changed).await
+    }
+
+    /// Somebody's home zone, as accounts and groups say.
+    async fn home_of(&self, user: &str) -> Result<Option<Uuid>> {
+        let homes = HomeZones::read(&self.sql).await?;
+        let groups = "SELECT u.id, (SELECT m.group_id FROM group_members m JOIN groups g ON g.id = m.group_id
+                 WHERE m.user_id = u.id AND g.name = 'Keepers'), (SELECT id FROM groups WHERE system = 'everyone')
+             FROM users u WHERE u.name = $1";
+        let row = self.sql.query_one(groups, &[&user]).await?;
+        let (account, keepers, everyone): (Uuid, Option<Uuid>, Uuid) = (row.get(0), row.get(1), row.get(2));
+        let own = homes.users.get(&account);
+        let home = own.or_else(|| homes.groups.get(&keepers?)).or_else(|| homes.groups.get(&everyone));
+        Ok(home.copied())
+    }
+
+    /// A move while nothing else happens does what a look said, is refused only across a border, and undone it leaves no trace.
+    async fn move_by_the_model(&self, whom: usize, to: usize, at: usize) -> Result<()> {
+        let (kind, subject) = MOVED[whom];
+        let crosses = match kind {
+            "user" => Some(self.would_cross(subject, to).await?),
+            _ => None,
+        };
+        let before = HomeZones::read(&self.sql).await?;
+        let look = self.reassign(whom, to, true, at).await?;
+        ensure!(HomeZones::read(&self.sql).await? == before, "a look changed {before:?}");
+        ensure!(
+            crosses.is_none_or(|crosses| crosses == look.is_none()),
+            "crosses: {crosses:?}, and {look:?}"
+        );
+        let made = self.reassign(whom, to, false, at + 1).await?;
+        ensure!(made.is_some() == look.is_some(), "looked at: {look:?}, made: {made:?}");
+        let Some((mut made, look)) = made.zip(look) else { return Ok(()) };
+        let id = std::mem::take(&mut made["id"]);
+        ensure!(made == look, "looked at: {look}, made: {made}");
+        for person in made["first_people"].as_array().into_iter().flatten() {
+            let name = person["name"].as_str().unwrap_or_default();
+            if person["stays_because"].is_null() && name != "admin" {
+                ensure!(self.home_of(name).await? == Some(self.zones[to]), "{name} was not moved: {made}");
+            }
+        }
+        let path = format!("/api/v1/reassignments/{}/undo", id.as_str().unwrap_or_default());
+        let (status, undone) = self.admin.at(self.web(at)).send(Method::POST, &path, None).await?;
+        if undone["error"]["code"] == "zone_isolated" {
+            // Whoever is moved to an isolated zone is there already; back leads across its border, perhaps.
+            let concerned = "SELECT count(*) FROM reassignments r JOIN zones z ON (z.settings->>'isolated')::boolean
+                 AND (z.id = r.to_zone OR strpos(r.before::text, z.id::text) > 0) WHERE r.undone_at IS NULL AND r.id::text = $1";
+            let concerned: i64 = self.sql.query_one(concerned, &[&id.as_str()]).await?.get(0);
+            ensure!(concerned > 0, "{made} could not be undone: {undone}");
+            return Ok(());
+        }
+        ensure!(status == StatusCode::OK, "{undone}");
+        let after = HomeZones::read(&self.sql).await?;
+        ensure!(after == before, "homes were {before:?}, and are {after:?} after {made} was undone");
+        Ok(())
+    }
+
+    /// Whether somebody's move would lead out of an isolated zone or into one.
+    async fn would_cross(&self, user: &str, to: usize) -> Result<bool> {
+        let home = self.home_of(user).await?;
+        let crosses = "SELECT EXISTS (SELECT 1 FROM zones z WHERE (z.settings->>'isolated')::boolean AND CASE WHEN z.id = $2 THEN $3 IS DISTINCT FROM z.id
+             ELSE z.id = $3 OR EXISTS (SELECT 1 FROM sessions s JOIN users u ON u.id = s.user_id WHERE u.name = $1 AND s.zone_id = z.id
+                 AND s.state NOT IN ('ended', 'failed', 'lost')) END)";
+        Ok(self.sql.query_one(crosses, &[&user, &self.zones[to], &home]).await?.get(0))
+    }
+
     /// A launch while nothing else happens goes exactly where the pure model says, or is refused where the model finds nothing.
-    async fn launch_by_the_model(&self, user: usize, zone: usize, at: usize) -> Result<()> {
+    async fn launch_by_the_model(&self, user: usize, zone: Option<usize>, at: usize) -> Result<()> {
         let (wanted, image) = wanted(&self.sql, "Desktop").await?;
         let zones = snapshot(&self.sql, &image).await?;
-        let asked = self.sql.query_one("SELECT id FROM zones WHERE name = $1", &[&ZONES[zone]]).await?.get(0);
+        let asked = match zone {
+            Some(zone) => self.zones[zone],
+            // Without a home zone it is the deployment's first.
+            None => self.home_of(USERS[user]).await?.unwrap_or(self.zones[0]),
+        };
         let full = self
             .sql
             .query_one(
@@ -358,10 +517,10 @@ impl World {
             None => ensure!(code == Some("no_capacity"), "the model finds no place: {status} {body}"),
             Some((_, node)) => {
                 ensure!(status == StatusCode::CREATED, "refused, and {node} fits: {body} {zones:#?}");
-                let session: uuid::Uuid = body["id"].as_str().unwrap_or_default().parse()?;
+                let session: Uuid = body["id"].as_str().unwrap_or_default().parse()?;
                 let row =
                     self.sql.query_one("SELECT node_id FROM sessions WHERE id = $1", &[&session]).await?;
-                let chosen: uuid::Uuid = row.get(0);
+                let chosen: Uuid = row.get(0);
                 ensure!(chosen == node.0, "on {chosen}, and the model says {node}: {zones:#?}");
             }
         }
@@ -379,7 +538,7 @@ impl World {
                 self.beat(agent, round).await?;
             }
         }
-        self.judge().await?;
+        self.judge(&[]).await?;
         let left = self.number("SELECT count(*) FROM homes WHERE reset_at IS NOT NULL").await?;
         ensure!(left == 0, "{left} homes are removed by nobody");
         let rows = self.sql.query("SELECT id, node_id, state FROM sessions WHERE reserved", &[]).await?;
@@ -387,7 +546,7 @@ impl World {
         for row in &rows {
             let state: &str = row.get(2);
             ensure!(state == "running", "a session is stuck in {state}");
-            wanted.insert((row.get::<_, uuid::Uuid>(1), row.get::<_, uuid::Uuid>(0)), ());
+            wanted.insert((row.get::<_, Uuid>(1), row.get::<_, Uuid>(0)), ());
         }
         let mut there = BTreeMap::new();
         for agent in &self.agents {
@@ -429,8 +588,16 @@ fn step_agent(step: &Step) -> usize {
         | Step::Release { .. }
         | Step::End { .. }
         | Step::EndKept { .. }
+        | Step::Move { .. }
+        | Step::Undo { .. }
+        | Step::Borders { .. }
         | Step::Jobs => 0,
     }
+}
+
+/// The zone whose settings a step writes.
+fn redrawn(step: &Step) -> Option<usize> {
+    if let Step::Borders { zone, .. } = step { Some(*zone) } else { None }
 }
 
 async fn play(seed: u64) -> Result<()> {
@@ -443,7 +610,7 @@ async fn play(seed: u64) -> Result<()> {
     for (number, turn) in turns.iter().enumerate() {
         let at_once = turn.iter().enumerate().map(|(index, step)| world.take(step, number + index));
         let outcome = match try_join_all(at_once).await {
-            Ok(_) => world.judge().await,
+            Ok(_) => world.judge(turn).await,
             Err(error) => Err(error),
         };
         outcome.with_context(|| format!("turn {number}: {turn:?}"))?;
@@ -452,9 +619,16 @@ async fn play(seed: u64) -> Result<()> {
             world.beat(agent, number).await?;
         }
         if number % 3 == 0 {
-            let (user, zone) = (number / 3 % USERS.len(), number / 9 % ZONES.len());
+            // Each zone in its turn, and none.
+            let zone = Some(number / 9 % (ZONES.len() + 1)).filter(|zone| *zone < ZONES.len());
+            let user = number / 3 % USERS.len();
             let launched = world.launch_by_the_model(user, zone, number).await;
             launched.with_context(|| format!("after turn {number}: {turn:?}"))?;
+        }
+        if number % 3 == 1 {
+            let (whom, to) = (number / 3 % MOVED.len(), number / 7 % ZONES.len());
+            let moved = world.move_by_the_model(whom, to, number).await;
+            moved.with_context(|| format!("{:?} to {} after turn {number}", MOVED[whom], ZONES[to]))?;
         }
         if number % 50 == 49 {
             world.settle().await.with_context(|| format!("settling after turn {number}"))?;
@@ -468,6 +642,10 @@ async fn play(seed: u64) -> Result<()> {
     ensure!(ran > 30 && over > 30, "{ran} sessions ran, {over} are over: the schedule shows too little");
     let kept = world.number("SELECT count(*) FROM sessions WHERE home_id IS NOT NULL").await?;
     ensure!(kept > 5, "{kept} sessions had a home: the schedule shows too little");
+    let undone = world.number("SELECT count(*) FROM reassignments WHERE undone_at IS NOT NULL").await?;
+    ensure!(undone > 5, "{undone} moves were undone: the schedule shows too little");
+    let lent = "SELECT count(*) FROM sessions s JOIN zones z ON z.name = s.explanation->'choice'->>'zone' WHERE z.id <> s.zone_id";
+    ensure!(world.number(lent).await? > 0, "no session ran elsewhere: the schedule shows too little");
     Ok(())
 }
 
@@ -477,7 +655,7 @@ async fn the_books_are_right_at_every_moment_of_a_random_schedule() -> Result<()
     let given = std::env::var("MERIDIAN_SCHEDULE_SEED").ok();
     let seed = match given {
         Some(seed) => seed.parse()?,
-        None => u64::from_le_bytes(uuid::Uuid::new_v4().as_bytes()[..8].try_into()?),
+        None => u64::from_le_bytes(Uuid::new_v4().as_bytes()[..8].try_into()?),
     };
     play(seed).await.with_context(|| format!("MERIDIAN_SCHEDULE_SEED={seed}"))
 }
@@ -498,13 +676,13 @@ async fn a_race_for_the_last_places_refuses_nobody_for_whom_there_is_one() -> Re
         .filter(|(zone, _)| *zone == ZONES[enclave])
         .map(|(_, cores)| cores * 1000 / cpu_milli)
         .sum();
-    let launches =
-        (0..usize::try_from(places)?).map(|number| world.launch(number % USERS.len(), enclave, number / 3));
+    let launches = (0..usize::try_from(places)?)
+        .map(|number| world.launch(number % USERS.len(), Some(enclave), number / 3));
     for (status, body) in try_join_all(launches).await? {
         ensure!(status == StatusCode::CREATED, "{body}");
     }
-    world.judge().await?;
-    let (status, body) = world.launch(0, enclave, 0).await?;
+    world.judge(&[]).await?;
+    let (status, body) = world.launch(0, Some(enclave), 0).await?;
     ensure!(status == StatusCode::SERVICE_UNAVAILABLE, "{body}");
     Ok(())
 }

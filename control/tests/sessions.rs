@@ -5,6 +5,7 @@ mod support;
 use std::time::Duration;
 
 use anyhow::Result;
+use meridian_control::store::nodes::WhichNodes;
 use meridian_harness::wait_for;
 use meridian_model::ProgressStep;
 use meridian_settings::RetentionSettings;
@@ -430,7 +431,7 @@ async fn only_an_agent_has_workspaces_to_report() -> Result<()> {
         streams: None,
     };
     site.store().heartbeat(proxy, &beat).await?;
-    let nodes = site.store().list_nodes(None).await?;
+    let nodes = site.store().list_nodes(None, &WhichNodes::default(), None, 100).await?;
     let node = nodes.iter().find(|node| node.id == proxy).map(|node| (node.cpu_total, node.images.len()));
     assert_eq!(node, Some((0.0, 0)));
     Ok(())

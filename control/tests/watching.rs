@@ -326,7 +326,9 @@ async fn it_ends_with_the_permission() -> Result<()> {
 async fn it_ends_with_its_hour() -> Result<()> {
     let desk = Desk::start().await?;
     let watch = desk.begun().await?;
+    let late = desk.ticket(&watch).await?;
     desk.sql("UPDATE session_watches SET until = now() - interval '1 second'").await?;
+    assert_ne!(desk.proxy.ask(&late, &"b".repeat(32)).await?.0, StatusCode::OK, "a ticket from before");
     assert_eq!(desk.connect(&desk.grace, &watch).await?.0, StatusCode::GONE);
     assert_eq!(desk.over("ended").await?, "its hour was over");
     Ok(())

@@ -184,7 +184,8 @@ step('the administrator sees zones, nodes and sessions', { timeout: 60_000 }, as
   for (const name of ['Zones', 'Nodes', 'Sessions']) {
     await page.goto(meridian.url);
     await page.getByRole('link', { name, exact: true }).first().click();
-    await page.getByText(name === 'Sessions' ? 'Refused launches' : 'london').first().waitFor();
+    const there = name === 'Sessions' ? page.getByText('Refused launches') : page.getByRole('table').getByText('london');
+    await there.first().waitFor();
     await shot(name.toLowerCase().replace(' ', '-'));
   }
 });

@@ -130,3 +130,32 @@ step('whoever must choose a password does so, and sees no administration', 90_00
   await theirs.getByText('There is no page at this address').waitFor();
   await theirs.context().close();
 });
+
+step('somebody is moved to another zone after a look at what that does, and back', 90_000, async () => {
+  await meridian.signIn();
+  const home = async () => {
+    const { body } = await meridian.call('GET', '/users/ada/policy');
+    return body.items.find(({ setting }) => setting === 'home_zone').value;
+  };
+  const before = await home();
+  await page.goto(`${meridian.url}/admin/zones`);
+  await row('virginia').waitFor();
+  await page.getByRole('button', { name: 'Move people' }).click();
+  const move = page.getByRole('dialog', { name: 'Move people to another zone' });
+  await move.getByLabel('Whom').selectOption('user');
+  await move.getByRole('textbox', { name: 'User' }).fill('nobody of that name');
+  await move.getByLabel('To zone').selectOption('virginia');
+  await move.getByRole('button', { name: 'Show what it would do' }).click();
+  await move.getByRole('alert').waitFor();
+  await move.getByRole('textbox', { name: 'User' }).fill('ada');
+  await move.getByRole('button', { name: 'Show what it would do' }).click();
+  await move.getByText('1 person, 0 sessions').waitFor();
+  assert.equal(await home(), before, 'a look changes nothing');
+  await move.getByRole('button', { name: 'Move them' }).click();
+  await page.getByRole('dialog', { name: 'Move ada to virginia?' }).getByRole('button', { name: 'Move them' }).click();
+  await move.getByText('ada moved to virginia').waitFor();
+  assert.equal(await home(), 'virginia');
+  await move.getByRole('button', { name: 'Undo the move of ada to virginia' }).click();
+  await move.getByText('undone').waitFor();
+  assert.equal(await home(), before);
+});

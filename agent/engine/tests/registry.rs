@@ -57,10 +57,16 @@ impl Registry {
 
     /// Puts an image of some megabytes into the registry; nothing of it stays on the node. Gives its digest.
     fn publish(&self, reference: &str) -> String {
+        self.publish_other(reference, 0)
+    }
+
+    /// Another image for each number.
+    fn publish_other(&self, reference: &str, number: u32) -> String {
         let folder = self.folder.path();
         let (content, tar) = (folder.join("content"), folder.join("content.tar"));
-        let bytes: Vec<u8> =
-            (0..4 << 20).map(|index: u32| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let bytes: Vec<u8> = (0..4 << 20)
+            .map(|index: u32| ((index ^ number).wrapping_mul(2_654_435_761) >> 13) as u8)
+            .collect();
         fs::write(&content, bytes).unwrap();
         assert!(
             Command::new("tar")
@@ -128,6 +134,35 @@ fn lasting(result: Result<(), PullError>) -> String {
         Err(PullError::Lasting(reason)) => reason,
         other @ (Ok(()) | Err(PullError::Passing(_))) => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_tag_that_is_asked_for_again_means_what_the_registry_has_by_then_and_stays_where_it_is_away() {
+    let (node, mut registry) = (Node::new(), Registry::start().await);
+    let tagged = format!("{}/team/moving:1", registry.host);
+    let before = registry.publish_other(&tagged, 1);
+    let pull = from_registry(&tagged, Some(PASSWORD));
+    node.engine.pull(&pull, &|_| {}).await.unwrap();
+    let first = has(&node, &tagged).await.unwrap();
+    assert_eq!(first.digest.as_deref(), Some(&*before));
+
+    // Pushed by somebody elsewhere, and the tag means that from now on; asked again, nothing changes.
+    docker(&["tag", &tagged, "meridian-test/kept:1"]);
+    let after = registry.publish_other(&tagged, 2);
+    docker(&["tag", "meridian-test/kept:1", &tagged]);
+    docker(&["rmi", "meridian-test/kept:1"]);
+    assert_ne!(before, after);
+    assert_eq!(has(&node, &tagged).await.unwrap().id, first.id);
+    for _ in 0..2 {
+        node.engine.pull(&pull, &|_| {}).await.unwrap();
+        let second = has(&node, &tagged).await.unwrap();
+        assert_eq!((second.digest.as_deref(), second.id != first.id), (Some(&*after), true));
+    }
+
+    registry.process.kill().unwrap();
+    registry.process.wait().unwrap();
+    assert!(node.engine.pull(&pull, &|_| {}).await.is_err());
+    assert_eq!(has(&node, &tagged).await.unwrap().digest.as_deref(), Some(&*after));
 }
 
 #[tokio::test]

@@ -124,6 +124,7 @@ pub(crate) fn source(
             reports_activity: is_heard,
             direct_address: direct_address.clone(),
             homes_gone: homes.gone(),
+            frozen: homes.frozen(),
             watches: Some(streams.watches()),
             watches_ended: streams.watches_ended(),
             shared_homes: homes.storage(),
@@ -135,6 +136,7 @@ pub(crate) fn source(
         problems.retain(|problem| view.problems.iter().all(|other| other.code != problem.code));
         problems.extend(view.problems.iter().cloned());
         problems.extend(homes.problems());
+        problems.extend(images.problems.iter().cloned());
         HeartbeatParts { since: view.since, agent: Some(report), problems, streams: Some(carried) }
     }
 }
@@ -172,7 +174,7 @@ mod tests {
     fn how_images_stand_is_said_when_it_changes_and_until_it_was_heard() {
         let view = |state: ImageState| {
             let standings = vec![ImageStanding { reference: "a:1".into(), state }];
-            Arc::new(ImagesView { version: "1".into(), standings })
+            Arc::new(ImagesView { version: "1".into(), standings, ..ImagesView::default() })
         };
         let (mut told, start) = (ToldImages::default(), Instant::now());
         let queued = view(ImageState::Queued);

@@ -17,7 +17,7 @@ use meridian_ids::HomeId;
 use meridian_model::PersistentHome;
 use meridian_node::NodeClient;
 use meridian_runtime::Tasks;
-use meridian_wire::{NodeSettings, ProblemReport};
+use meridian_wire::{FrozenCause, FrozenSession, NodeSettings, ProblemReport};
 use tokio::{sync::watch, time::sleep};
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -67,6 +67,18 @@ impl Homes {
     /// Path of the zone's storage, where it can be used.
     pub(crate) fn storage(&self) -> Option<String> {
         self.shared.borrow().ready.clone()
+    }
+
+    /// The sessions that stand still because of their homes.
+    pub(crate) fn frozen(&self) -> Vec<FrozenSession> {
+        let said = |frozen: &Frozen| FrozenSession {
+            session_id: frozen.session,
+            because: match frozen.trouble {
+                Trouble::Away(_) => FrozenCause::StorageAway,
+                Trouble::Overtaken { .. } => FrozenCause::Overtaken,
+            },
+        };
+        self.shared.borrow().frozen.iter().map(said).collect()
     }
 
     pub(crate) fn problems(&self) -> Vec<ProblemReport> {

@@ -29,6 +29,7 @@ use meridian_model::{NodeRole, Resources};
 use meridian_node::{JoinError, NodeClient};
 use meridian_runtime::{Clock, Health, Tasks, name_node, serve_ops};
 use meridian_settings::AgentSettings;
+use prometheus_client::registry::Registry;
 use tokio::{io::DuplexStream, net::TcpListener, sync::mpsc};
 
 use grants::Grants;
@@ -94,6 +95,9 @@ pub struct Agent {
 /// Makes the engine once it is known whose containers it is to touch.
 pub type MakeEngine = Box<dyn FnOnce(Owner, &AgentSettings) -> Result<Arc<dyn Engine>, AgentError> + Send>;
 
+/// Adds what else the process counts to what the agent's metrics show.
+pub type Counted = Box<dyn FnOnce(&mut Registry) + Send>;
+
 /// Starts an agent with the engine that its settings name.
 ///
 /// # Errors
@@ -103,10 +107,11 @@ pub async fn start(
     clock: Clock,
     tasks: Tasks,
     health: Health,
+    counted: Counted,
 ) -> Result<Agent, AgentError> {
     let simulated = tasks.clone();
     let make: MakeEngine = Box::new(move |owner, settings| make_engine(owner, settings, simulated));
-    start_with(settings, clock, tasks, health, make).await
+    start_with(settings, clock, tasks, health, make, counted).await
 }
 
 /// Starts an agent with an engine of the caller's.
@@ -119,6 +124,7 @@ pub async fn start_with(
     tasks: Tasks,
     health: Health,
     make_engine: MakeEngine,
+    counted: Counted,
 ) -> Result<Agent, AgentError> {
     let direct_address = direct_address(&settings)?;
     let (listener, address) = bind(settings.listen).await?;
@@ -131,7 +137,7 @@ pub async fn start_with(
     name_node(&client.zone_name(), client.name().node);
     let owner = Owner { deployment: client.deployment_id(), agent: client.name().node };
     let engine = make_engine(owner, &settings)?;
-    let metrics = Arc::new(Metrics::new(&client.zone_name()));
+    let metrics = Arc::new(Metrics::new(&client.zone_name(), counted));
     let streams = Streams::new(&metrics, clock.clone());
 
     let inventory = Inventory::start(&tasks, Arc::clone(&engine), health.clone()).await;

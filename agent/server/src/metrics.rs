@@ -56,7 +56,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(zone: &str) -> Self {
+    /// `more` adds what else this process counts.
+    pub(crate) fn new(zone: &str, more: impl FnOnce(&mut Registry)) -> Self {
         let labels = [("zone".into(), zone.to_owned().into()), ("role".into(), "agent".into())];
         let mut registry = Registry::with_labels(labels.into_iter());
         let (streams, parked, kept) = (Gauge::default(), Gauge::default(), Gauge::default());
@@ -90,6 +91,7 @@ impl Metrics {
             "Bytes of display connections, by way",
             Family::clone(&bytes),
         );
+        more(&mut registry);
         Self { registry: Arc::new(registry), streams, parked, kept, attached, opened, left, refused, bytes }
     }
 

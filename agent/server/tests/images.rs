@@ -207,3 +207,43 @@ async fn an_agent_that_has_its_orders_and_nothing_new_says_nothing_of_images() {
     assert_eq!(bench.control.times_images_were_told(), told, "and hears nothing of them");
     bench.end().await;
 }
+
+#[tokio::test]
+async fn a_tag_that_is_there_is_asked_for_again_and_what_fails_keeps_the_image_of_before() {
+    let bench = Bench::with_settings(|settings| settings.images_look_again_s = 1).await;
+    bench.daemon.publish(ONE, 5 << 20, None);
+    bench.control.want_images(orders("1", &[ONE], None));
+    let of = |megabytes: u64| move |state: &ImageState| matches!(state, ImageState::Present { size_bytes, .. } if *size_bytes == megabytes << 20);
+    stands(&bench, ONE, of(5)).await;
+    bench.daemon.publish(ONE, 6 << 20, None);
+    stands(&bench, ONE, of(6)).await;
+
+    let problems = || bench.control.last_heartbeat().map(|beat| beat.problems).unwrap_or_default();
+    let stale = || problems().into_iter().find(|problem| problem.code == "image_not_looked_at");
+    assert_eq!(stale(), None);
+    bench.daemon.set_faults(Faults { registry_away: true, ..Faults::default() });
+    let said = wait_for("the node says so", stale).await.message;
+    assert!(said.contains(ONE) && said.contains("does not answer"), "{said}");
+    stands(&bench, ONE, of(6)).await;
+    bench.daemon.publish(ONE, 7 << 20, None);
+    bench.daemon.set_faults(Faults::default());
+    stands(&bench, ONE, of(7)).await;
+    wait_for("nothing to say", || stale().is_none().then_some(())).await;
+
+    // A launch does not wait for whoever asks, and while something is loaded nobody does.
+    bench.daemon.set_faults(Faults { pulls_held: true, ..Faults::default() });
+    wait_for("it is asked for", || (bench.daemon.pulls() == 1).then_some(())).await;
+    bench.daemon.publish(TWO, 1 << 20, None);
+    bench.control.want_images(orders("2", &[TWO], None));
+    stands(&bench, TWO, |state| matches!(state, ImageState::Pulling { .. })).await;
+    wait_for("what nobody wants is not asked for", || (bench.daemon.pulls() == 1).then_some(())).await;
+    bench.control.want_images(orders("3", &[ONE, TWO], None));
+    stands(&bench, ONE, of(7)).await;
+    for _ in 0..3 {
+        bench.heard().await;
+        assert_eq!(bench.daemon.pulls(), 1);
+    }
+    bench.daemon.set_faults(Faults::default());
+    stands(&bench, TWO, |state| matches!(state, ImageState::Present { .. })).await;
+    bench.end().await;
+}

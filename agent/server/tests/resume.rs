@@ -12,9 +12,10 @@ use bench::{
     wait_for,
 };
 use futures_util::SinkExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use meridian_ids::{NodeId, ZoneId};
 use meridian_model::{Policy, Transport};
+use meridian_runtime::Clock;
 use meridian_stream::{Channel, Code, Frame, Verdict};
 use meridian_ticket::{Grant, Pass, resume_audience};
 use meridian_wire::Revocation;
@@ -353,6 +354,24 @@ async fn a_pass_brings_the_viewer_back_as_often_as_paths_break_while_the_control
     page.bench.control.cut(true);
     let path = page.bench.open_with_pass(&pass).await.unwrap();
     assert_eq!(viewer.reattach(path, 5, &page.key).await, Ok(Verdict::Restarted));
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn while_the_control_plane_is_away_passes_are_good_for_the_zones_grace_and_no_longer() {
+    let clock = Clock::fixed(Clock::system().now());
+    let bench = Bench::with_agent_clock(clock.clone()).await;
+    bench.control.set_outage_grace(1800);
+    let mut page = Page::on(bench, 0).await;
+    let pass = page.bench.pass(&page.grant);
+    page.bench.control.cut(true);
+    // Started again in the outage, the agent hears nothing more, and knows its zone and its last contact from its disk.
+    page.bench.restart().await;
+    clock.advance(SignedDuration::from_secs(1700));
+    assert!(page.bench.open_with_pass(&pass).await.is_ok());
+    clock.advance(SignedDuration::from_secs(200));
+    let (status, refusal) = page.bench.open_with_pass(&pass).await.unwrap_err();
+    assert_eq!((status, refusal.error.code.as_str()), (503, "outage_grace_over"));
     page.bench.end().await;
 }
 

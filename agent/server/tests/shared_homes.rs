@@ -8,7 +8,7 @@ use bench::{Bench, run, wait_for};
 use meridian_engine::MARK;
 use meridian_ids::{HomeId, SessionId};
 use meridian_model::{HomeTurn, PersistentHome, SharedHome};
-use meridian_wire::{Command, DesiredSession, Observation};
+use meridian_wire::{Command, DesiredSession, FrozenCause, FrozenSession, Observation};
 use tempfile::TempDir;
 
 fn storage() -> (TempDir, String) {
@@ -45,6 +45,15 @@ async fn reached(bench: &Bench, path: Option<&str>) {
     .await;
 }
 
+/// Waits until the agent says of these sessions, and no other, that they stand still.
+async fn frozen(bench: &Bench, wanted: &[FrozenSession]) {
+    wait_for("which sessions the agent says to be frozen", || {
+        let report = bench.control.last_heartbeat()?.agent?;
+        (report.frozen == wanted).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_agent_says_where_it_reaches_the_storage_and_freezes_sessions_while_it_does_not() {
     let bench = Bench::new().await;
@@ -59,6 +68,7 @@ async fn an_agent_says_where_it_reaches_the_storage_and_freezes_sessions_while_i
 
     std::fs::rename(&mark, &aside).unwrap();
     problem(&bench, "homes_frozen", true).await;
+    frozen(&bench, &[FrozenSession { session_id: session, because: FrozenCause::StorageAway }]).await;
     problem(&bench, "home_storage", true).await;
     reached(&bench, None).await;
     assert!(!bench.daemon.write(session, "while it is away").unwrap());
@@ -66,6 +76,7 @@ async fn an_agent_says_where_it_reaches_the_storage_and_freezes_sessions_while_i
 
     std::fs::rename(&aside, &mark).unwrap();
     problem(&bench, "homes_frozen", false).await;
+    frozen(&bench, &[]).await;
     reached(&bench, Some(&path)).await;
     assert!(bench.daemon.write(session, "again").unwrap());
     bench.control.set_home_storage("");

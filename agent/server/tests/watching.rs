@@ -30,7 +30,12 @@ struct Onlooker {
 impl Onlooker {
     /// The grant says that everything is allowed: the agent must know better.
     fn of(page: &Page) -> Self {
-        let (key, watch) = (PageKey::new(), WatchId::generate());
+        Self::with(page, WatchId::generate())
+    }
+
+    /// In a page of its own, by what was allowed before.
+    fn with(page: &Page, watch: WatchId) -> Self {
+        let key = PageKey::new();
         let grant = page.granted(|grant| {
             grant.stream = StreamId::generate();
             grant.jkt = key.thumbprint();
@@ -146,6 +151,22 @@ async fn whoever_looks_on_comes_back_over_another_path() {
     viewer.send(Channel::Display, &update_request()).await;
     wait_for("the request", || (!page.display.heard().is_empty()).then_some(())).await;
     assert_eq!(page.display.heard(), update_request(), "a pass allows no more than a grant");
+    page.bench.end().await;
+}
+
+#[tokio::test]
+async fn whoever_loads_their_page_again_is_said_to_look_on_until_they_are_back() {
+    let page = Page::new(0).await;
+    let _user = page.viewer().await;
+    let onlooker = Onlooker::of(&page);
+    let mut viewer = onlooker.viewer(&page).await;
+    viewer.send_frame(Frame::Leave).await;
+    page.await_display(1).await;
+    assert_eq!(reported(&page).await, [onlooker.watch], "the page that was left is no end of it");
+    let again = Onlooker::with(&page, onlooker.watch);
+    let _viewer = again.viewer(&page).await;
+    page.await_display(2).await;
+    assert_eq!(reported(&page).await, [onlooker.watch]);
     page.bench.end().await;
 }
 

@@ -1,5 +1,6 @@
 //! `meridian admin`: a deployment over its public API.
 
+mod account;
 mod audit;
 mod doctor;
 mod explain;
@@ -10,10 +11,14 @@ mod images;
 mod keys;
 mod output;
 mod server;
+mod sessions;
 mod users;
+mod watch;
+mod workspaces;
 mod zones;
 
 use clap::{Args, Subcommand};
+use meridian_control::app::words::counted;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -24,7 +29,7 @@ use self::{
     images::Images,
     keys::Keys,
     output::{Column, show_one, show_table},
-    server::{Access, Server},
+    server::{Access, MOST, Server, segment},
     users::{Policy, Users},
 };
 use crate::exit::{Failure, print};
@@ -60,12 +65,16 @@ enum Command {
     Explain(explain::Explain),
     /// Sign in and keep the login in a profile (0600).
     Login,
+    /// Sign out, and forget the profile.
+    Logout,
+    /// Choose another password for yourself; the current and the new one are read from standard input.
+    Password,
     /// The running roles.
     #[command(subcommand)]
     Nodes(Nodes),
     /// Launched workspaces.
     #[command(subcommand)]
-    Sessions(Sessions),
+    Sessions(sessions::Sessions),
     /// Accounts.
     #[command(subcommand)]
     Users(Users),
@@ -89,15 +98,21 @@ enum Command {
     /// Where workspaces run.
     #[command(subcommand)]
     Zones(zones::Zones),
-    /// The catalogue as files.
+    /// The catalogue: what can be launched, and all of it as files.
     #[command(subcommand)]
-    Workspaces(files::Files),
+    Workspaces(workspaces::Workspaces),
 }
 
 #[derive(Subcommand)]
 enum Nodes {
-    /// Every node with its state.
-    List,
+    /// Nodes with their states, by zone, role and name.
+    List {
+        /// Of this zone alone.
+        #[arg(long)]
+        zone: Option<String>,
+        #[arg(long, value_parser = ["web", "proxy", "agent", "connect", "balance"])]
+        role: Option<String>,
+    },
     /// A single-use token with which a new node joins; printed alone, fit for a file.
     Enroll {
         #[arg(long)]
@@ -194,28 +209,6 @@ impl NodeChange {
     }
 }
 
-#[derive(Subcommand)]
-enum Sessions {
-    /// Your sessions.
-    List {
-        /// Everybody's.
-        #[arg(long)]
-        all: bool,
-        /// Those that are over, too.
-        #[arg(long)]
-        ended: bool,
-    },
-    /// Why a session is where it is.
-    Explain { session: String },
-    /// End a session: its workspace and everything in it is removed.
-    End {
-        session: String,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
 pub async fn run(arguments: AdminArguments) -> Result<(), Failure> {
     let AdminArguments { access, json, command } = arguments;
     if matches!(command, Command::Login) {
@@ -226,10 +219,12 @@ pub async fn run(arguments: AdminArguments) -> Result<(), Failure> {
     let server = Server::open(&access).await?;
     match command {
         Command::Login => Ok(()),
+        Command::Logout => account::log_out(&server).await,
+        Command::Password => account::change_password(&server).await,
         Command::Doctor(what) => doctor::run(&server, what, json).await,
         Command::Explain(what) => explain::run(&server, what, json).await,
         Command::Nodes(nodes) => run_nodes(&server, nodes, json).await,
-        Command::Sessions(sessions) => run_sessions(&server, sessions, json).await,
+        Command::Sessions(sessions) => sessions::run(&server, sessions, json).await,
         Command::Users(users) => users::run(&server, users, json).await,
         Command::Groups(groups) => groups::run(&server, groups, json).await,
         Command::Policy(policy) => users::run_policy(&server, policy, json).await,
@@ -238,14 +233,17 @@ pub async fn run(arguments: AdminArguments) -> Result<(), Failure> {
         Command::Keys(keys) => keys::run(&server, keys, json).await,
         Command::Audit(audit) => audit::run(&server, audit, json).await,
         Command::Zones(what) => zones::run(&server, what, json).await,
-        Command::Workspaces(what) => files::run(&server, files::Kind::Workspaces, what, json).await,
+        Command::Workspaces(what) => workspaces::run(&server, what, json).await,
     }
 }
 
 async fn run_nodes(server: &Server, nodes: Nodes, json: bool) -> Result<(), Failure> {
     match nodes {
-        Nodes::List => {
-            let list = server.call(Method::GET, "/nodes", None).await?;
+        Nodes::List { zone, role } => {
+            let which = [("zone", zone), ("role", role)];
+            let which =
+                which.iter().filter_map(|(name, value)| Some(format!("{name}={}", segment(value.as_ref()?))));
+            let list = server.list(&format!("/nodes?{}", which.collect::<Vec<_>>().join("&")), MOST).await?;
             let columns = [
                 Column("NAME", "name"),
                 Column("ROLE", "role"),
@@ -257,7 +255,12 @@ async fn run_nodes(server: &Server, nodes: Nodes, json: bool) -> Result<(), Fail
                 Column("VERSION", "version"),
                 Column("ID", "id"),
             ];
-            show_table(&list, &columns, json)
+            show_table(
+                &list,
+                &columns,
+                "No node has joined yet: meridian admin nodes enroll makes a token for one",
+                json,
+            )
         }
         Nodes::Enroll { zone, role } => {
             let made = server
@@ -277,7 +280,7 @@ async fn run_nodes(server: &Server, nodes: Nodes, json: bool) -> Result<(), Fail
                 Column("STATIC", "static"),
                 Column("LABELS", "labels"),
             ];
-            if json { show_one(&node) } else { show_table(&capacity, &columns, false) }
+            if json { show_one(&node) } else { show_table(&capacity, &columns, "It is no agent", false) }
         }
         Nodes::Drain { node } => {
             server
@@ -304,8 +307,10 @@ async fn run_nodes(server: &Server, nodes: Nodes, json: bool) -> Result<(), Fail
                 return show_one(&stands);
             }
             if stands["state"] == "draining" {
-                let (sessions, streams) = (&stands["sessions"], &stands["streams"]);
-                print(&format!("{node} drains: {sessions} sessions, {streams} streams are left; repeat this"))
+                let number = |key: &str| stands[key].as_i64().unwrap_or_default();
+                let sessions = counted(number("sessions"), "session", "sessions");
+                let streams = counted(number("streams"), "stream", "streams");
+                print(&format!("{node} drains: left are {sessions} and {streams}; repeat this"))
             } else {
                 print(&format!("{node} is removed; to use the machine again, enrol it anew"))
             }
@@ -315,41 +320,9 @@ async fn run_nodes(server: &Server, nodes: Nodes, json: bool) -> Result<(), Fail
 
 /// A node's id by its name or id.
 async fn find_node(server: &Server, node: &str) -> Result<String, Failure> {
-    let list = server.call(Method::GET, "/nodes", None).await?;
-    let items = list["items"].as_array().into_iter().flatten();
-    let mut found = items.filter(|item| item["name"] == node || item["id"] == node);
-    let id = found.next().and_then(|item| item["id"].as_str()).map(str::to_owned);
+    let list = server.call(Method::GET, &format!("/nodes?node={}", segment(node)), None).await?;
+    let id = list["items"][0]["id"].as_str().map(str::to_owned);
     id.ok_or_else(|| {
         Failure::new(format!("there is no node {node}")).hint("See meridian admin nodes list").code(3)
     })
-}
-
-async fn run_sessions(server: &Server, sessions: Sessions, json: bool) -> Result<(), Failure> {
-    match sessions {
-        Sessions::List { all, ended } => {
-            let list = server.call(Method::GET, &format!("/sessions?all={all}&ended={ended}"), None).await?;
-            let columns = [
-                Column("ID", "id"),
-                Column("WORKSPACE", "name"),
-                Column("USER", "user.name"),
-                Column("ZONE", "zone"),
-                Column("AGENT", "agent"),
-                Column("STATE", "state"),
-                Column("CREATED", "created_at"),
-            ];
-            show_table(&list, &columns, json)
-        }
-        Sessions::Explain { session } => explain::run_session(server, &session, json).await,
-        Sessions::End { session, yes } => {
-            if !yes && !output::confirmed(&format!("End session {session}? Everything in it is removed."))? {
-                return Err(Failure::new("nothing was ended"));
-            }
-            let ending = server.call(Method::DELETE, &format!("/sessions/{session}"), None).await?;
-            if json {
-                show_one(&ending)
-            } else {
-                print(&format!("{session} is {}", ending["state"].as_str().unwrap_or_default()))
-            }
-        }
-    }
 }

@@ -111,9 +111,15 @@ pub async fn run_agent(config: PathBuf) -> Result<(), Failure> {
 pub async fn start_agent(settings: AgentSettings, clock: Clock, tasks: &Tasks) -> Result<Agent, Failure> {
     let health = Health::default();
     let direct = settings.direct.clone().map(|direct| ProxySettings::at_agent(&settings, direct));
-    let agent = agent::start(settings, clock.clone(), tasks.clone(), health.clone()).await?;
+    let metrics = proxy::Metrics::default();
+    let at_entrance = metrics.clone();
+    let counted: agent::Counted = match &direct {
+        Some(_) => Box::new(move |registry| at_entrance.register_in(registry)),
+        None => Box::new(|_| {}),
+    };
+    let agent = agent::start(settings, clock.clone(), tasks.clone(), health.clone(), counted).await?;
     if let Some(entrance) = direct {
-        let own = proxy::OwnAgent { node: agent.node.clone(), door: agent.door.clone() };
+        let own = proxy::OwnAgent { node: agent.node.clone(), door: agent.door.clone(), metrics };
         proxy::start_at_agent(entrance, own, clock, tasks, &health).await?;
     }
     Ok(agent)

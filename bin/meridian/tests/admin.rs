@@ -2,102 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-    time::Duration,
-};
+mod site;
+
+use std::process::Command;
 
 use anyhow::Result;
-use meridian_control::{
-    Web,
-    store::{MIGRATIONS_KEY, Store},
-};
-use meridian_harness::TestDatabase;
-use meridian_model::ZoneSettings;
-use meridian_runtime::{Clock, Health, Tasks};
-use meridian_settings::{FurnishSettings, FurnishZone, WebSettings};
 use serde_json::{Value, json};
+use site::{PASSWORD, Site};
 use tempfile::TempDir;
-
-const PASSWORD: &str = "a long enough password";
-
-struct Site {
-    web: Web,
-    _database: TestDatabase,
-    _folder: TempDir,
-}
-
-/// How a command ended.
-#[derive(Debug)]
-struct Ended {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Ended {
-    fn json(&self) -> Value {
-        assert_eq!(self.code, 0, "{self:?}");
-        serde_json::from_str(&self.out).unwrap()
-    }
-}
-
-impl Site {
-    async fn start() -> Result<Self> {
-        meridian_identity::install_crypto_provider();
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, MIGRATIONS_KEY.as_bytes());
-        let key: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let database = TestDatabase::new(&key, |config| async move {
-            Store::new(config, 1, Duration::from_secs(60))?.prepare(&Tasks::new()).await?;
-            Ok(())
-        })
-        .await?;
-        let folder = TempDir::new()?;
-        let password = folder.path().join("password");
-        std::fs::write(&password, PASSWORD)?;
-        let settings: WebSettings = serde_json::from_value(json!({
-            "name": "web-1", "data": folder.path(), "listen": "127.0.0.1:0", "node_listen": "127.0.0.1:0", "node_advertise": "",
-            "public_url": "http://127.0.0.1", "master_key_file": folder.path().join("master.key"),
-        }))?;
-        let furnish = FurnishSettings {
-            admin_password_file: Some(password),
-            admin_made_file: None,
-            zones: vec![FurnishZone { name: "london".into(), settings: ZoneSettings::default() }],
-            enrollments: Vec::new(),
-            certificate: None,
-        };
-        let settings = WebSettings { furnish: Some(furnish), ..settings };
-        let web =
-            Web::start(settings, database.config(), Clock::system(), Tasks::new(), Health::default()).await?;
-        Ok(Self { web, _database: database, _folder: folder })
-    }
-
-    /// Runs a command as the administrator, or with a key; `input` is what is piped in.
-    async fn admin(&self, key: Option<&str>, arguments: &[&str], input: &str) -> Ended {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meridian"));
-        command.arg("admin").args(arguments).env_clear();
-        command.env("MERIDIAN_URL", format!("http://{}", self.web.address));
-        match key {
-            Some(key) => command.env("MERIDIAN_API_KEY", key),
-            None => command.env("MERIDIAN_USERNAME", "admin").env("MERIDIAN_PASSWORD", PASSWORD),
-        };
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let input = input.to_owned();
-        tokio::task::spawn_blocking(move || {
-            let mut child = command.spawn().unwrap();
-            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-            let output = child.wait_with_output().unwrap();
-            Ended {
-                code: output.status.code().unwrap(),
-                out: String::from_utf8(output.stdout).unwrap(),
-                err: String::from_utf8(output.stderr).unwrap(),
-            }
-        })
-        .await
-        .unwrap()
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_are_administered_from_the_command_line() -> Result<()> {
@@ -197,7 +109,7 @@ async fn images_are_wanted_and_logins_set_without_a_password_on_the_command_line
     assert_eq!(logins.json()["items"][0]["username"], "puller");
     assert!(!logins.out.contains("alone"), "{logins:?}");
     assert_eq!(run(&["images", "logout", "london", "registry.example.org", "--yes"]).await.code, 0);
-    assert_eq!(run(&["images", "logins", "london"]).await.out, "(none)\n");
+    assert_eq!(run(&["images", "logins", "london"]).await.out, "The zone has no logins for registries\n");
     Ok(())
 }
 
@@ -215,6 +127,9 @@ async fn people_are_moved_and_moved_back_from_the_command_line() -> Result<()> {
     };
     let look = run(&["zones", "reassign", "--user", "ada", "--to", "virginia", "--dry-run", "--json"]).await;
     assert_eq!((&look.json()["people"], home().await), (&json!(1), false), "only looked at");
+    let look = run(&["zones", "reassign", "--user", "ada", "--to", "virginia", "--dry-run"]).await.out;
+    assert!(look.starts_with("1 person to virginia; no session is to be launched again\n"), "{look}");
+    assert_eq!(run(&["zones", "reassignments"]).await.out, "Nobody was moved yet\n");
     let unconfirmed = run(&["zones", "reassign", "--user", "ada", "--to", "virginia"]).await;
     assert!(unconfirmed.code == 1 && unconfirmed.err.contains("--yes") && !home().await, "{unconfirmed:?}");
     let moved = run(&["zones", "reassign", "--user", "ada", "--to", "virginia", "--yes"]).await;
@@ -253,7 +168,7 @@ async fn groups_are_written_to_files_and_applied_from_them() -> Result<()> {
 async fn homes_are_listed_reset_and_those_of_nobody_deleted_from_the_command_line() -> Result<()> {
     let site = Site::start().await?;
     let run = async |arguments: &[&str]| site.admin(None, arguments, "").await;
-    assert_eq!(run(&["homes", "list"]).await.out, "(none)\n");
+    assert_eq!(run(&["homes", "list"]).await.out, "You have no homes\n");
     assert_eq!(
         run(&["homes", "list", "--all", "--state", "free", "--json"]).await.json()["items"],
         json!([])

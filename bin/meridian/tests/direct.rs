@@ -43,6 +43,7 @@ struct Site {
     http: reqwest::Client,
     token: String,
     entrance: SocketAddr,
+    ops: SocketAddr,
     trust: TlsConnector,
     _agent: Child,
     _database: TestDatabase,
@@ -86,9 +87,10 @@ impl Site {
         roots.add(made.cert.der().clone())?;
         let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let entrance = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let ops = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let agent: AgentSettings = serde_json::from_value(json!({
             "node": {"name": "agent-1", "data": file("agent"), "upstream": format!("http://{}", web.address),
-                "enroll_token_file": file("token"), "via": web.node_address},
+                "enroll_token_file": file("token"), "via": web.node_address, "ops_listen": ops},
             "listen": "127.0.0.1:0", "engine": "simulated", "run_directory": file("run"),
             "direct": {"listen": entrance, "address": format!("{HOST}:{}", entrance.port()),
                 "tls_certificate_file": file("agent.pem"), "tls_key_file": file("agent.key")},
@@ -107,6 +109,7 @@ impl Site {
             http: reqwest::Client::new(),
             token: String::new(),
             entrance,
+            ops,
             trust: TlsConnector::from(Arc::new(tls)),
             _agent: agent,
             _database: database,
@@ -132,7 +135,7 @@ impl Site {
     /// A session that runs.
     async fn running(&self) -> String {
         wait_for("the agent", LIMIT, async || {
-            let (_, nodes) = self.send(Method::GET, "/nodes", Value::Null).await;
+            let (_, nodes) = self.send(Method::GET, "/nodes?limit=1000", Value::Null).await;
             let agent = nodes["items"].as_array().into_iter().flatten().find(|node| node["role"] == "agent");
             let ready = agent.is_some_and(|agent| {
                 agent["state"] == "ready" && agent["images"][0]["reference"].is_string()
@@ -237,4 +240,17 @@ async fn streams_come_to_the_agent_itself_and_come_back_to_it() {
     viewer.cut().await;
     let socket = site.open(&url, &view["resume_protocols"], PAGE).await.unwrap();
     assert_eq!(viewer.reattach(socket, 2, &key).await, Ok(Verdict::Resumed));
+
+    // The agent shows what its entrance counts, beside its own.
+    let metrics = site.http.get(format!("http://{}/metrics", site.ops)).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let counted =
+        |name: &str| metrics.lines().any(|line| line.starts_with(name) && line.contains("role=\"agent\""));
+    assert!(counted("meridian_agent_streams{"), "{metrics}");
+    assert!(
+        counted("meridian_proxy_streams{") && counted("meridian_proxy_streams_opened_total{"),
+        "{metrics}"
+    );
+    let forbidden = metrics.lines().find(|line| line.contains("origin_forbidden"));
+    assert!(forbidden.is_some_and(|line| line.ends_with(" 1")), "{metrics}");
 }

@@ -26,6 +26,7 @@ import type {
   Watch,
   Workspace,
   Zone,
+  ZoneHealth,
 } from './types';
 
 const ANSWER_WITHIN_MS = 15_000;
@@ -89,8 +90,17 @@ export async function reportDistances(zones: { zone: string; round_trips_ms: num
   return (await unwrap(api.POST('/api/v1/zones/measurements', { body: { zones } }))).zone ?? null;
 }
 
-export async function listNodes(): Promise<Node[]> {
-  return (await unwrap(api.GET('/api/v1/nodes'))).items as Node[];
+export interface NodeFilter {
+  zone?: string;
+  role?: Node['role'];
+}
+
+export async function listNodes(filter: NodeFilter, cursor?: string): Promise<Page<Node>> {
+  return (await unwrap(api.GET('/api/v1/nodes', { params: { query: { ...filter, cursor } } }))) as Page<Node>;
+}
+
+export async function listZoneHealth(): Promise<ZoneHealth[]> {
+  return (await unwrap(api.GET('/api/v1/nodes/health'))).items;
 }
 
 export interface SessionFilter {

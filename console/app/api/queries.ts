@@ -16,6 +16,8 @@ import { Problem, asProblem } from './problem';
 import type { Me, Page, Session, SessionState } from './types';
 
 const POLL_MS = 1_000;
+/** Of a page that nobody looks at. */
+const HIDDEN_POLL_MS = 10_000;
 const LIVE_REFRESH_MS = 5_000;
 const PASSING_REFRESH_MS = 1_500;
 const ADMIN_REFRESH_MS = 10_000;
@@ -168,8 +170,19 @@ export function useSessions(filter: api.SessionFilter) {
   });
 }
 
-export function useNodes(enabled = true) {
-  return useQuery({ queryKey: keys.nodes, queryFn: api.listNodes, refetchInterval: ADMIN_REFRESH_MS, enabled });
+export function useNodes(filter: api.NodeFilter) {
+  return useInfiniteQuery({
+    queryKey: [...keys.nodes, 'pages', filter],
+    queryFn: ({ pageParam }) => api.listNodes(filter, pageParam),
+    ...pages,
+    placeholderData: keepPreviousData,
+    refetchInterval: ADMIN_REFRESH_MS,
+  });
+}
+
+/** How each zone's nodes stand together. */
+export function useZoneHealth(enabled: boolean) {
+  return useQuery({ queryKey: [...keys.nodes, 'health'], queryFn: api.listZoneHealth, refetchInterval: ADMIN_REFRESH_MS, enabled });
 }
 
 export function useExplanation(id: string | null) {
@@ -181,13 +194,21 @@ export function useExplanation(id: string | null) {
   });
 }
 
-/** Asked only while somebody is signed in; what was heard before stays. */
-export function useSessionQuery(id: string, poll: boolean, signedIn: boolean) {
+/** How often a session is asked about: by a page that hears of it otherwise, one that is looked at, one that is hidden. */
+export type Asking = 'never' | 'often' | 'seldom';
+
+/**
+ * Asked only while somebody is signed in; what was heard before stays. A hidden page goes on asking, since somebody may look on at its desktop and
+ * its tab says so.
+ */
+export function useSessionQuery(id: string, asking: Asking, signedIn: boolean) {
+  const every = { never: false, often: POLL_MS, seldom: HIDDEN_POLL_MS } as const;
   return useQuery({
     queryKey: keys.session(id),
     queryFn: () => api.getSession(id),
     enabled: signedIn,
-    refetchInterval: ({ state }) => (!poll || (state.data && isFinal(state.data.state)) ? false : POLL_MS),
+    refetchInterval: ({ state }) => (state.data && isFinal(state.data.state) ? false : every[asking]),
+    refetchIntervalInBackground: asking === 'seldom',
   });
 }
 

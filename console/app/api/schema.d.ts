@@ -318,7 +318,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Zone by image by agent: what is where, and what is not as it should be. A page has 100 rows at most, whatever `limit` says. */
+        /**
+         * Zone by image by agent: what is where, and what is not as it should be. A page has 100 rows at most, whatever `limit` says, and ends
+         *     with the row that brings it to 1,000 cells.
+         */
         get: operations["image_matrix"];
         put?: never;
         post?: never;
@@ -335,7 +338,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Every node, with what it reports. */
+        /** Nodes with what they report, by zone, role and name: all of them, those of a zone or a role, or the one with a name or id. */
         get: operations["list_nodes"];
         put?: never;
         post?: never;
@@ -356,6 +359,23 @@ export interface paths {
         put?: never;
         /** A single-use token with which a new node joins. */
         post: operations["create_enrollment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the nodes of each zone stand together. */
+        get: operations["zone_health"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1087,6 +1107,16 @@ export interface components {
         FieldView: {
             /** @description Its name; deeper ones with points, such as `labels.disk`. */
             field: string;
+            message: string;
+        };
+        /** @enum {string} */
+        FrozenBecause: "storage_away" | "overtaken" | "unknown";
+        /** @description The session stands still, because it may not write to its home now. */
+        FrozenView: {
+            because: components["schemas"]["FrozenBecause"];
+            /** @description What to do next. */
+            hint: string;
+            /** @description Why, for people. */
             message: string;
         };
         /** @description A group's file. What it leaves out is as in a new group, but for its members, which then stay who they are. */
@@ -1834,6 +1864,7 @@ export interface components {
                  * @description When it ends because its user's policy limits its time; none where nothing does.
                  */
                 expires_at?: string | null;
+                frozen?: components["schemas"]["FrozenView"] | null;
                 home?: components["schemas"]["HomeKind"] | null;
                 /** Format: uuid */
                 id: string;
@@ -1966,6 +1997,37 @@ export interface components {
             next?: string | null;
         };
         /** @description A page of a list; `next` is the cursor of the page after it. */
+        Page_ZoneHealthView: {
+            items: {
+                agents: components["schemas"]["ReadyView"];
+                /**
+                 * Format: double
+                 * @description Cores that may be promised.
+                 */
+                cpu_total: number;
+                /**
+                 * Format: double
+                 * @description Cores that are promised.
+                 */
+                cpu_used: number;
+                /** Format: int64 */
+                memory_mb_total: number;
+                /** Format: int64 */
+                memory_mb_used: number;
+                proxies: components["schemas"]["ReadyView"];
+                /** Format: int64 */
+                sessions: number;
+                /** Format: int64 */
+                streams: number;
+                /** @description Nodes that report problems. */
+                troubled: components["schemas"]["SomeNodesView"];
+                /** @description Nodes that were heard of once, and are no longer. */
+                unreachable: components["schemas"]["SomeNodesView"];
+                zone: string;
+            }[];
+            next?: string | null;
+        };
+        /** @description A page of a list; `next` is the cursor of the page after it. */
         Page_ZoneView: {
             items: ((components["schemas"]["ZoneSettingsView"] | null) & {
                 /** @description Whether launches that name no zone go here. */
@@ -2047,6 +2109,15 @@ export interface components {
             percent?: number | null;
             /** @description `reserved`, `pushed`, `image`, `container`, `display`, `ready`. */
             step: components["schemas"]["ProgressStep"];
+        };
+        ReadyView: {
+            /** Format: int64 */
+            all: number;
+            /**
+             * Format: int64
+             * @description Those that can take work now.
+             */
+            ready: number;
         };
         /** @description What a move did, or would do. */
         ReassignedView: {
@@ -2163,6 +2234,7 @@ export interface components {
              * @description When it ends because its user's policy limits its time; none where nothing does.
              */
             expires_at?: string | null;
+            frozen?: components["schemas"]["FrozenView"] | null;
             home?: components["schemas"]["HomeKind"] | null;
             /** Format: uuid */
             id: string;
@@ -2211,6 +2283,12 @@ export interface components {
             wanted: string;
             /** @description The words, where it is one of them. */
             words: string[];
+        };
+        SomeNodesView: {
+            /** Format: int64 */
+            count: number;
+            /** @description Names of the first three. */
+            first: string[];
         };
         /** @enum {string} */
         Transport: "meridian.v1" | "binary";
@@ -2495,13 +2573,13 @@ export interface components {
             allow_origin_domain?: string;
             /** @default [] */
             alternate_zones?: string[];
-            /** @default  */
-            home_storage?: string;
             /**
              * @description References of the images that each of its agents loads ahead of need.
              * @default []
              */
             desired_images?: string[];
+            /** @default  */
+            home_storage?: string;
             /**
              * Format: uuid
              * @description Stays when the zone is renamed. Left out: the zone of that name, or a new one.
@@ -2550,6 +2628,34 @@ export interface components {
             upstream_auth_address?: string;
             /** @default  */
             zone_name?: string;
+        };
+        /** @description How a zone's nodes stand together. Sums are of its agents. */
+        ZoneHealthView: {
+            agents: components["schemas"]["ReadyView"];
+            /**
+             * Format: double
+             * @description Cores that may be promised.
+             */
+            cpu_total: number;
+            /**
+             * Format: double
+             * @description Cores that are promised.
+             */
+            cpu_used: number;
+            /** Format: int64 */
+            memory_mb_total: number;
+            /** Format: int64 */
+            memory_mb_used: number;
+            proxies: components["schemas"]["ReadyView"];
+            /** Format: int64 */
+            sessions: number;
+            /** Format: int64 */
+            streams: number;
+            /** @description Nodes that report problems. */
+            troubled: components["schemas"]["SomeNodesView"];
+            /** @description Nodes that were heard of once, and are no longer. */
+            unreachable: components["schemas"]["SomeNodesView"];
+            zone: string;
         };
         /** @description Any of a zone's settings; those left out stay. */
         ZonePatch: {
@@ -3778,7 +3884,13 @@ export interface operations {
     };
     list_nodes: {
         parameters: {
-            query?: never;
+            query?: {
+                zone?: string;
+                role?: string;
+                node?: string;
+                cursor?: string;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3794,6 +3906,14 @@ export interface operations {
                 };
             };
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3841,6 +3961,33 @@ export interface operations {
                 };
             };
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+        };
+    };
+    zone_health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ZoneHealthView"];
+                };
+            };
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4226,6 +4373,7 @@ export interface operations {
                 all?: boolean;
                 ended?: boolean;
                 cursor?: string;
+                limit?: number;
             };
             header?: never;
             path?: never;

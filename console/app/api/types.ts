@@ -28,8 +28,12 @@ export type ProgressStep = 'reserved' | 'pushed' | 'image' | 'container' | 'disp
 export type Watch = Omit<Written<Schemas['WatchView']>, 'state'> & {
   state: 'asked' | 'allowed' | 'declined' | 'expired' | 'withdrawn' | 'ended';
 };
-export type Session = Omit<Written<Schemas['SessionView']>, 'state' | 'progress' | 'watches'> & {
+/** Why a session stands still, and what to do about it. */
+export type Frozen = Written<Schemas['FrozenView']>;
+export type Session = Omit<Written<Schemas['SessionView']>, 'state' | 'progress' | 'watches' | 'frozen'> & {
   state: SessionState;
+  /** Null where it does not; a server of the release before does not say. */
+  frozen?: Frozen | null;
   /** A server of the release before does not say. */
   watches?: Watch[];
   progress: Omit<Written<Schemas['ProgressView']>, 'step'> & { step: ProgressStep };
@@ -43,6 +47,9 @@ export type ZoneSettings = Written<Schemas['ZoneSettingsView']>;
 export type Zone = { id: string; name: string; zone_name: string; default: boolean; probe?: string } & Partial<ZoneSettings>;
 export type ZonePatch = Schemas['ZonePatch'];
 export type Requirements = Written<Schemas['RequirementsView']>;
+/** What moving people to another zone did, or would do. */
+export type Moved = Written<Schemas['ReassignedView']>;
+export type Move = Written<Schemas['ReassignmentView']>;
 export type ZoneDeletion = Schemas['ZoneDeletionView'];
 
 export type TriedZone = Schemas['TriedZoneView'];
@@ -65,6 +72,8 @@ export type ImageCell = Omit<Written<Schemas['ImageCellView']>, 'state'> & {
   state: 'absent' | 'queued' | 'pulling' | 'present' | 'failed';
 };
 /** One image in one zone, agent by agent. */
+export type ZoneHealth = Schemas['ZoneHealthView'];
+
 export type ImageRow = Omit<Written<Schemas['ImageRowView']>, 'agents'> & { agents: ImageCell[] };
 export type RegistryLogin = Schemas['RegistryLoginView'];
 

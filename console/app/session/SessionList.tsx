@@ -3,6 +3,7 @@ import { useNavigate } from 'react-router';
 import { isFinal } from '../api/queries';
 import type { Session } from '../api/types';
 import { SessionStateBadge } from '../ui/StateBadge';
+import { sentence } from '../ui/text';
 import { When } from '../ui/When';
 import { WorkspaceArt } from '../ui/WorkspaceArt';
 import { useEndDialog } from './EndDialog';
@@ -22,7 +23,7 @@ export function SessionList({ sessions }: { sessions: Session[] }) {
             <WorkspaceArt icon={session.workspace.icon} small />
             <div className={classes.what}>
               <div className={classes.name}>
-                {session.name} <SessionStateBadge state={session.state} />
+                {session.name} <SessionStateBadge session={session} />
               </div>
               <div className={classes.where}>
                 <Where session={session} /> · {isFinal(session.state) ? 'ended' : 'started'}{' '}
@@ -30,6 +31,7 @@ export function SessionList({ sessions }: { sessions: Session[] }) {
                 {isFinal(session.state) && session.reason && <> · {session.reason}</>}
               </div>
               <Elsewhere session={session} />
+              {session.frozen && <div className={classes.still}>{`${sentence(session.frozen.message)} ${sentence(session.frozen.hint)}`}</div>}
             </div>
             {!isFinal(session.state) && (
               <div className={classes.actions}>

@@ -9,11 +9,11 @@ import { Link, Navigate, useLocation, useParams } from 'react-router';
 import { useMe } from '../api/queries';
 import type { Session } from '../api/types';
 import { ProblemNote } from '../ui/ProblemNote';
-import { useTitle } from '../ui/useTitle';
 import { useEndDialog } from './EndDialog';
 import { Launching } from './Launching';
 import { Over } from './Over';
 import { SessionFrame } from './SessionFrame';
+import { TabTitle } from './TabTitle';
 import { useSession } from './useSession';
 
 const loadViewer = () => import('../viewer/Viewer');
@@ -31,7 +31,6 @@ function OneSession({ id }: { id: string }) {
   const session = query.data;
   const [seen, setSeen] = useState(false);
   const { pathname } = useLocation();
-  useTitle(session?.name ?? 'Session');
   useEffect(() => {
     // The viewer is fetched while the workspace starts.
     void loadViewer();
@@ -42,14 +41,18 @@ function OneSession({ id }: { id: string }) {
   if (me === null && !(session && seen && hasDesktop(session))) {
     return <Navigate to="/sign-in" replace state={{ from: pathname }} />;
   }
-  if (!session) {
-    return (
-      <SessionFrame title="Session">
-        {query.isError ? <ProblemNote error={query.error} onRetry={() => void query.refetch()} /> : <Loader />}
-      </SessionFrame>
-    );
-  }
-  return <SessionView session={session} seen={seen} reachable={reachable} />;
+  return (
+    <>
+      <TabTitle session={session} />
+      {session ? (
+        <SessionView session={session} seen={seen} reachable={reachable} />
+      ) : (
+        <SessionFrame title="Session">
+          {query.isError ? <ProblemNote error={query.error} onRetry={() => void query.refetch()} /> : <Loader />}
+        </SessionFrame>
+      )}
+    </>
+  );
 }
 
 function hasDesktop({ state }: Session): boolean {

@@ -29,8 +29,15 @@ beforeEach(() => {
 
 afterEach(() => {
   cleanup();
+  hide(false);
+  vi.useRealTimers();
   vi.unstubAllGlobals();
 });
+
+function hide(hidden: boolean) {
+  Object.defineProperty(document, 'visibilityState', { configurable: true, value: hidden ? 'hidden' : 'visible' });
+  document.dispatchEvent(new Event('visibilitychange'));
+}
 
 test('a Web App that sends events is there, whatever became of the last question', async () => {
   const client = createQueryClient();
@@ -41,4 +48,21 @@ test('a Web App that sends events is there, whatever became of the last question
   expect(result.current.reachable).toBe(true);
   act(() => streams.at(-1)?.onerror?.());
   await waitFor(() => expect(result.current.reachable).toBe(false));
+});
+
+test('a page that nobody looks at goes on asking, since somebody may look on at its desktop', async () => {
+  vi.useFakeTimers();
+  let asked = 0;
+  vi.stubGlobal('fetch', () => {
+    asked += 1;
+    return Promise.resolve(new Response(JSON.stringify({ id: 's', state: 'running' }), { headers: { 'Content-Type': 'application/json' } }));
+  });
+  hide(true);
+  const client = createQueryClient();
+  const wrapper = ({ children }: { children: ReactNode }) => <QueryClientProvider client={client}>{children}</QueryClientProvider>;
+  renderHook(() => useSession('s', true), { wrapper });
+  await act(() => vi.advanceTimersByTimeAsync(100));
+  const before = asked;
+  await act(() => vi.advanceTimersByTimeAsync(30_000));
+  expect(asked - before).toBe(3);
 });

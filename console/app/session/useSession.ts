@@ -4,13 +4,16 @@ import { sessionEventsUrl } from '../api/client';
 import { isFinal, useNoteSession, useSessionQuery } from '../api/queries';
 import type { Session } from '../api/types';
 
-/** One session, kept current by its event stream; while that does not flow, by asking every second; while nobody is signed in, not at all. */
+/**
+ * One session, kept current by its event stream; while that does not flow, by asking every second, or now and then where the page is hidden; while
+ * nobody is signed in, not at all.
+ */
 export function useSession(id: string, signedIn: boolean) {
   const [flowing, setFlowing] = useState(false);
-  const query = useSessionQuery(id, !flowing, signedIn);
-  const note = useNoteSession();
   // A browser holds few connections to one host; tabs that nobody looks at leave theirs to the others.
   const visible = useDocumentVisibility() === 'visible';
+  const query = useSessionQuery(id, flowing ? 'never' : visible ? 'often' : 'seldom', signedIn);
+  const note = useNoteSession();
   const over = query.data !== undefined && isFinal(query.data.state);
 
   useEffect(() => {

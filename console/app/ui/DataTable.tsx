@@ -6,6 +6,8 @@ export interface Column<Row> {
   render: (row: Row) => ReactNode;
   /** Right-aligned figures. */
   numeric?: boolean;
+  /** Names that may be long and have no place to break at: they leave the other columns their room. */
+  breaks?: boolean;
 }
 
 interface Props<Row> {
@@ -35,7 +37,12 @@ export function DataTable<Row>({ caption, columns, rows, rowKey, dense = false }
           {rows.map((row) => (
             <tr key={rowKey(row)}>
               {columns.map((column) => (
-                <td key={column.label} data-label={column.label} data-numeric={column.numeric ? true : undefined}>
+                <td
+                  key={column.label}
+                  data-label={column.label}
+                  data-numeric={column.numeric ? true : undefined}
+                  data-breaks={column.breaks ? true : undefined}
+                >
                   {column.render(row)}
                 </td>
               ))}

@@ -1,5 +1,5 @@
 import { Badge } from '@mantine/core';
-import type { Node, SessionState } from '../api/types';
+import type { Node, Session, SessionState } from '../api/types';
 
 const sessionColors: Record<SessionState, string> = {
   starting: 'blue',
@@ -19,8 +19,9 @@ const nodeColors: Record<Node['state'], string> = {
   enrolled: 'gray',
 };
 
-export function SessionStateBadge({ state }: { state: SessionState }) {
-  return <StateBadge label={state} color={sessionColors[state]} />;
+export function SessionStateBadge({ session }: { session: Pick<Session, 'state' | 'frozen'> }) {
+  if (session.frozen) return <StateBadge label="stands still" color="orange" />;
+  return <StateBadge label={session.state} color={sessionColors[session.state]} />;
 }
 
 export function NodeStateBadge({ state }: { state: Node['state'] }) {

@@ -7,7 +7,7 @@ export function homeState(state: string): string {
     in_use: 'in use',
     put_away: 'being put away',
     away: 'nobody who has it answers',
-    held: 'held by an agent that does not answer',
+    held: 'held by a silent agent',
     lost: 'gone with its agent',
     removing: 'being removed',
   };

@@ -12,6 +12,7 @@ import { sentence } from '../ui/text';
 import { Badge } from './Badge';
 import { LimitWarning } from './LimitWarning';
 import { SignInAgain } from './SignInAgain';
+import { StandsStill } from './StandsStill';
 import { Toolbar } from './Toolbar';
 import { WatchBanner } from './WatchBanner';
 import { WatchQuestion } from './WatchQuestion';
@@ -37,13 +38,15 @@ export default function Viewer({ session, reachable }: Props) {
   const { online } = useNetwork();
   const login = useLogin(desktop);
   const status = drawn ? statusOf(state, { session, online, reachable, signedIn: login.me !== null }) : null;
-  const opens = !drawn && state.name !== 'stopped' && !login.asks;
+  const covered = state.name === 'stopped' || login.asks;
+  const frozen = session.frozen ?? null;
   return (
     <div className={classes.viewer}>
       <Toolbar ref={toolbar} session={session} desktop={desktop} onEnd={() => end.ask(session)} />
       <main className={classes.stage}>
         <div ref={host} className={classes.host} data-stale={(drawn && state.name !== 'live') || undefined} />
-        {opens && <Opening session={session} state={state} />}
+        {!covered && !drawn && frozen === null && <Opening session={session} state={state} />}
+        {!covered && frozen && <StandsStill session={session} frozen={frozen} onEnd={() => end.ask(session)} />}
         {state.name === 'stopped' && <Stopped session={session} state={state} onTakeBack={() => connection.current?.restart()} />}
         {login.asks && <SignInAgain session={session} again={login.last} onLater={login.later} />}
         <LimitWarning session={session} />

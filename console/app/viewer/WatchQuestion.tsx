@@ -1,4 +1,5 @@
 import { Button, Group } from '@mantine/core';
+import { useDocumentVisibility } from '@mantine/hooks';
 import { useEffect, useLayoutEffect, useRef } from 'react';
 import { useAnswerWatch } from '../api/queries';
 import type { Session, Watch } from '../api/types';
@@ -28,7 +29,11 @@ function Question({ session, watch, left, onGone }: Props & { watch: Watch; left
   const answer = useAnswerWatch();
   const { mutate: see } = useAnswerWatch();
   const { id } = session;
-  useEffect(() => see({ id, watch: watch.id, answer: 'seen' }), [see, id, watch.id]);
+  const visible = useDocumentVisibility() === 'visible';
+  useEffect(() => {
+    // What the hook says at first is a guess.
+    if (visible && document.visibilityState === 'visible') see({ id, watch: watch.id, answer: 'seen' });
+  }, [see, id, watch.id, visible]);
   const say = (word: 'allow' | 'decline') => () => answer.mutate({ id, watch: watch.id, answer: word });
   return (
     <div className={classes.question}>
@@ -56,7 +61,7 @@ function Question({ session, watch, left, onGone }: Props & { watch: Watch; left
           <span className={classes.left} aria-hidden>
             Declined by itself in {inWords(Math.max(0, left))}
           </span>
-          <Group gap="xs">
+          <Group gap="xs" ml="auto">
             <Button variant="default" disabled={answer.isPending} onClick={say('decline')}>
               Decline
             </Button>

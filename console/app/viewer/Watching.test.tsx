@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 import { MantineProvider } from '@mantine/core';
 import { QueryClientProvider } from '@tanstack/react-query';
-import { cleanup, fireEvent, render, screen, waitFor } from '@testing-library/react';
+import { act, cleanup, fireEvent, render, screen, waitFor } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { createQueryClient } from '../api/queries';
 import type { Session, Watch } from '../api/types';
@@ -22,10 +22,16 @@ beforeEach(() => {
 
 afterEach(() => {
   cleanup();
+  hide(false);
   vi.unstubAllGlobals();
   asked.length = 0;
   told = 0;
 });
+
+function hide(hidden: boolean) {
+  Object.defineProperty(document, 'visibilityState', { configurable: true, value: hidden ? 'hidden' : 'visible' });
+  document.dispatchEvent(new Event('visibilitychange'));
+}
 
 function inSeconds(seconds: number): string {
   return new Date(Date.now() + seconds * 1000).toISOString();
@@ -93,4 +99,13 @@ test('nobody is named who does not look on', () => {
   show(watch({ state: 'ended' }), watch({ state: 'declined' }), watch({ state: 'allowed', until: inSeconds(-1) }));
   expect(screen.getByRole('status').textContent).toBe('');
   expect(screen.queryByRole('alertdialog')).toBeNull();
+});
+
+test('a page that nobody looks at does not say that the question is seen, until it is', async () => {
+  hide(true);
+  show(watch());
+  await new Promise(requestAnimationFrame);
+  expect(asked).toEqual([]);
+  act(() => hide(false));
+  await waitFor(() => expect(asked).toEqual(['POST /api/v1/sessions/s/watches/w/answer {"answer":"seen"}']));
 });

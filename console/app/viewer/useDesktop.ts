@@ -36,16 +36,15 @@ export function useDesktop(session: Session, host: RefObject<HTMLDivElement | nu
   const [clipboardText, setClipboardText] = useState('');
   const [clipboardRefusal, setClipboardRefusal] = useState<string | null>(null);
   const { id, name } = session;
+  const takesKeys = state.name === 'live' && (session.frozen ?? null) === null;
+  useEffect(() => screen.current?.setInteractive(takesKeys), [takesKeys]);
 
   useEffect(() => {
     if (!host.current) return;
     const stream = new StreamConnection({
       askTicket: (thumbprint) => askTicket(id, watch, thumbprint),
       listener: {
-        state: (next) => {
-          setState(next);
-          picture.setInteractive(next.name === 'live');
-        },
+        state: setState,
         display: (channel) => picture.show(channel),
         clipboard: (text) => shared.received(text),
         clipboardRefused: setClipboardRefusal,

@@ -15,6 +15,15 @@ export function onlookersOf(session: Session, now: number): Watch[] {
   );
 }
 
+/** What a page says that nobody looks at: who asks, else who looks on. */
+export function attentionOf(session: Session, now: number): string | null {
+  const asked = questionOf(session, now);
+  if (asked !== null) return `${asked.watcher.name} asks to look on`;
+  const names = onlookersOf(session, now).map((watch) => watch.watcher.name);
+  if (names.length === 0) return null;
+  return `${names.join(' and ')} ${names.length === 1 ? 'is' : 'are'} looking on`;
+}
+
 /** Why it is over, as whoever wanted to look on reads it. */
 export function overWords(watch: Watch, session: Session): string {
   switch (watch.state) {

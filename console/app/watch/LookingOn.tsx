@@ -34,10 +34,10 @@ export default function LookingOn({ session, watch, reachable }: Props) {
   return (
     <div className={classes.viewer}>
       <nav className={bar.bar} aria-label="Looking on">
-        <span className={bar.name}>
+        <span className={bar.name} data-kept>
           Looking on at {session.name} of {session.user.name}. What you do here does not reach it
         </span>
-        <Button size="compact-sm" variant="light" color="red" onClick={leave}>
+        <Button className={bar.end ?? ''} size="compact-sm" variant="light" color="red" onClick={leave}>
           Leave
         </Button>
       </nav>

@@ -2,6 +2,7 @@
 
 import { fullHouse, nodes, tried, workspaces, zones } from './data.mjs';
 import { failure } from './failure.mjs';
+import { healthOf } from './health.mjs';
 
 export class Deployment {
   constructor() {
@@ -98,6 +99,8 @@ export class Deployment {
         Object.assign(node.capacity, rest, sessions === undefined ? {} : { sessions });
         return send(200, node);
       }
+      case 'GET nodes/':
+        return list(this.zones.map((zone) => healthOf(zone, this.nodes)));
       case 'GET nodes':
         return list(this.nodes);
       case 'POST nodes/':

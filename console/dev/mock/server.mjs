@@ -21,7 +21,9 @@ import { Deployment } from './deployment.mjs';
 import { failure } from './failure.mjs';
 import { Homes } from './homes.mjs';
 import { Images } from './images.mjs';
+import { Moves } from './moves.mjs';
 import { People } from './people.mjs';
+import { answerWatches } from './watches.mjs';
 
 const dist = fileURLToPath(new URL('../../dist/', import.meta.url));
 const policy =
@@ -69,6 +71,7 @@ class Mock {
     this.deployment = new Deployment();
     this.images = new Images();
     this.homes = new Homes();
+    this.moves = new Moves();
     this.sessions = new Map();
     this.launched = new Map();
     this.tickets = new Map();
@@ -110,13 +113,15 @@ class Mock {
     const { host } = request.headers;
     const path = url.pathname.replace('/api/v1', '');
     const asked = { me, method: request.method, path, query: url.searchParams, body: body === '' ? {} : JSON.parse(body), host, send };
-    if ([this.people, this.images, this.homes, this.deployment].some((part) => part.answer(asked) !== false)) return;
-    const [, id, rest = ''] = /^\/sessions\/([\w-]+)(\/\w+)?$/.exec(path) ?? [];
+    if ([this.people, this.images, this.homes, this.moves, this.deployment].some((part) => part.answer(asked) !== false)) return;
+    const [, id, rest = ''] = /^\/sessions\/([\w-]+)(\/[\w/-]+)?$/.exec(path) ?? [];
     const session = this.sessions.get(id);
     if (!session) return send(404, failure('not_found', 'There is no such session.', { hint: 'Go back to the catalogue.' }));
     if (rest === '/events') return this.watch(session, response);
     if (rest === '/explanation') return send(200, explanation(session));
-    if (rest === '/connect') return this.connect(session, JSON.parse(body), request, send);
+    if (rest === '/connect') return this.connect(session, asked.body, request, send);
+    const looksOn = () => this.connect(session, asked.body, request, send);
+    if (answerWatches(asked, session, rest, looksOn) !== false) return this.changed(session);
     if (request.method === 'DELETE') {
       this.end(session, 'Ended by its user.');
       return send(202, session);

@@ -14,12 +14,13 @@ use super::{
     error::ApiError,
     extract::{From, too_large},
     permit::{Permit, ZonesModify, ZonesView},
+    shape,
 };
 use crate::{
     app::{
         caller::Caller,
         configuration::{CurrentGroup, CurrentZone, Plan, WantedFiles, plan},
-        rules::Problems,
+        words::counted,
     },
     state::AppState,
     store::zones::Applied,
@@ -74,6 +75,7 @@ pub(super) async fn apply_configuration(
         prune: new.prune,
         unknown_users: Vec::new(),
     };
+    ApiError::refuse(wanted.too_many())?;
     let members: Vec<String> =
         wanted.groups.iter().flatten().filter_map(|file| file.members.clone()).flatten().collect();
     for _ in 0..TRIES {
@@ -157,7 +159,11 @@ pub(super) fn in_use(zone: &str, nodes: i64, sessions: i64) -> ApiError {
     ApiError::new(
         StatusCode::CONFLICT,
         "zone_in_use",
-        format!("{nodes} nodes of zone {zone} work, with {sessions} sessions on them"),
+        format!(
+            "{} in zone {zone}, with {}",
+            counted(nodes, "node works", "nodes work"),
+            counted(sessions, "session", "sessions")
+        ),
     )
     .hint(format!("Drain it first, and end what runs there: meridian admin zones delete {zone} --drain"))
 }
@@ -170,10 +176,6 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Long<T> {
 
     async fn from_request(request: Request, _: &AppState) -> Result<Self, ApiError> {
         let bytes = to_bytes(request.into_body(), MAX_BYTES).await.map_err(|_| too_large())?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            let mut problems = Problems::default();
-            problems.add("body", error.to_string());
-            ApiError::fields(problems)
-        })
+        shape::read(&bytes).map(Self)
     }
 }

@@ -178,6 +178,12 @@ impl ApiError {
         .hint("Look at it again, then repeat your change")
     }
 
+    /// `bound` says in words how much there may be.
+    pub fn too_many(bound: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, "too_many", format!("{bound}, and it does"))
+            .hint("Take away what is no longer needed")
+    }
+
     pub fn taken(what: &str) -> Self {
         Self::new(StatusCode::CONFLICT, "name_taken", format!("A {what} of that name exists already"))
             .hint("Choose another name")
@@ -192,6 +198,9 @@ impl From<StoreError> for ApiError {
                 .hint("Running sessions are not affected. Try again in a few seconds; if it stays, tell an administrator")
                 .retry_after(2)
         };
+        if let Some(bound) = error.bound() {
+            return Self::too_many(bound);
+        }
         match error {
             StoreError::Unavailable(_) => {
                 unavailable("database_unavailable", "Meridian's database cannot be reached").cause(error)

@@ -12,8 +12,9 @@ use axum::{
     },
 };
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
-use super::error::ApiError;
+use super::{error::ApiError, shape};
 use crate::{
     app::tickets::RequestPage,
     state::AppState,
@@ -109,10 +110,15 @@ impl FromRequestParts<AppState> for From {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Self::Rejection> {
-        let address = client_address_of(parts, state);
-        let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-        Ok(Self(Origin { address, request_id }))
+        Ok(Self(origin_of(parts, state)))
     }
+}
+
+/// Where a request came from.
+pub(super) fn origin_of(parts: &Parts, state: &AppState) -> Origin {
+    let address = client_address_of(parts, state);
+    let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    Origin { address, request_id }
 }
 
 fn client_address_of(parts: &Parts, state: &AppState) -> String {
@@ -164,7 +170,8 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
-        axum::Json::<T>::from_request(request, state).await.map(|axum::Json(body)| Self(body)).map_err(refuse)
+        let text = axum::Json::<Box<RawValue>>::from_request(request, state).await;
+        shape::read(text.map_err(refuse)?.get().as_bytes()).map(Self)
     }
 }
 
@@ -246,10 +253,9 @@ fn refuse(rejection: JsonRejection) -> ApiError {
     }
     let code = match status {
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "not_json",
-        StatusCode::UNPROCESSABLE_ENTITY => "invalid",
         _ => "malformed",
     };
-    // The text names the field and the place, and quotes at most the field's name.
+    // The text names the place.
     ApiError::new(status, code, rejection.body_text())
         .hint("See /api/v1/openapi.json for the shape of the body")
 }

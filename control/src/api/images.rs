@@ -1,13 +1,12 @@
 //! Images: what zones want on their agents, how it stands there, and who the agents are at registries.
 
 use axum::{Json, extract::State, http::StatusCode};
-use meridian_ids::ZoneId;
 use serde::Deserialize;
 
 use super::{
     error::ApiError,
     extract::{Body, Path, Query},
-    names::{check_limit, next_of, page},
+    names::{check_limit, find_zone_id, page},
     permit::{ImagesCreate, ImagesDelete, ImagesModify, ImagesView, ZonePermit},
 };
 use crate::{
@@ -23,8 +22,10 @@ use crate::{
     },
 };
 
-/// Rows of a page at most: each has a cell for every agent of its zone.
+/// Rows of a page at most.
 const MOST_ROWS: i32 = 100;
+/// Cells of a page, one for each of a zone's agents in each row: a page is full with the row that reaches so many.
+const MOST_CELLS: i64 = 1000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,7 +50,8 @@ pub(super) struct HostQuery {
     host: String,
 }
 
-/// Zone by image by agent: what is where, and what is not as it should be. A page has 100 rows at most, whatever `limit` says.
+/// Zone by image by agent: what is where, and what is not as it should be. A page has 100 rows at most, whatever `limit` says, and ends
+/// with the row that brings it to 1,000 cells.
 #[utoipa::path(get, path = "/api/v1/images", tag = "images",
     params(("zone" = Option<String>, Query), ("cursor" = Option<String>, Query), ("limit" = Option<i32>, Query)),
     responses((status = 200, body = Page<ImageRowView>), (status = 403, body = ErrorView), (status = 404, body = ErrorView)))]
@@ -61,12 +63,13 @@ pub(super) async fn image_matrix(
     let limit = check_limit(query.limit)?.min(MOST_ROWS);
     let after = query.cursor.as_deref().map(read_place).transpose()?;
     let zone = match &query.zone {
-        Some(zone) => Some(find_zone(&state, zone).await?),
+        Some(zone) => Some(find_zone_id(&state, zone).await?),
         None => None,
     };
-    let rows = state.store.image_matrix(zone, permit.zones(), after.as_ref(), limit).await?;
-    let next = next_of(&rows, limit, |row| format!("{}/{}", row.position, row.reference));
-    Ok(Json(Page { items: rows.into_iter().map(row_view).collect(), next }))
+    let page = state.store.image_matrix(zone, permit.zones(), after.as_ref(), limit, MOST_CELLS).await?;
+    let last = page.rows.last().filter(|_| page.more);
+    let next = last.map(|row| format!("{}/{}", row.position, row.reference));
+    Ok(Json(Page { items: page.rows.into_iter().map(row_view).collect(), next }))
 }
 
 fn row_view(row: MatrixRow) -> ImageRowView {
@@ -95,7 +98,7 @@ pub(super) async fn list_wanted_images(
     permit: ZonePermit<ImagesView>,
     Path(id): Path,
 ) -> Result<Json<Page<WantedImageView>>, ApiError> {
-    let zone = find_zone(&state, &id).await?;
+    let zone = find_zone_id(&state, &id).await?;
     permit.within(Some(zone))?;
     Ok(Json(Page::whole(state.store.wanted_images(zone).await?)))
 }
@@ -110,7 +113,7 @@ pub(super) async fn want_image(
     Path(id): Path,
     Body(new): Body<NewWantedImage>,
 ) -> Result<StatusCode, ApiError> {
-    let zone = find_zone(&state, &id).await?;
+    let zone = find_zone_id(&state, &id).await?;
     let caller = permit.within(Some(zone))?;
     ApiError::refuse(check_image(&new.reference))?;
     let wish = state.store.want_image(zone, &new.reference, caller.id()).await?;
@@ -127,7 +130,7 @@ pub(super) async fn unwant_image(
     Path(id): Path,
     Query(query): Query<ReferenceQuery>,
 ) -> Result<StatusCode, ApiError> {
-    let zone = find_zone(&state, &id).await?;
+    let zone = find_zone_id(&state, &id).await?;
     let caller = permit.within(Some(zone))?;
     removed(state.store.unwant_image(zone, &query.reference, caller.id()).await?, "image")
 }
@@ -140,7 +143,7 @@ pub(super) async fn list_registry_logins(
     permit: ZonePermit<ImagesView>,
     Path(id): Path,
 ) -> Result<Json<Page<RegistryLoginView>>, ApiError> {
-    let zone = find_zone(&state, &id).await?;
+    let zone = find_zone_id(&state, &id).await?;
     permit.within(Some(zone))?;
     Ok(Json(Page::whole(state.store.registry_logins(zone).await?)))
 }
@@ -156,7 +159,7 @@ pub(super) async fn set_registry_login(
     Path(id): Path,
     Body(new): Body<NewRegistryLogin>,
 ) -> Result<StatusCode, ApiError> {
-    let zone = find_zone(&state, &id).await?;
+    let zone = find_zone_id(&state, &id).await?;
     let caller = permit.within(Some(zone))?;
     ApiError::refuse(check_login(&new))?;
     let sealed = seal_password(&state.deployment.sealer, zone, &new.host, &new.password);
@@ -174,24 +177,16 @@ pub(super) async fn remove_registry_login(
     Path(id): Path,
     Query(query): Query<HostQuery>,
 ) -> Result<StatusCode, ApiError> {
-    let zone = find_zone(&state, &id).await?;
+    let zone = find_zone_id(&state, &id).await?;
     let caller = permit.within(Some(zone))?;
     removed(state.store.remove_registry_login(zone, &query.host, caller.id()).await?, "login")
-}
-
-async fn find_zone(state: &AppState, id_or_name: &str) -> Result<ZoneId, ApiError> {
-    let zone = state.store.find_zone(id_or_name).await?;
-    zone.map(|zone| zone.id).ok_or_else(|| ApiError::not_found("zone"))
 }
 
 fn granted(wish: Wish, bound: &str) -> Result<StatusCode, ApiError> {
     match wish {
         Wish::Ok => Ok(StatusCode::NO_CONTENT),
         Wish::NoZone => Err(ApiError::not_found("zone")),
-        Wish::TooMany => {
-            Err(ApiError::new(StatusCode::CONFLICT, "too_many", format!("{bound}, and it does"))
-                .hint("Take away what is no longer needed"))
-        }
+        Wish::TooMany => Err(ApiError::too_many(bound)),
     }
 }
 

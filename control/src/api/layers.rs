@@ -21,9 +21,12 @@ use tracing::Instrument;
 use super::{
     configuration::APPLY_PATH,
     error::{ApiError, Hop, Unframed},
-    extract::{RequestId, key_of, too_large},
+    extract::{RequestId, key_of, origin_of, too_large},
 };
-use crate::{state::AppState, store::acting_key::acting_with};
+use crate::{
+    state::AppState,
+    store::acting::{acting_from, acting_with},
+};
 
 const MAX_DISCARDED_BYTES: usize = 16 << 20;
 const DISCARD_WAIT: Duration = Duration::from_secs(5);
@@ -101,12 +104,33 @@ pub(super) async fn note_key(request: Request, next: Next) -> Response {
     }
 }
 
+/// Below these everything that is written down is told where it came from: the hot interactions pay for nothing besides.
+const TOLD: [&str; 4] =
+    ["/api/v1/sessions", "/api/v1/auth", "/api/v1/connections", "/api/v1/zones/measurements"];
+
+/// Whatever is changed is written down with where that came from.
+pub(super) async fn note_origin(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if is_safe(request.method())
+        || !path.starts_with("/api/")
+        || TOLD.iter().any(|told| path.starts_with(told))
+    {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let origin = origin_of(&parts, &state);
+    acting_from(origin, next.run(Request::from_parts(parts, body))).await
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
 /// Refuses what another site's page sends with our cookie. Browsers state where a request comes from; programs do not, and carry no
 /// cookie that somebody else could make them send.
 pub(super) async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let headers = request.headers();
-    if !safe && headers.contains_key(COOKIE) && !same_site(&state, &request) {
+    if !is_safe(request.method()) && headers.contains_key(COOKIE) && !same_site(&state, &request) {
         return ApiError::new(
             StatusCode::FORBIDDEN,
             "cross_site",

@@ -1,6 +1,6 @@
 //! What people write into fields: names and pages.
 
-use meridian_ids::UserId;
+use meridian_ids::{UserId, ZoneId};
 use serde::Deserialize;
 
 use super::error::ApiError;
@@ -63,6 +63,12 @@ pub(super) async fn find_user_id(state: &AppState, id_or_name: &str) -> Result<U
     }
     let found = state.store.find_user(id_or_name).await?;
     found.map(|user| user.id).ok_or_else(|| ApiError::not_found("user"))
+}
+
+/// A zone by its id or name.
+pub(super) async fn find_zone_id(state: &AppState, id_or_name: &str) -> Result<ZoneId, ApiError> {
+    let zone = state.store.find_zone(id_or_name).await?;
+    zone.map(|zone| zone.id).ok_or_else(|| ApiError::not_found("zone"))
 }
 
 #[cfg(test)]

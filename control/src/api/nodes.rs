@@ -14,26 +14,66 @@ use serde::Deserialize;
 use super::{
     error::{ApiError, Hop},
     extract::{Body, From, Path, Query, hash_token},
+    names::{check_limit, find_zone_id, next_of, page, read_cursor},
     permit::{Needs, NodesCreate, NodesDelete, NodesModify, NodesView, ZonePermit},
 };
 use crate::{
-    app::rules::check_node,
+    app::{rules::check_node, words::counted},
     state::AppState,
-    store::nodes::NodeRemoval,
-    views::{EnrollmentView, ErrorView, NewEnrollment, NodePatch, NodeRemovalView, NodeView, Page},
+    store::nodes::{NodeRemoval, WhichNodes},
+    views::{
+        EnrollmentView, ErrorView, NewEnrollment, NodePatch, NodeRemovalView, NodeView, Page, ZoneHealthView,
+    },
 };
 
 /// How long an enrolment token is good.
 const ENROLLMENT_S: u64 = 60 * 60;
 
-/// Every node, with what it reports.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    #[serde(default)]
+    zone: Option<String>,
+    #[serde(default)]
+    role: Option<NodeRole>,
+    #[serde(default)]
+    node: Option<String>,
+    #[serde(default)]
+    cursor: Option<String>,
+    #[serde(default = "page")]
+    limit: i32,
+}
+
+/// Nodes with what they report, by zone, role and name: all of them, those of a zone or a role, or the one with a name or id.
 #[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes",
-    responses((status = 200, body = Page<NodeView>), (status = 403, body = ErrorView)))]
+    params(("zone" = Option<String>, Query), ("role" = Option<String>, Query), ("node" = Option<String>, Query),
+        ("cursor" = Option<String>, Query), ("limit" = Option<i32>, Query)),
+    responses((status = 200, body = Page<NodeView>), (status = 403, body = ErrorView), (status = 404, body = ErrorView)))]
 pub(super) async fn list_nodes(
     State(state): State<AppState>,
     permit: ZonePermit<NodesView>,
+    Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<NodeView>>, ApiError> {
-    Ok(Json(Page::whole(state.store.list_nodes(permit.zones()).await?)))
+    let limit = check_limit(query.limit)?;
+    let after = read_cursor(query.cursor.as_deref())?;
+    let zone = match &query.zone {
+        Some(zone) => Some(find_zone_id(&state, zone).await?),
+        None => None,
+    };
+    let which = WhichNodes { zone, role: query.role, node: query.node };
+    let items = state.store.list_nodes(permit.zones(), &which, after, limit).await?;
+    let next = next_of(&items, limit, |node| node.id.to_string());
+    Ok(Json(Page { items, next }))
+}
+
+/// How the nodes of each zone stand together.
+#[utoipa::path(get, path = "/api/v1/nodes/health", tag = "nodes",
+    responses((status = 200, body = Page<ZoneHealthView>), (status = 403, body = ErrorView)))]
+pub(super) async fn zone_health(
+    State(state): State<AppState>,
+    permit: ZonePermit<NodesView>,
+) -> Result<Json<Page<ZoneHealthView>>, ApiError> {
+    Ok(Json(Page::whole(state.store.zone_health(permit.zones()).await?)))
 }
 
 /// Sets an agent's labels, overrides, overcommit and limits. What is promised already stays promised, also beyond a lower limit.
@@ -147,7 +187,11 @@ pub(super) async fn remove_node(
         NodeRemoval::InUse { sessions, streams } => Err(ApiError::new(
             StatusCode::CONFLICT,
             "node_in_use",
-            format!("This node answers, with {sessions} sessions on it and {streams} streams through it"),
+            format!(
+                "This node answers, with {} on it and {} through it",
+                counted(sessions, "session", "sessions"),
+                counted(streams, "stream", "streams")
+            ),
         )
         .hint("Drain it first, and end what runs there: meridian admin nodes remove NODE --drain")),
     }

@@ -11,7 +11,7 @@ use super::{
     permit::{Permit, ZonesModify, ZonesView},
 };
 use crate::{
-    app::caller::Caller,
+    app::{caller::Caller, words::counted},
     state::AppState,
     store::reassignments::{Move, MoveKind, Reassigned, Undone},
     views::{ErrorView, NewReassignment, Page, ReassignedView, ReassignmentView},
@@ -121,9 +121,9 @@ fn refused(view: &ReassignedView) -> ApiError {
         StatusCode::CONFLICT,
         "reassignment_refused",
         format!(
-            "{} of {} people may not be moved, so nobody was: {}{more}",
+            "{} of {} may not be moved, so nobody was: {}{more}",
             view.refused,
-            view.people,
+            counted(view.people, "person", "people"),
             named.join(", ")
         ),
     )

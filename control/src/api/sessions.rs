@@ -20,6 +20,7 @@ use tokio::sync::broadcast;
 use super::{
     error::{ApiError, Hop},
     extract::{Body, From, OptionalBody, Page as PageOf, Path, Query, Token},
+    names::{check_limit, next_of, page},
     permit::nobody,
 };
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
         bus::{Changed, next_look},
         live::{Full, MAX_OF_A_USER, Place},
         tickets::{self, ConnectTarget, RequestPage},
+        words::counted,
     },
     state::AppState,
     store::{
@@ -39,7 +41,6 @@ use crate::{
     views::{ConnectRequest, ConnectView, ErrorView, ExplanationView, NewSession, Page, SessionView},
 };
 
-const PAGE: i32 = 100;
 const MAX_KEY_BYTES: usize = 200;
 
 /// Launches a workspace. With an `Idempotency-Key` header, a repeated request gets the session that the first one made.
@@ -88,7 +89,7 @@ pub(super) async fn launch_session(
         Launch::Limit { limit } => Err(ApiError::new(
             StatusCode::CONFLICT,
             "session_limit",
-            format!("You have {limit} sessions, which is as many as you may have"),
+            format!("You have {}, which is as many as you may have", counted(limit, "session", "sessions")),
         )
         .hint("End one that you no longer need, or ask an administrator for more")
         .explanation(Vec::new())),
@@ -221,22 +222,25 @@ pub(super) struct ListQuery {
     ended: bool,
     #[serde(default)]
     cursor: Option<SessionId>,
+    #[serde(default = "page")]
+    limit: i32,
 }
 
 /// The caller's sessions, newest first; with `all`, everybody's for whoever may view sessions.
 #[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions",
-    params(("all" = Option<bool>, Query), ("ended" = Option<bool>, Query), ("cursor" = Option<String>, Query)),
+    params(("all" = Option<bool>, Query), ("ended" = Option<bool>, Query), ("cursor" = Option<String>, Query),
+        ("limit" = Option<i32>, Query)),
     responses((status = 200, body = Page<SessionView>), (status = 400, body = ErrorView), (status = 401, body = ErrorView), (status = 403, body = ErrorView)))]
 pub(super) async fn list_sessions(
     State(state): State<AppState>,
     Token(token): Token,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<SessionView>>, ApiError> {
-    let filter = SessionFilter { all: query.all, ended: query.ended, after: query.cursor, limit: PAGE };
+    let limit = check_limit(query.limit)?;
+    let filter = SessionFilter { all: query.all, ended: query.ended, after: query.cursor, limit };
     match state.store.list_sessions(token, filter).await? {
         ListSessions::Ok { items } => {
-            let full = i32::try_from(items.len()).is_ok_and(|length| length == PAGE);
-            let next = items.last().filter(|_| full).map(|last| last.id.to_string());
+            let next = next_of(&items, limit, |session| session.id.to_string());
             Ok(Json(Page { items, next }))
         }
         ListSessions::Unauthenticated => Err(nobody(&state, token).await),

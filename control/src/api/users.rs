@@ -13,7 +13,10 @@ use super::{
     permit::{Known, Permit, UsersCreate, UsersDelete, UsersModify, UsersView},
 };
 use crate::{
-    app::passwords::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS},
+    app::{
+        passwords::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS},
+        words::counted,
+    },
     state::AppState,
     store::users::{UserChange, UserDeletion},
     views::{ErrorView, NewUser, Page, UserPatch, UserPolicyView, UserRowView},
@@ -182,7 +185,10 @@ pub(super) async fn delete_user(
         UserDeletion::HasSessions { sessions } => Err(ApiError::new(
             StatusCode::CONFLICT,
             "user_has_sessions",
-            format!("This user has {sessions} sessions, which end with the account, and everything in them is removed"),
+            format!(
+                "This user has {} with the account, and everything in it is removed",
+                counted(sessions, "session, which ends", "sessions, which end")
+            ),
         )
         .hint("Confirm it with end_sessions=true, or disable the account instead")),
     }

@@ -1,9 +1,11 @@
 //! Zones: names for everybody, settings for whoever may view zones.
 
+use std::collections::BTreeSet;
+
 use axum::{Json, extract::State, http::StatusCode};
 
 use meridian_ids::ZoneId;
-use meridian_model::{Permission, ZoneSettings};
+use meridian_model::{NodeRole, Permission, ZoneSettings};
 use serde::Deserialize;
 
 use super::{
@@ -16,13 +18,19 @@ use crate::{
     app::{
         configuration::ZoneFile,
         requirements::{ZoneNeeds, requirements},
-        rules::check_zone,
+        rules::{MOST_NAMED, check_zone, shown},
         tickets::{self, RequestPage},
     },
     state::AppState,
-    store::zones::{DeletedZone, SavedZone, ZoneRow},
+    store::{
+        nodes::WhichNodes,
+        zones::{DeletedZone, SavedZone, ZoneRow},
+    },
     views::{ErrorView, Page, RequirementsView, ZoneDeletionView, ZonePatch, ZoneSettingsView, ZoneView},
 };
+
+/// What a zone needs is said of each of its nodes; they are read page by page.
+const NODES_AT_ONCE: i32 = 1000;
 
 /// Where workspaces can run.
 #[utoipa::path(get, path = "/api/v1/zones", tag = "zones",
@@ -152,7 +160,17 @@ pub(super) async fn zone_requirements(
 ) -> Result<Json<RequirementsView>, ApiError> {
     let zone = state.store.find_zone(&id).await?.ok_or_else(|| ApiError::not_found("zone"))?;
     permit.within(Some(zone.id))?;
-    let nodes = state.store.list_nodes(None).await?;
+    let web = WhichNodes { role: Some(NodeRole::Web), ..WhichNodes::default() };
+    let here = WhichNodes { zone: Some(zone.id), ..WhichNodes::default() };
+    let mut nodes = state.store.list_nodes(None, &web, None, NODES_AT_ONCE).await?;
+    loop {
+        let after = nodes.last().filter(|node| node.role != NodeRole::Web).map(|node| node.id);
+        let page = state.store.list_nodes(None, &here, after, NODES_AT_ONCE).await?;
+        if page.is_empty() {
+            break;
+        }
+        nodes.extend(page);
+    }
     let public_url = &state.settings.public_url;
     let needs = ZoneNeeds { zone: &zone.name, settings: &zone.settings, public_url, nodes: &nodes };
     Ok(Json(requirements(&needs)))
@@ -164,25 +182,28 @@ async fn find_alternates(
     zone: &ZoneRow,
     wanted: &[String],
 ) -> Result<(Vec<ZoneId>, Vec<String>), ApiError> {
+    if wanted.len() > MOST_NAMED {
+        return Err(ApiError::field("alternate_zones", format!("must be at most {MOST_NAMED}")));
+    }
     let (mut ids, mut names) = (Vec::new(), Vec::new());
-    for text in wanted {
-        let found = state.store.find_zone(text).await?;
-        let found = found.filter(|found| found.id != zone.id).ok_or_else(|| {
-            ApiError::field("alternate_zones", format!("{text} is not another zone"))
+    let mut seen = BTreeSet::new();
+    for (text, found) in wanted.iter().zip(state.store.name_zones(wanted).await?) {
+        let (id, name) = found.filter(|(id, _)| *id != zone.id).ok_or_else(|| {
+            ApiError::field("alternate_zones", format!("{} is not another zone", shown(text)))
                 .hint("It was deleted or renamed, perhaps: GET /api/v1/zones lists what there is")
         })?;
-        if ids.contains(&found.id) {
-            return Err(ApiError::field("alternate_zones", format!("{text} is named twice")));
+        if !seen.insert(id) {
+            return Err(ApiError::field("alternate_zones", format!("{} is named twice", shown(text))));
         }
-        ids.push(found.id);
-        names.push(found.name);
+        ids.push(id);
+        names.push(name);
     }
     Ok((ids, names))
 }
 
 fn view(zone: ZoneRow, shown: bool, page: &RequestPage) -> ZoneView {
     let (id, name, default) = (zone.id, zone.name.clone(), zone.default);
-    let probe = tickets::probe_address(&zone.settings, page);
+    let probe = tickets::probe_address(&zone.settings, zone.direct.as_deref(), page);
     let settings = shown.then(|| ZoneSettingsView::new(zone));
     ZoneView { id, zone_name: name.clone(), name, default, probe, settings }
 }

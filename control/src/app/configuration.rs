@@ -6,7 +6,7 @@
 
 mod groups;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meridian_ids::{GroupId, WorkspaceId, ZoneId};
 use meridian_model::{ImagePolicy, LoadStrategy, ZoneSettings};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::rules::{Problems, check_desired_images, check_workspace, check_zone};
+use super::rules::{Problems, check_desired_images, check_workspace, check_zone, shown};
 use crate::{
     store::workspaces::WorkspaceRow,
     views::{ChangeView, GroupFile, NewWorkspace, PlannedView, WorkspaceView},
@@ -178,6 +178,32 @@ pub struct WantedFiles {
     pub unknown_users: Vec<String>,
 }
 
+/// Files of one kind that are applied together.
+const MOST_ZONES: usize = 1000;
+const MOST_GROUPS: usize = 5000;
+const MOST_WORKSPACES: usize = 1000;
+/// Of all groups together.
+const MOST_MEMBERS: usize = 200_000;
+
+impl WantedFiles {
+    /// More than is looked at, before anything is looked at.
+    #[must_use]
+    pub fn too_many(&self) -> Problems {
+        let mut problems = Problems::default();
+        let mut bound = |field: &str, number: usize, most: usize, what: &str| {
+            if number > most {
+                problems.add(field, format!("must be at most {most} {what}, and these are {number}"));
+            }
+        };
+        bound("zones", self.zones.as_ref().map_or(0, Vec::len), MOST_ZONES, "files");
+        bound("groups", self.groups.as_ref().map_or(0, Vec::len), MOST_GROUPS, "files");
+        bound("workspaces", self.workspaces.as_ref().map_or(0, Vec::len), MOST_WORKSPACES, "files");
+        let members = self.groups.iter().flatten().flat_map(|file| &file.members).map(Vec::len).sum();
+        bound("groups", members, MOST_MEMBERS, "members");
+        problems
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -213,13 +239,16 @@ impl Plan {
 /// # Errors
 /// Everything that is wrong, each with the zone, group or workspace and its field.
 pub fn plan(current: &Configuration, wanted: &WantedFiles) -> Result<Plan, Problems> {
-    let mut problems = Problems::default();
+    let mut problems = wanted.too_many();
+    if !problems.0.is_empty() {
+        return Err(problems);
+    }
     let mut plan = Plan::default();
     let mut zones: Zones = current.zones.iter().map(|zone| (zone.name.clone(), zone.id)).collect();
     if let Some(files) = &wanted.zones {
         zones = plan_zones(&mut plan, &mut problems, current, files, wanted.prune);
     }
-    let mut groups: Vec<String> = current.groups.iter().map(|group| group.name.clone()).collect();
+    let mut groups: BTreeSet<String> = current.groups.iter().map(|group| group.name.to_lowercase()).collect();
     if let Some(files) = &wanted.groups {
         groups = groups::plan(&mut plan, &mut problems, &current.groups, files, &zones, wanted);
     }
@@ -240,35 +269,38 @@ fn plan_zones(
     files: &[ZoneFile],
     prune: bool,
 ) -> Zones {
+    let by_id: BTreeMap<ZoneId, &CurrentZone> = current.zones.iter().map(|zone| (zone.id, zone)).collect();
+    let by_name: BTreeMap<&str, &CurrentZone> =
+        current.zones.iter().map(|zone| (zone.name.as_str(), zone)).collect();
     let known = |file: &ZoneFile| match file.id {
-        Some(id) => current.zones.iter().find(|zone| zone.id == id),
-        None => current.zones.iter().find(|zone| zone.name == file.zone_name),
+        Some(id) => by_id.get(&id).copied(),
+        None => by_name.get(file.zone_name.as_str()).copied(),
     };
-    let unlisted: Vec<_> = current
-        .zones
-        .iter()
-        .filter(|zone| !files.iter().any(|file| known(file).is_some_and(|found| found.id == zone.id)))
-        .collect();
-    let mut names: Vec<String> = files.iter().map(|file| file.zone_name.clone()).collect();
-    if !prune {
-        names.extend(unlisted.iter().map(|zone| zone.name.clone()));
-    }
-    for (index, file) in files.iter().enumerate() {
-        let place = format!("zones.{}", file.zone_name);
+    let listed: BTreeSet<ZoneId> = files.iter().filter_map(known).map(|zone| zone.id).collect();
+    let unlisted: Vec<_> = current.zones.iter().filter(|zone| !listed.contains(&zone.id)).collect();
+    let kept_names: BTreeSet<&str> =
+        unlisted.iter().filter(|_| !prune).map(|zone| zone.name.as_str()).collect();
+    let mut names: BTreeSet<&str> = files.iter().map(|file| file.zone_name.as_str()).collect();
+    names.extend(&kept_names);
+    let (mut seen_names, mut seen_ids) = (BTreeSet::new(), BTreeSet::new());
+    for file in files {
+        let place = format!("zones.{}", shown(&file.zone_name));
         problems.under(&place, file.problems());
-        let twice = |other: &ZoneFile| {
-            other.zone_name == file.zone_name || (file.id.is_some() && other.id == file.id)
-        };
-        if files[..index].iter().any(twice) {
+        let new_name = seen_names.insert(file.zone_name.as_str());
+        let new_id = file.id.is_none_or(|id| seen_ids.insert(id));
+        if !new_name || !new_id {
             problems.add(&format!("{place}.zone_name"), "two files are about this zone");
-        } else if unlisted.iter().any(|zone| zone.name == file.zone_name) && !prune {
+        } else if kept_names.contains(file.zone_name.as_str()) {
             problems.add(
                 &format!("{place}.id"),
                 "another zone has this name: leave the id out, if that one is meant",
             );
         }
-        for alternate in file.alternate_zones.iter().filter(|alternate| !names.contains(alternate)) {
-            problems.add(&format!("{place}.alternate_zones"), format!("{alternate} is not a zone"));
+        for alternate in &file.alternate_zones {
+            if !names.contains(alternate.as_str()) {
+                let alternate = shown(alternate);
+                problems.add(&format!("{place}.alternate_zones"), format!("{alternate} is not a zone"));
+            }
         }
         let found = known(file);
         let id = found.map(|zone| zone.id).or(file.id).unwrap_or_else(ZoneId::generate);
@@ -301,25 +333,27 @@ fn plan_workspaces(
     problems: &mut Problems,
     current: &Configuration,
     files: &[NewWorkspace],
-    (zones, groups): (&Zones, &[String]),
+    (zones, groups): (&Zones, &BTreeSet<String>),
     prune: bool,
 ) {
-    for (index, file) in files.iter().enumerate() {
-        let place = format!("workspaces.{}", file.name);
+    let by_name: BTreeMap<&str, &WorkspaceRow> =
+        current.workspaces.iter().map(|row| (row.entry.name.as_str(), row)).collect();
+    let mut listed = BTreeSet::new();
+    for file in files {
+        let place = format!("workspaces.{}", shown(&file.name));
         problems.under(&place, check_workspace(file));
-        if files[..index].iter().any(|other| other.name == file.name) {
+        if !listed.insert(file.name.as_str()) {
             problems.add(&format!("{place}.name"), "two files are about this workspace");
         }
         for zone in file.zones.iter().flatten().filter(|zone| !zones.contains_key(*zone)) {
-            problems.add(&format!("{place}.zones"), format!("{zone} is not a zone"));
+            problems.add(&format!("{place}.zones"), format!("{} is not a zone", shown(zone)));
         }
         for group in file.groups.iter().flatten() {
-            if groups.iter().any(|known| groups::same_name(known, group)) {
-                continue;
+            if !groups.contains(&group.to_lowercase()) {
+                problems.add(&format!("{place}.groups"), format!("{} is not a group", shown(group)));
             }
-            problems.add(&format!("{place}.groups"), format!("{group} is not a group"));
         }
-        let found = current.workspaces.iter().find(|row| row.entry.name == file.name);
+        let found = by_name.get(file.name.as_str()).copied();
         plan.listed_workspaces.push(file.name.clone());
         let before = found.map(|row| workspace_file(row.entry.clone()));
         if before.as_ref() != Some(file) {
@@ -330,7 +364,7 @@ fn plan_workspaces(
             plan.note("workspace", &file.name, action, changes(before.as_ref(), file));
         }
     }
-    for row in current.workspaces.iter().filter(|row| !files.iter().any(|file| file.name == row.entry.name)) {
+    for row in current.workspaces.iter().filter(|row| !listed.contains(row.entry.name.as_str())) {
         if prune {
             plan.delete_workspaces.push(row.entry.id);
         }
@@ -425,6 +459,20 @@ mod tests {
         assert_eq!(actions(&current, vec![shuffled.clone()], false), [pair("virginia", "unlisted")]);
         shuffled.desired_images.pop();
         assert_eq!(actions(&current, vec![shuffled], false)[0], pair("london", "change"));
+    }
+
+    #[test]
+    fn more_files_than_are_looked_at_are_refused_at_their_kind() {
+        let file = |number: usize| ZoneFile { zone_name: format!("zone-{number}"), ..ZoneFile::default() };
+        let zones = |number: usize| WantedFiles {
+            zones: Some((0..number).map(file).collect()),
+            ..WantedFiles::default()
+        };
+        assert!(plan(&current(), &zones(MOST_ZONES)).is_ok());
+        let Problems(problems) = plan(&current(), &zones(MOST_ZONES + 1)).unwrap_err();
+        let told: Vec<_> =
+            problems.iter().map(|problem| (problem.field.as_str(), &*problem.message)).collect();
+        assert_eq!(told, [("zones", "must be at most 1000 files, and these are 1001")]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct ZoneNeeds<'a> {
     pub settings: &'a ZoneSettings,
     /// The primary's public address.
     pub public_url: &'a str,
-    /// All nodes.
+    /// The Web App nodes, and the zone's own.
     pub nodes: &'a [NodeView],
 }
 

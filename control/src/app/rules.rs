@@ -8,7 +8,7 @@ mod images;
 mod workspaces;
 mod zones;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use groups::{EVERYONE, LAST_PRIORITY, check_group, check_members, name_problem};
 pub use images::{MAX_IMAGES, MAX_REGISTRIES, check_desired_images, check_image, check_login};
@@ -18,6 +18,11 @@ pub use zones::{check_zone, has_port, is_host_and_port};
 use crate::views::{FieldView, NodePatch};
 
 const MAX_LABELS: usize = 32;
+/// Zones, or groups, that one thing names.
+pub const MOST_NAMED: usize = 1000;
+/// What is said to be wrong at once. Whoever has more wrong than that begins with these.
+const MOST_PROBLEMS: usize = 100;
+const SHOWN_CHARS: usize = 128;
 /// Overrides beyond this are slips of the keyboard: a mebi-core, an exbibyte.
 const MOST_CORES: f64 = 65_536.0;
 const MOST_MEMORY_MB: i64 = 1 << 30;
@@ -30,7 +35,16 @@ pub struct Problems(pub Vec<FieldView>);
 
 impl Problems {
     pub fn add(&mut self, field: &str, message: impl Into<String>) {
-        self.0.push(FieldView { field: field.to_owned(), message: message.into() });
+        match self.0.len() {
+            0..MOST_PROBLEMS => {
+                self.0.push(FieldView { field: shown(field), message: message.into() });
+            }
+            MOST_PROBLEMS => {
+                let message = format!("and more is wrong: these are the first {MOST_PROBLEMS}");
+                self.0.push(FieldView { field: shown(field), message });
+            }
+            _ => {}
+        }
     }
 
     /// Another's problems, below a place.
@@ -56,11 +70,15 @@ impl Problems {
         }
     }
 
-    /// Names of which none may come twice.
-    fn once(&mut self, field: &str, names: &[String]) {
-        for (index, name) in names.iter().enumerate() {
-            if names[..index].contains(name) {
-                self.add(field, format!("{name} is named twice"));
+    /// Names of which none may come twice; so many at most.
+    fn once(&mut self, field: &str, names: &[String], most: usize) {
+        if names.len() > most {
+            return self.add(field, format!("must be at most {most}"));
+        }
+        let mut seen = BTreeSet::new();
+        for name in names {
+            if !seen.insert(name) {
+                self.add(field, format!("{} is named twice", shown(name)));
             }
         }
     }
@@ -72,17 +90,21 @@ impl Problems {
         for (key, value) in labels {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/');
             if !(1..=63).contains(&key.len()) || !key.bytes().all(fits) {
-                let shown: String =
-                    key.chars().filter(|character| !character.is_control()).take(80).collect();
+                let key = shown(key);
                 self.add(
                     field,
-                    format!("\"{shown}\" is no label: it has 1 to 63 of a-z, A-Z, 0-9 and . _ - /"),
+                    format!("\"{key}\" is no label: it has 1 to 63 of a-z, A-Z, 0-9 and . _ - /"),
                 );
             } else {
                 self.text(&format!("{field}.{key}"), value, 128);
             }
         }
     }
+}
+
+/// What somebody wrote, as far as it is fit to be shown to them again.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(SHOWN_CHARS).collect()
 }
 
 /// Overrides, limits and labels of an agent.
@@ -130,6 +152,22 @@ mod tests {
         let Problems(problems) = check_node(&patch);
         let fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
         assert_eq!(fields, ["labels", "labels.disk", "cpu_override", "session_limit", "cpu_overcommit"]);
+    }
+
+    #[test]
+    fn long_lists_are_refused_at_their_field_and_what_is_wrong_is_told_in_bounds() {
+        let mut problems = Problems::default();
+        let names = |number: usize| -> Vec<String> { (0..number).map(|name| name.to_string()).collect() };
+        problems.once("zones", &names(MOST_NAMED), MOST_NAMED);
+        assert_eq!(problems, Problems::default());
+        problems.once("zones", &names(MOST_NAMED + 1), MOST_NAMED);
+        assert_eq!(problems.0[0].message, "must be at most 1000");
+        for number in 0..1000 {
+            problems.add("a", number.to_string());
+        }
+        assert_eq!(problems.0.len(), MOST_PROBLEMS + 1);
+        assert!(problems.0[MOST_PROBLEMS].message.contains("and more is wrong"), "{problems:?}");
+        assert_eq!(shown(&"\u{7}x".repeat(1 << 20)), "x".repeat(SHOWN_CHARS));
     }
 
     #[test]

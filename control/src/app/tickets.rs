@@ -134,11 +134,13 @@ fn entry(settings: &ZoneSettings, address: &str, page: &RequestPage) -> String {
     format!("{address}{port}/{}", settings.proxy_path.trim_matches('/'))
 }
 
-/// Where a page measures how far a zone is.
+/// Where a page measures how far a zone is: at its entry, or at an agent of it that browsers reach without a proxy.
 #[must_use]
-pub fn probe_address(settings: &ZoneSettings, page: &RequestPage) -> String {
+pub fn probe_address(settings: &ZoneSettings, direct: Option<&str>, page: &RequestPage) -> String {
     let scheme = if page.secure { "https" } else { "http" };
-    format!("{scheme}://{}/probe", entry(settings, &settings.proxy_hostname, page))
+    let streams = stream_entries(settings, direct, page).into_iter().next();
+    let entry = streams.unwrap_or_else(|| entry(settings, &settings.proxy_hostname, page));
+    format!("{scheme}://{entry}/probe")
 }
 
 /// Where a session's streams come in, as a page reaches it, best first: the zone's entry and its alternates, or where there are no proxies

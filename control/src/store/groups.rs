@@ -195,13 +195,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn find_zones(&self, named: &[String]) -> Result<Vec<Option<ZoneId>>, StoreError> {
-        let rows = self
-            .rows(
-                "SELECT DISTINCT ON (n.place) z.id FROM unnest($1::text[]) WITH ORDINALITY n(name, place)
-                 LEFT JOIN zones z ON z.name = n.name OR z.id::text = n.name ORDER BY n.place",
-                &[&named],
-            )
-            .await?;
-        rows.iter().map(|row| Ok(row.try_get::<_, Option<meridian_ids::Uuid>>(0)?.map(ZoneId))).collect()
+        let zones = self.name_zones(named).await?;
+        Ok(zones.into_iter().map(|zone| zone.map(|(id, _)| id)).collect())
     }
 }

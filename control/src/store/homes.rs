@@ -120,6 +120,18 @@ impl Store {
         .await
     }
 
+    /// Forgets homes that are to be removed and went with their machine or their zone meanwhile: nobody is left who would remove them.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn forget_lost_homes(&self) -> Result<u64, StoreError> {
+        self.execute(
+            "DELETE FROM homes h WHERE h.reset_at IS NOT NULL AND NOT home_lies_v1(ROW(h.*)::homes)",
+            &[],
+        )
+        .await
+    }
+
     /// Removes at most so many homes whose user or workspace was deleted.
     ///
     /// # Errors

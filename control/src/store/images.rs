@@ -9,7 +9,7 @@ use crate::{
     views::{ImageCellView, RegistryLoginView, WantedImageView},
 };
 
-pub const MATRIX: &str = "SELECT image_matrix_v1($1, $2, $3, $4, $5)";
+pub const MATRIX: &str = "SELECT image_matrix_v2($1, $2, $3, $4, $5, $6)";
 
 /// How a wish ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -18,6 +18,14 @@ pub enum Wish {
     NoZone,
     TooMany,
     Ok,
+}
+
+/// A page of the matrix.
+#[derive(Debug, Deserialize)]
+pub struct MatrixPage {
+    pub rows: Vec<MatrixRow>,
+    /// Whether rows come after these.
+    pub more: bool,
 }
 
 /// One image in one zone.
@@ -60,6 +68,7 @@ impl Store {
     }
 
     /// Zone by image, with how each agent stands: of one zone or of those that a key is bound to, after a zone's position and a reference.
+    /// The page ends with `limit` rows, or before with the row that reaches so many `cells`.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -69,12 +78,13 @@ impl Store {
         zones: Option<&[ZoneId]>,
         after: Option<&(i32, String)>,
         limit: i32,
-    ) -> Result<Vec<MatrixRow>, StoreError> {
+        cells: i64,
+    ) -> Result<MatrixPage, StoreError> {
         let zone = zone.map(|zone| zone.0);
         let zones: Option<Vec<Uuid>> = zones.map(|zones| zones.iter().map(|zone| zone.0).collect());
         let (position, reference) =
             (after.map(|(position, _)| position), after.map(|(_, reference)| reference));
-        self.call(MATRIX, &[&zone, &zones, &position, &reference, &limit]).await
+        self.call(MATRIX, &[&zone, &zones, &position, &reference, &limit, &cells]).await
     }
 
     /// Who a zone's agents are at registries, without passwords.

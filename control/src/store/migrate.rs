@@ -47,6 +47,13 @@ migrations!(
     "V20261123110200__sessions_again",
     "V20261123110300__workspaces_again",
     "V20261123110400__configuration",
+    "V20261123140000__image_matrix",
+    "V20261123140100__node_lists",
+    "V20261123140200__bounds",
+    "V20261123140300__direct_probe",
+    "V20261123141000__audit_origin",
+    "V20261123150200__sessions_again",
+    "V20261123160000__planned_once",
 );
 
 /// How long another node's migration is waited for.

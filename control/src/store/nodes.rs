@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use tokio_postgres::types::Json;
 
 use super::{Store, StoreError, logins::Origin};
-use crate::views::{NodePatch, NodeView};
+use crate::views::{NodePatch, NodeView, ZoneHealthView};
 
 pub const HEARTBEAT: &str = "SELECT heartbeat_v2($1, $2, $3, $4, $5, $6, $7)";
 const UPDATE: &str = "SELECT update_view_v1($1, $2)";
+const LIST: &str = "SELECT list_nodes_v1($1, $2, $3, $4, $5, $6)";
 const ENROLL: &str = "SELECT enroll_v1($1, $2, $3, $4, $5, $6, $7)";
 pub(super) const HOT: &[&str] = &[HEARTBEAT, UPDATE];
 
@@ -28,6 +29,15 @@ pub enum HeartbeatOutcome {
 pub enum Enroll {
     Refused,
     Ok { role: NodeRole, zone_id: Option<ZoneId>, zone_name: Option<String> },
+}
+
+/// Of which nodes a list is.
+#[derive(Clone, Debug, Default)]
+pub struct WhichNodes {
+    pub zone: Option<ZoneId>,
+    pub role: Option<NodeRole>,
+    /// The one with this name or id.
+    pub node: Option<String>,
 }
 
 /// How the removal of a node ended.
@@ -101,6 +111,10 @@ fn columns(patch: &NodePatch) -> Value {
     set("cpu_overcommit", patch.cpu_overcommit.map(|factor| json!(scaled(factor, 100.0))));
     set("memory_overcommit", patch.memory_overcommit.map(|factor| json!(scaled(factor, 100.0))));
     Value::Object(columns)
+}
+
+fn ids(zones: Option<&[ZoneId]>) -> Option<Vec<Uuid>> {
+    zones.map(|zones| zones.iter().map(|zone| zone.0).collect())
 }
 
 fn replace_nul(value: &mut Value) {
@@ -253,13 +267,28 @@ impl Store {
         Ok(changed == 1)
     }
 
+    /// A page of the nodes that are asked for, by zone, role and name; those without a zone come first.
+    ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn list_nodes(&self, zones: Option<&[ZoneId]>) -> Result<Vec<NodeView>, StoreError> {
-        let zones: Option<Vec<Uuid>> = zones.map(|zones| zones.iter().map(|zone| zone.0).collect());
-        let statement = "SELECT coalesce(jsonb_agg(node_view_v1(n) ORDER BY z.position NULLS FIRST, n.role, n.name), '[]')
-            FROM nodes n LEFT JOIN zones z ON z.id = n.zone_id WHERE n.removed_at IS NULL AND ($1::uuid[] IS NULL OR n.zone_id = ANY ($1))";
-        self.call(statement, &[&zones]).await
+    pub async fn list_nodes(
+        &self,
+        zones: Option<&[ZoneId]>,
+        which: &WhichNodes,
+        after: Option<NodeId>,
+        limit: i32,
+    ) -> Result<Vec<NodeView>, StoreError> {
+        let (zone, role) = (which.zone.map(|zone| zone.0), which.role.map(NodeRole::as_str));
+        let after = after.map(|after| after.0);
+        self.call(LIST, &[&ids(zones), &zone, &role, &which.node, &after, &limit]).await
+    }
+
+    /// How the nodes of each zone stand together.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn zone_health(&self, zones: Option<&[ZoneId]>) -> Result<Vec<ZoneHealthView>, StoreError> {
+        self.call("SELECT zone_health_v1($1)", &[&ids(zones)]).await
     }
 
     /// Changes what an administrator sets about an agent; none when it is none.

@@ -10,11 +10,12 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{
     Row, Statement,
+    error::DbError,
     types::{Json, ToSql},
 };
 
 use super::{
-    acting_key,
+    acting,
     database::{Database, TlsFault},
 };
 
@@ -93,10 +94,19 @@ impl StoreError {
     /// Whether a constraint named so was violated.
     #[must_use]
     pub fn violates(&self, constraint: &str) -> bool {
+        self.of_the_database().and_then(DbError::constraint) == Some(constraint)
+    }
+
+    /// In words, how much of something there may be, where more was to be made.
+    #[must_use]
+    pub fn bound(&self) -> Option<&str> {
+        let of_a_bound = |error: &&DbError| error.constraint().is_some_and(|name| name.ends_with("_bound"));
+        self.of_the_database().filter(of_a_bound).map(DbError::message)
+    }
+
+    fn of_the_database(&self) -> Option<&DbError> {
         match self {
-            Self::Query(error) => {
-                error.as_db_error().and_then(|error| error.constraint()) == Some(constraint)
-            }
+            Self::Query(error) => error.as_db_error(),
             Self::Unavailable(_)
             | Self::Tls { .. }
             | Self::Timeout
@@ -104,7 +114,7 @@ impl StoreError {
             | Self::Shape(_)
             | Self::MigrationBusy { .. }
             | Self::Migrate(_)
-            | Self::Corrupt(_) => false,
+            | Self::Corrupt(_) => None,
         }
     }
 }
@@ -112,8 +122,7 @@ impl StoreError {
 /// Statements of hot interactions, prepared when a connection opens.
 fn hot_statements() -> Vec<&'static str> {
     use super::{logins, nodes, sessions, watches, workspaces, zones};
-    [acting_key::HOT, logins::HOT, nodes::HOT, sessions::HOT, watches::HOT, workspaces::HOT, zones::HOT]
-        .concat()
+    [acting::HOT, logins::HOT, nodes::HOT, sessions::HOT, watches::HOT, workspaces::HOT, zones::HOT].concat()
 }
 
 /// How long a connection over TCP may be silent before it is asked whether it lives.
@@ -229,19 +238,19 @@ impl Store {
         let client = timeout_at(deadline, self.pool.get()).await.map_err(|_| StoreError::Timeout)??;
         let answered = timeout_at(deadline, async {
             let statement = client.prepare_cached(statement).await?;
-            let Some((mark, key)) = acting_key::mark() else {
+            let Some((statement_of_mark, mark)) = acting::mark() else {
                 return Ok((work(&client, &statement).await, Ok(())));
             };
-            let mark = client.prepare_cached(mark).await?;
+            let marking = client.prepare_cached(statement_of_mark).await?;
             Ok::<_, tokio_postgres::Error>(
-                acting_key::marked(&client, &mark, &key, work(&client, &statement)).await,
+                acting::marked(&client, &marking, &mark, work(&client, &statement)).await,
             )
         })
         .await;
         match answered {
             Ok(Ok((outcome, Ok(())))) => Ok(outcome?),
             Ok(Err(error)) => Err(StoreError::from(error)),
-            // Nobody else may go on with a connection that perhaps still has a key on it.
+            // Nobody else may go on with a connection that perhaps still has another's marks on it.
             Ok(Ok((outcome, Err(error)))) => {
                 drop(Object::take(client));
                 outcome?;

@@ -37,6 +37,9 @@ pub struct ZoneRow {
     pub applied_at: Option<String>,
     #[serde(default)]
     pub drifted: bool,
+    /// Where an agent is that browsers reach without a proxy, in a zone where they do.
+    #[serde(default)]
+    pub direct: Option<String>,
 }
 
 /// How making a zone ended.
@@ -254,6 +257,20 @@ impl Store {
     pub async fn find_zone(&self, id_or_name: &str) -> Result<Option<ZoneRow>, StoreError> {
         let statement = "SELECT coalesce((SELECT zone_view_v1(z) FROM zones z WHERE z.name = $1 OR z.id::text = $1), 'null')";
         self.call(statement, &[&id_or_name]).await
+    }
+
+    /// The zones that are named, each by its name or id, in their order, with their names of now; none where there is no such zone.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn name_zones(&self, named: &[String]) -> Result<Vec<Option<(ZoneId, String)>>, StoreError> {
+        let statement =
+            "SELECT DISTINCT ON (n.place) z.id, z.name FROM unnest($1::text[]) WITH ORDINALITY n(name, place)
+            LEFT JOIN zones z ON z.name = n.name OR z.id::text = n.name ORDER BY n.place";
+        let rows = self.rows(statement, &[&named]).await?;
+        rows.iter()
+            .map(|row| Ok(row.try_get::<_, Option<Uuid>>(0)?.map(ZoneId).zip(row.try_get(1)?)))
+            .collect()
     }
 
     /// Makes a zone without alternates.

@@ -145,3 +145,37 @@ pub struct NodePatch {
     pub cpu_overcommit: Option<f64>,
     pub memory_overcommit: Option<f64>,
 }
+
+/// How a zone's nodes stand together. Sums are of its agents.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ZoneHealthView {
+    pub zone: String,
+    pub agents: ReadyView,
+    pub proxies: ReadyView,
+    pub sessions: i64,
+    pub streams: i64,
+    /// Cores that are promised.
+    pub cpu_used: f64,
+    /// Cores that may be promised.
+    pub cpu_total: f64,
+    pub memory_mb_used: i64,
+    pub memory_mb_total: i64,
+    /// Nodes that were heard of once, and are no longer.
+    pub unreachable: SomeNodesView,
+    /// Nodes that report problems.
+    pub troubled: SomeNodesView,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReadyView {
+    /// Those that can take work now.
+    pub ready: i64,
+    pub all: i64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SomeNodesView {
+    pub count: i64,
+    /// Names of the first three.
+    pub first: Vec<String>,
+}

@@ -5,6 +5,7 @@
 pub mod hello;
 pub mod homes;
 pub mod joined;
+pub mod moves;
 pub mod world;
 
 use std::{
@@ -25,8 +26,8 @@ use meridian_model::{NodeRole, Resources, ZoneSettings};
 use meridian_runtime::{Clock, Health, Tasks};
 use meridian_settings::{FurnishEnrollment, FurnishSettings, FurnishZone, WebSettings};
 use meridian_wire::{
-    AgentReport, AuthorizeRequest, DiskReport, EnrollRequest, EnrollResponse, Heartbeat, ImageReport,
-    ImageStanding, Observation, ObservedSession, WatchEnd, public_paths,
+    AgentReport, AuthorizeRequest, DiskReport, EnrollRequest, EnrollResponse, FrozenSession, Heartbeat,
+    ImageReport, ImageStanding, Observation, ObservedSession, WatchEnd, public_paths,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -332,6 +333,8 @@ pub struct FakeAgent {
     pub watches_ended: Vec<WatchEnd>,
     /// Where it reaches its zone's storage for homes.
     pub shared_homes: Option<String>,
+    /// Its sessions that stand still because of their homes.
+    pub frozen: Vec<FrozenSession>,
     store: Store,
 }
 
@@ -345,6 +348,7 @@ impl FakeAgent {
             direct_address: None,
             homes_gone: Vec::new(),
             shared_homes: None,
+            frozen: Vec::new(),
             watches: Some(Vec::new()),
             watches_ended: Vec::new(),
             store: store.clone(),
@@ -355,8 +359,9 @@ impl FakeAgent {
     pub fn at(&self, web: &Web) -> Self {
         let (direct_address, homes_gone) = (self.direct_address.clone(), self.homes_gone.clone());
         let (watches, watches_ended) = (self.watches.clone(), self.watches_ended.clone());
-        let (store, shared_homes) = (web.state.store.clone(), self.shared_homes.clone());
-        Self { store, direct_address, homes_gone, shared_homes, watches, watches_ended, ..*self }
+        let (shared_homes, frozen) = (self.shared_homes.clone(), self.frozen.clone());
+        let store = web.state.store.clone();
+        Self { store, direct_address, homes_gone, shared_homes, frozen, watches, watches_ended, ..*self }
     }
 
     /// What it says with one heartbeat.
@@ -386,6 +391,7 @@ impl FakeAgent {
                 watches: self.watches.clone(),
                 watches_ended: self.watches_ended.clone(),
                 shared_homes: self.shared_homes.clone(),
+                frozen: self.frozen.clone(),
                 ..report
             }),
             problems: Vec::new(),

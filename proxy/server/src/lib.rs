@@ -119,7 +119,7 @@ pub async fn start(
     name_node(&node.zone_name(), node.name().node);
     // Bound last: a balancer in front sends nobody to a proxy that cannot judge anyone yet.
     let (listener, local_addr) = bind(settings.listen).await?;
-    let metrics = Metrics::new();
+    let metrics = Metrics::default();
     if let Some(address) = settings.node.ops_listen {
         let (listener, _) = bind(address).await?;
         serve_ops(tasks, listener, health.clone(), metrics.register(&node.zone_name()));
@@ -143,6 +143,8 @@ pub struct OwnAgent {
     pub node: NodeClient,
     /// Takes the far end of each connection, as if from a proxy.
     pub door: mpsc::Sender<DuplexStream>,
+    /// What the entrance counts; the agent shows it.
+    pub metrics: Metrics,
 }
 
 /// Opens the entrance in an agent's own process, and serves until the tasks stop: the same judgement, the same question, and that agent alone
@@ -160,9 +162,9 @@ pub async fn start_at_agent(
     let tickets = ZoneTickets::new(clock.clone());
     let porch = Porch::read(&settings, &tickets, tasks)?;
     let (listener, local_addr) = bind(settings.listen).await?;
-    let OwnAgent { node, door } = agent;
+    let OwnAgent { node, door, metrics } = agent;
     let way = Way::Own { agent: node.name().node, door };
-    let shared = share(&settings, &node, way, clock, tasks, &porch, Metrics::new())?;
+    let shared = share(&settings, &node, way, clock, tasks, &porch, metrics)?;
     follow_zone(&node, &shared, tasks, health);
     tracing::info!(address = %local_addr, "the agent takes browsers");
     tasks.spawn("entrance", listener::accept(porch.entrance(listener, &settings), shared));

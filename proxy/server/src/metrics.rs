@@ -57,8 +57,8 @@ pub struct Metrics {
     relayed: Family<DirectionLabels, Counter>,
 }
 
-impl Metrics {
-    pub(crate) fn new() -> Self {
+impl Default for Metrics {
+    fn default() -> Self {
         Self {
             streams: Gauge::default(),
             pending: Gauge::default(),
@@ -71,11 +71,19 @@ impl Metrics {
             relayed: Family::default(),
         }
     }
+}
 
+impl Metrics {
     pub(crate) fn register(&self, zone: &str) -> Arc<Registry> {
         let labels = [("role", "proxy"), ("zone", zone)];
         let labels = labels.map(|(name, value)| (Cow::from(name), Cow::from(value.to_owned())));
         let mut registry = Registry::with_labels(labels.into_iter());
+        self.register_in(&mut registry);
+        Arc::new(registry)
+    }
+
+    /// Registers them among what else a process counts.
+    pub fn register_in(&self, registry: &mut Registry) {
         registry.register("meridian_proxy_streams", "Streams relayed now", self.streams.clone());
         registry.register(
             "meridian_proxy_pending",
@@ -98,7 +106,6 @@ impl Metrics {
             Unit::Bytes,
             self.relayed.clone(),
         );
-        Arc::new(registry)
     }
 
     pub(crate) fn refuse(&self, refusal: &Refusal) {

@@ -57,6 +57,9 @@ pub struct AgentSettings {
     /// No image is loaded when the engine's disk has less left than this, in MiB.
     #[serde(default = "one_gib_in_mb")]
     pub images_keep_free_mb: u64,
+    /// After how long, in seconds, an image that is there by a tag is asked for again; 0: never.
+    #[serde(default = "one_day")]
+    pub images_look_again_s: u64,
     /// Folder with archives of images (`docker save`), which are loaded in place of asking a registry.
     #[serde(default)]
     pub archive_directory: Option<PathBuf>,
@@ -117,6 +120,9 @@ fn window_bytes() -> u32 {
 }
 fn two() -> usize {
     2
+}
+fn one_day() -> u64 {
+    24 * 60 * 60
 }
 fn fifteen_minutes() -> u64 {
     900

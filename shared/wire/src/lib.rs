@@ -14,8 +14,9 @@ pub use call::{
 pub use image::{DiskReport, ImageOrders, ImageStanding, ImageState, RegistryLogin, RegistryPassword};
 pub use node::{
     AgentReport, Command, CutReason, DesiredSession, EnrollRequest, EnrollResponse, Fleet, FleetNode,
-    Heartbeat, ImageReport, NodeSettings, Observation, ObservedSession, PeerAddress, ProblemReport,
-    RenewRequest, RenewResponse, Revocation, TicketKey, TicketSecret, Update, WatchEnd, WatchEndCause,
+    FrozenCause, FrozenSession, Heartbeat, ImageReport, NodeSettings, Observation, ObservedSession,
+    PeerAddress, ProblemReport, RenewRequest, RenewResponse, Revocation, TicketKey, TicketSecret, Update,
+    WatchEnd, WatchEndCause,
 };
 pub use stream::{
     AuthorizeRequest, AuthorizeResponse, GRANT_HEADER, PASS_PROTOCOL_PREFIX, TICKET_PROTOCOL_PREFIX,

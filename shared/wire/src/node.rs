@@ -105,12 +105,34 @@ pub struct AgentReport {
     /// Of the homes that were to be removed, those of which nothing is left.
     #[serde(default)]
     pub homes_gone: Vec<HomeId>,
+    /// Its sessions that stand still, because they may not write to their homes now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frozen: Vec<FrozenSession>,
     /// Those who look on at one of its sessions now, or may come back to it; none from an agent that serves no such streams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watches: Option<Vec<WatchId>>,
     /// Looking on that the agent ended by itself. Said for as long as the session lives.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watches_ended: Vec<WatchEnd>,
+}
+
+/// A session that its agent let stand still, so that nobody writes to a home that may be somebody else's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrozenSession {
+    pub session_id: SessionId,
+    pub because: FrozenCause,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FrozenCause {
+    /// The storage of its home does not say whose the home is. It runs on when the storage does.
+    StorageAway,
+    /// Another session has its home. It does not run on.
+    Overtaken,
+    /// A later release's.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Somebody's looking on ended at the agent, without the control plane.

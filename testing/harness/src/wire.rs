@@ -67,6 +67,9 @@ impl Sub for Counts {
 enum Lose {
     Next,
     Commit,
+    /// That of the statement after so many, and every one from then on.
+    After(u64),
+    All,
 }
 
 /// What all connections see.
@@ -93,10 +96,25 @@ impl State {
         *self.lose.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True for the one connection that loses its answer.
-    fn take_lose(&self, lose: Lose) -> bool {
+    /// True for the connection that loses its answer; `completes` says whether that has the end of a command, of this one or of any.
+    fn loses(&self, completes: impl Fn(Option<&[u8]>) -> bool) -> bool {
         let mut armed = self.lose.lock().unwrap_or_else(PoisonError::into_inner);
-        armed.take_if(|armed| *armed == lose).is_some()
+        match armed.as_mut() {
+            None => false,
+            Some(Lose::All) => true,
+            // What only prepares a statement passes until then.
+            Some(Lose::After(_)) if !completes(None) => false,
+            Some(Lose::After(0)) => {
+                *armed = Some(Lose::All);
+                true
+            }
+            Some(Lose::After(left)) => {
+                *left -= 1;
+                false
+            }
+            Some(Lose::Next) => armed.take().is_some(),
+            Some(Lose::Commit) => completes(Some(b"COMMIT\0")) && armed.take().is_some(),
+        }
     }
 
     fn delay(&self) -> Duration {
@@ -247,6 +265,12 @@ impl WireProxy {
     /// The same for the next answer that carries out a `COMMIT`.
     pub fn lose_next_commit(&self) {
         *self.state.lose.lock().unwrap_or_else(PoisonError::into_inner) = Some(Lose::Commit);
+    }
+
+    /// Passes the answers of so many statements on, and loses every answer after them, on any connection: for the client it is as if it had
+    /// died at that moment, with its last statement carried out. What only prepares a statement is not counted.
+    pub fn lose_answers_after(&self, statements: u64) {
+        *self.state.lose.lock().unwrap_or_else(PoisonError::into_inner) = Some(Lose::After(statements));
     }
 
     /// Whether an answer that should be lost was lost.

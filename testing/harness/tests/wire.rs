@@ -143,6 +143,20 @@ async fn a_lost_answer_was_committed_before_the_connection_broke() {
 }
 
 #[tokio::test]
+async fn after_so_many_answers_none_is_heard_and_what_was_asked_is_done() {
+    let bench = bench().await;
+    let client = bench.through_proxy().await;
+    client.batch_execute("CREATE TABLE kept (word text)").await.unwrap();
+    bench.proxy.lose_answers_after(1);
+    let insert = client.prepare("INSERT INTO kept VALUES ($1)").await.unwrap();
+    client.execute(&insert, &[&"heard"]).await.unwrap();
+    assert!(client.execute(&insert, &[&"unheard"]).await.is_err());
+    assert_eq!(bench.rows().await, 2);
+    let again = bench.through_proxy().await;
+    assert!(again.batch_execute("SELECT 1").await.is_err());
+}
+
+#[tokio::test]
 async fn the_answer_to_a_commit_is_lost_and_those_before_it_are_not() {
     let bench = bench().await;
     let mut client = bench.through_proxy().await;

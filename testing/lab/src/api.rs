@@ -89,7 +89,7 @@ impl Api {
 
     /// What is wrong with a node in one respect, as far as the control plane knows.
     pub(crate) async fn problem(&self, node: &str, code: &str) -> Result<Option<String>> {
-        let nodes = self.call(Method::GET, "/nodes", None).await?;
+        let nodes = self.call(Method::GET, "/nodes?limit=1000", None).await?;
         let nodes = nodes["items"].as_array().into_iter().flatten();
         let problems =
             nodes.filter(|item| item["name"] == node).filter_map(|item| item["problems"].as_array());
@@ -115,7 +115,7 @@ impl Api {
 
     /// How many nodes the control plane calls ready, its own among them not.
     pub(crate) async fn nodes_ready(&self) -> Result<usize> {
-        let nodes = self.call(Method::GET, "/nodes", None).await?;
+        let nodes = self.call(Method::GET, "/nodes?limit=1000", None).await?;
         let items = nodes["items"].as_array().into_iter().flatten();
         Ok(items.filter(|node| node["role"] != "web" && node["state"] == "ready").count())
     }

@@ -7,7 +7,7 @@
 //! A home on storage that several agents share has a room of its own ([`super::shared_home`]). Another home that outlives its sessions is a volume of its own where the storage has quotas, and else a file system in a file ([`super::kept_homes`]),
 //! which the session's volume leads to: what belongs to the session is removed with it, and the home stays.
 
-use std::{collections::HashMap, io, time::Duration};
+use std::{collections::HashMap, io, path::Path, time::Duration};
 
 use bollard::{
     models::VolumeCreateRequest,
@@ -127,16 +127,29 @@ async fn create_kept(
         HomeStorage::Tmpfs => {
             let (homes, id, size_mb) = (homes.clone(), kept.id, kept.size_mb);
             let place = on_disk("the home could not be opened", move || homes.prepare(id, size_mb)).await?;
-            let options = HashMap::from([
-                ("type".into(), "none".into()),
-                ("device".into(), place.display().to_string()),
-                ("o".into(), "bind".into()),
-            ]);
-            let mut labels = owner.session_labels(session);
-            labels.insert(names::HOME.into(), kept.id.to_string());
-            create_volume(client, session_name(session), options, labels).await
+            lead_to(client, owner, session, kept.id, &place, None).await
         }
     }
+}
+
+/// Makes a session's volume, which leads to where its home is on this host; `storage`, if the home is on one.
+pub(super) async fn lead_to(
+    client: &Client,
+    owner: &Owner,
+    session: SessionId,
+    home: HomeId,
+    place: &Path,
+    storage: Option<&str>,
+) -> Result<(), EngineError> {
+    let options = HashMap::from([
+        ("type".into(), "none".into()),
+        ("device".into(), place.display().to_string()),
+        ("o".into(), "bind".into()),
+    ]);
+    let mut labels = owner.session_labels(session);
+    labels.insert(names::HOME.into(), home.to_string());
+    labels.extend(storage.map(|storage| (names::STORAGE.into(), storage.to_owned())));
+    create_volume(client, session_name(session), options, labels).await
 }
 
 /// Work that waits for the disk. What it refuses would be refused again.

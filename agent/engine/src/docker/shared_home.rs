@@ -4,7 +4,7 @@
 //! The session's volume is made first, with the home in its labels: whatever is done to the home after that is undone with the session. A home
 //! taken from a writer that may write on is a copy of that writer's file, so that two of them never have one file mounted.
 
-use std::{collections::HashMap, io, path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use bollard::{models::ContainerSummaryStateEnum, query_parameters::ListContainersOptionsBuilder};
 use meridian_ids::{HomeId, SessionId};
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{
     client::Client,
-    home::{create_volume, is_held},
+    home::{is_held, lead_to},
     kept_homes::{KeptHomes, close},
 };
 use crate::{
@@ -43,15 +43,7 @@ pub(super) async fn create(
         return Err(EngineError::Unavailable("the home is still held by another session".into()));
     }
     let place = homes.place_of(session);
-    let options = HashMap::from([
-        ("type".into(), "none".into()),
-        ("device".into(), place.display().to_string()),
-        ("o".into(), "bind".into()),
-    ]);
-    let mut labels = owner.session_labels(session);
-    labels.insert(names::HOME.into(), kept.id.to_string());
-    labels.insert(names::STORAGE.into(), shared.storage.clone());
-    create_volume(client, session_name(session), options, labels).await?;
+    lead_to(client, owner, session, kept.id, &place, Some(&shared.storage)).await?;
     let (storage, homes) = (Storage::new(Path::new(&shared.storage), owner.agent), homes.clone());
     let (kept, shared) = (kept.clone(), shared.clone());
     let taken = on_storage(COPY_LIMIT, move || {

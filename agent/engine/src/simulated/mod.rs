@@ -360,7 +360,10 @@ impl SimulatedEngine {
         if self.daemon.lock().faults.registry_away && matches!(pull.source, Source::Registry { .. }) {
             return Err(PullError::Passing("the registry broke off".into()));
         }
-        self.daemon.lock().images.push(image(&pull.reference, total_bytes));
+        let mut state = self.daemon.lock();
+        // A name means one image.
+        state.images.retain(|image| image.reference != pull.reference);
+        state.images.push(image(&pull.reference, total_bytes));
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use meridian_runtime::Backoff;
 use meridian_wire::{ImageStanding, ImageState};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
-use super::Need;
+use super::{Need, again::Again};
 
 const FIRST_RETRY: Duration = Duration::from_secs(2);
 const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
@@ -60,6 +60,7 @@ pub(super) struct Entry {
     pub(super) work: Option<Work>,
     /// When it was seen on the node last; an older list that lacks it says nothing.
     pub(super) seen_at: Option<Instant>,
+    pub(super) again: Again,
     waiting: Vec<watch::Sender<Need>>,
     backoff: Backoff,
     due: Instant,
@@ -73,6 +74,7 @@ impl Entry {
             state: ImageState::Queued,
             work: None,
             seen_at: None,
+            again: Again::default(),
             waiting: Vec::new(),
             backoff: Backoff::new(FIRST_RETRY, LONGEST_RETRY),
             due: Instant::now(),

@@ -1,9 +1,10 @@
 //! Images ahead of need: those that the zone wants on each of its agents, and those that a session waits for.
 //!
 //! One owner task pulls them, a few at a time and those first that somebody waits for, from an archive on this host where there is one, else
-//! from their registry. What failed is tried again, later each time. How each stands is published as a [`View`], which heartbeats
+//! from their registry. What failed is tried again, later each time; what is there by a tag is asked for again now and then ([`again`]). How each stands is published as a [`View`], which heartbeats
 //! tell. Logins for registries are kept in memory alone. Nothing here takes an image away from the node.
 
+mod again;
 mod archives;
 mod entry;
 mod owner;
@@ -14,7 +15,7 @@ use meridian_engine::{Engine, EngineError, Step};
 use meridian_node::NodeClient;
 use meridian_runtime::{Clock, Tasks};
 use meridian_settings::AgentSettings;
-use meridian_wire::{ImageOrders, ImageStanding};
+use meridian_wire::{ImageOrders, ImageStanding, ProblemReport};
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
@@ -32,6 +33,8 @@ const INBOX: usize = 64;
 pub(crate) struct View {
     pub(crate) version: String,
     pub(crate) standings: Vec<ImageStanding>,
+    /// What is not as it should be, though the images are there.
+    pub(crate) problems: Vec<ProblemReport>,
 }
 
 /// What somebody who waits for an image is told.
@@ -71,6 +74,8 @@ impl Images {
             inbox: inbox.clone(),
             at_once: settings.pulls_at_once.max(1),
             keep_free_mb: settings.images_keep_free_mb,
+            look_again: Some(Duration::from_secs(settings.images_look_again_s))
+                .filter(|period| !period.is_zero()),
         };
         tasks.spawn_until_stop("images", Owner::new(parts, publish).run(events));
         Self { inbox, view, wait: Duration::from_secs(settings.image_wait_s.max(1)) }

@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Everything is looked at this often, whatever happens.
 const PERIOD: Duration = Duration::from_secs(10);
 /// Whatever a registry sends that long is not an image.
-const LONGEST_PULL: Duration = Duration::from_secs(4 * 60 * 60);
+pub(super) const LONGEST_PULL: Duration = Duration::from_secs(4 * 60 * 60);
 /// More than a zone may want.
 const MAX_WANTED: usize = 1000;
 
@@ -40,6 +40,7 @@ pub(super) enum Event {
     Ordered(ImageOrders),
     Needed { reference: String, told: watch::Sender<Need> },
     Pulled { reference: String, number: u64, result: Result<Image, PullError> },
+    AskedAgain { reference: String, number: u64, result: Result<(), PullError> },
 }
 
 pub(super) struct Parts {
@@ -52,15 +53,17 @@ pub(super) struct Parts {
     pub(super) inbox: mpsc::Sender<Event>,
     pub(super) at_once: usize,
     pub(super) keep_free_mb: u64,
+    /// How often what is there by a tag is asked for again.
+    pub(super) look_again: Option<Duration>,
 }
 
 pub(super) struct Owner {
-    parts: Parts,
+    pub(super) parts: Parts,
     publish: watch::Sender<Arc<View>>,
     version: String,
-    logins: HashMap<String, Login>,
-    entries: BTreeMap<String, Entry>,
-    begun: u64,
+    pub(super) logins: HashMap<String, Login>,
+    pub(super) entries: BTreeMap<String, Entry>,
+    pub(super) begun: u64,
 }
 
 impl Owner {
@@ -95,7 +98,8 @@ impl Owner {
         let is_pulling = self.entries.values().any(|entry| entry.work.is_some());
         let usual = now + if is_pulling { TICK } else { PERIOD };
         // What is due and finds no room waits for a pull to end.
-        let due = self.entries.values().filter_map(Entry::due).filter(|due| *due > now);
+        let due = self.entries.values().flat_map(|entry| [entry.due(), entry.again.due()]).flatten();
+        let due = due.filter(|due| *due > now);
         due.fold(usual, Instant::min)
     }
 
@@ -106,6 +110,7 @@ impl Owner {
                 self.entries.entry(reference).or_insert_with(Entry::new).wait(told);
             }
             Event::Pulled { reference, number, result } => self.take_result(&reference, number, &result),
+            Event::AskedAgain { reference, number, result } => self.take_again(&reference, number, result),
         }
     }
 
@@ -155,6 +160,7 @@ impl Owner {
         self.entries.retain(|_, entry| entry.is_waited_for() || entry.is_wanted);
         self.look();
         self.begin_pulls();
+        self.look_again();
         for (reference, entry) in &mut self.entries {
             entry.read_progress();
             entry.tell_waiting(reference);
@@ -207,7 +213,7 @@ impl Owner {
         }
     }
 
-    fn short_of_disk(&self) -> Option<PullError> {
+    pub(super) fn short_of_disk(&self) -> Option<PullError> {
         let free_mb = self.parts.inventory.disk()?.free_mb;
         let keep_mb = self.parts.keep_free_mb;
         (free_mb < keep_mb).then(|| {
@@ -241,7 +247,7 @@ impl Owner {
     /// Publishes what is new; a change of state brings the next heartbeat forward, progress does not.
     fn tell(&self) {
         let standings = self.entries.iter().map(|(reference, entry)| entry.standing(reference)).collect();
-        let view = View { version: self.version.clone(), standings };
+        let view = View { version: self.version.clone(), standings, problems: self.problems() };
         let known = self.publish.borrow().clone();
         if *known == view {
             return;

@@ -9,6 +9,7 @@
 mod activity;
 mod binary;
 mod clipboard;
+mod departed;
 mod desk;
 mod display;
 mod handshake;

@@ -19,10 +19,14 @@ use meridian_runtime::{Clock, Tasks};
 use meridian_ticket::{Grant, Watch};
 use meridian_wire::{CutReason, NodeSettings, Revocation, WatchEnd, WatchEndCause};
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use super::{
     activity::{Activity, Use},
+    departed::Departed,
     handshake::Arrival,
 };
 use crate::{grants::is_before, metrics::Metrics, refusal::Refusal};
@@ -67,6 +71,7 @@ struct State {
     attached: HashMap<SessionId, HashMap<StreamId, u64>>,
     /// Looking on that this agent ended, the latest last.
     watches_ended: HashMap<SessionId, VecDeque<WatchEnd>>,
+    departed: Departed,
 }
 
 struct Live {
@@ -98,7 +103,12 @@ pub(crate) struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let live = self.streams.lock().live.remove(&self.number);
+        let mut state = self.streams.lock();
+        let live = state.live.remove(&self.number);
+        if let Some(watch) = live.as_ref().and_then(|live| live.watch) {
+            state.departed.note(watch.id, Instant::now());
+        }
+        drop(state);
         if live.is_some_and(|live| live.parked.is_some()) {
             self.streams.parked.dec();
         }
@@ -306,11 +316,11 @@ impl Streams {
         u32::try_from(viewers.count()).unwrap_or(u32::MAX)
     }
 
-    /// Those who look on at any session, or may come back to it.
+    /// Those who look on at any session, or may come back to it: also in a page that was just left.
     pub(crate) fn watches(&self) -> Vec<WatchId> {
         let state = self.lock();
-        let mut watches: Vec<_> =
-            state.live.values().filter_map(|live| live.watch.map(|watch| watch.id)).collect();
+        let live = state.live.values().filter_map(|live| live.watch.map(|watch| watch.id));
+        let mut watches: Vec<_> = live.chain(state.departed.expected(Instant::now())).collect();
         watches.sort_unstable();
         watches.dedup();
         watches

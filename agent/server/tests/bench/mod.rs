@@ -52,6 +52,8 @@ pub(crate) struct Bench {
     agent_tasks: Tasks,
     make: Arc<Make>,
     adjust: Adjust,
+    /// The agent's own.
+    clock: Clock,
     pub(crate) proxy: NodeName,
     pub(crate) proxy_tls: NodeTls,
 }
@@ -62,14 +64,19 @@ impl Bench {
     }
 
     pub(crate) async fn with_control_clock(clock: Clock) -> Self {
-        Self::simulated(clock, |_| {}).await
+        Self::simulated(clock, Clock::system(), |_| {}).await
+    }
+
+    /// With an agent whose time is a test's to move.
+    pub(crate) async fn with_agent_clock(clock: Clock) -> Self {
+        Self::simulated(Clock::system(), clock, |_| {}).await
     }
 
     pub(crate) async fn with_settings(adjust: Adjust) -> Self {
-        Self::simulated(Clock::system(), adjust).await
+        Self::simulated(Clock::system(), Clock::system(), adjust).await
     }
 
-    async fn simulated(clock: Clock, adjust: Adjust) -> Self {
+    async fn simulated(control_clock: Clock, clock: Clock, adjust: Adjust) -> Self {
         let tasks = Tasks::new();
         let daemon = Daemon::new(&[IMAGE], tasks.child());
         let simulated = daemon.clone();
@@ -78,26 +85,45 @@ impl Bench {
             let directory = &settings.run_directory;
             Ok(Arc::new(SimulatedEngine::new(simulated.clone(), owner, directory, total).unwrap()))
         });
-        Self::with(clock, tasks, daemon, make, adjust).await
+        let control = Control::start(&tasks, control_clock).await;
+        Self::with(control, clock, tasks, daemon, make, adjust).await
     }
 
     /// Over another engine than the simulated one.
     pub(crate) async fn with_engine(make: Make) -> Self {
         let tasks = Tasks::new();
         let daemon = Daemon::new(&[], tasks.child());
-        Self::with(Clock::system(), tasks, daemon, make, |_| {}).await
+        let control = Control::start(&tasks, Clock::system()).await;
+        Self::with(control, Clock::system(), tasks, daemon, make, |_| {}).await
     }
 
-    async fn with(clock: Clock, tasks: Tasks, daemon: Daemon, make: Make, adjust: Adjust) -> Self {
+    async fn with(
+        control: Arc<Control>,
+        clock: Clock,
+        tasks: Tasks,
+        daemon: Daemon,
+        make: Make,
+        adjust: Adjust,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let control = Control::start(&tasks, clock).await;
         let make = Arc::new(make);
         std::fs::write(folder.path().join("token"), control.token(NodeRole::Agent)).unwrap();
         let proxy = NodeName { node: NodeId::generate(), role: NodeRole::Proxy, zone: Some(control.zone) };
         let proxy_tls = control.identity(proxy, &[]);
-        let (agent, agent_tasks) = start_agent(folder.path(), &control, &make, adjust).await;
-        let bench =
-            Self { tasks, control, daemon, folder, agent, agent_tasks, make, adjust, proxy, proxy_tls };
+        let (agent, agent_tasks) = start_agent(folder.path(), &control, &make, adjust, &clock).await;
+        let bench = Self {
+            tasks,
+            control,
+            daemon,
+            folder,
+            agent,
+            agent_tasks,
+            make,
+            adjust,
+            clock,
+            proxy,
+            proxy_tls,
+        };
         bench.heard().await;
         bench
     }
@@ -111,7 +137,8 @@ impl Bench {
     pub(crate) async fn restart(&mut self) {
         self.stop_agent().await;
         let folder = self.folder.path().to_owned();
-        (self.agent, self.agent_tasks) = start_agent(&folder, &self.control, &self.make, self.adjust).await;
+        (self.agent, self.agent_tasks) =
+            start_agent(&folder, &self.control, &self.make, self.adjust, &self.clock).await;
     }
 
     pub(crate) async fn stop_agent(&self) {
@@ -283,7 +310,13 @@ fn protocol<B>(response: &Response<B>) -> Option<&str> {
     response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok())
 }
 
-async fn start_agent(folder: &Path, control: &Control, make: &Arc<Make>, adjust: Adjust) -> (Agent, Tasks) {
+async fn start_agent(
+    folder: &Path,
+    control: &Control,
+    make: &Arc<Make>,
+    adjust: Adjust,
+    clock: &Clock,
+) -> (Agent, Tasks) {
     let mut settings = AgentSettings {
         node: NodeSection {
             name: "agent-1".into(),
@@ -312,6 +345,7 @@ async fn start_agent(folder: &Path, control: &Control, make: &Arc<Make>, adjust:
         pulls_at_once: 2,
         image_wait_s: 60,
         images_keep_free_mb: 0,
+        images_look_again_s: 0,
         archive_directory: None,
         archive_max_mb: 64,
         direct: None,
@@ -319,7 +353,9 @@ async fn start_agent(folder: &Path, control: &Control, make: &Arc<Make>, adjust:
     adjust(&mut settings);
     let (tasks, make) = (Tasks::new(), Arc::clone(make));
     let make: MakeEngine = Box::new(move |owner, settings| make(owner, settings));
-    let agent = start_with(settings, Clock::system(), tasks.clone(), Health::default(), make).await.unwrap();
+    let agent = start_with(settings, clock.clone(), tasks.clone(), Health::default(), make, Box::new(|_| {}))
+        .await
+        .unwrap();
     (agent, tasks)
 }
 

@@ -63,5 +63,5 @@ pub async fn run(server: &Server, audit: Audit, json: bool) -> Result<(), Failur
         Column("ADDRESS", "address"),
         Column("DETAIL", "detail"),
     ];
-    show_table(&list, &columns, json)
+    show_table(&list, &columns, "Nothing like that is in the audit log", json)
 }

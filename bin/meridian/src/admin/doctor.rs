@@ -12,7 +12,7 @@ use tokio::{net::lookup_host, time::timeout};
 
 use super::{
     output::{Column, show_table},
-    server::{Server, segment},
+    server::{MOST, Server, segment},
 };
 use crate::exit::{Failure, print};
 
@@ -53,7 +53,7 @@ pub async fn run(server: &Server, doctor: Doctor, json: bool) -> Result<(), Fail
     for zone in zones {
         look_at_zone(server, zone, &mut findings).await?;
     }
-    let nodes = server.call(Method::GET, "/nodes", None).await?;
+    let nodes = server.list("/nodes", MOST).await?;
     for node in items(&nodes).filter(|node| node["zone"].as_str().is_none_or(|zone| doctor.is_about(zone))) {
         look_at_node(node, &mut findings);
     }
@@ -63,7 +63,7 @@ pub async fn run(server: &Server, doctor: Doctor, json: bool) -> Result<(), Fail
     }
     let count = found.len();
     let columns = [Column("ABOUT", "about"), Column("CODE", "code"), Column("WHAT", "message")];
-    show_table(&json!({"items": found}), &columns, json)?;
+    show_table(&json!({"items": found}), &columns, "Nothing is wrong", json)?;
     match count {
         0 => Ok(()),
         1 => Err(Failure::new("one thing is not as it should be")),

@@ -93,7 +93,7 @@ async fn run_refused(
         Column("COUNTS", "counts"),
         Column("REQUEST", "request_id"),
     ];
-    show_table(&list, &columns, false)
+    show_table(&list, &columns, "No launch was refused", false)
 }
 
 async fn run_preview(
@@ -167,9 +167,9 @@ fn say_choice(choice: &Value) -> Result<(), Failure> {
 /// Zones, counts and candidates.
 fn show(explanation: &Value) -> Result<(), Failure> {
     let zones = json!({"items": explanation["zones"]});
-    show_table(&zones, &[Column("ZONE", "zone"), Column("VERDICT", "verdict")], false)?;
+    show_table(&zones, &[Column("ZONE", "zone"), Column("VERDICT", "verdict")], "No zone was asked", false)?;
     for (reason, count) in explanation["counts"].as_object().into_iter().flatten() {
         print(&format!("{count:>6}  {reason}"))?;
     }
-    show_table(&json!({"items": explanation["candidates"]}), &CANDIDATES, false)
+    show_table(&json!({"items": explanation["candidates"]}), &CANDIDATES, "No agent was asked", false)
 }

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use meridian_control::{
     app::configuration::{ZoneFile, workspace_file},
     app::rules::{Problems, check_workspace},
+    app::words::counted,
     views::{GroupFile, NewWorkspace, WorkspaceView},
 };
 use meridian_settings::read_file;
@@ -69,6 +70,26 @@ impl Kind {
             Self::Workspaces => Ok(json!(read_workspaces(folder)?)),
         }
     }
+
+    /// The files of a folder that are about something of this kind which exists no more. A file of anything else is nobody's to remove: an export
+    /// into such a folder is a mistake.
+    fn gone(self, folder: &Path, is_written: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, Failure> {
+        let gone: Vec<_> = toml_files(folder)?.into_iter().filter(|file| !is_written(file)).collect();
+        let is_own = |file: &Path| match self {
+            Self::Zones => read_file::<ZoneFile>(file).is_ok(),
+            Self::Groups => read_file::<GroupFile>(file).is_ok(),
+            Self::Workspaces => read_file::<NewWorkspace>(file).is_ok(),
+        };
+        match gone.iter().find(|file| !is_own(file)) {
+            None => Ok(gone),
+            Some(stranger) => Err(Failure::new(format!(
+                "{} is no file of {}, and exporting would remove it; nothing was written",
+                stranger.display(),
+                self.key()
+            ))
+            .hint("Name a folder that has no other .toml files, or take this one away")),
+        }
+    }
 }
 
 pub async fn run(server: &Server, kind: Kind, files: Files, json: bool) -> Result<(), Failure> {
@@ -108,23 +129,25 @@ async fn export(server: &Server, kind: Kind, folder: &Path) -> Result<(), Failur
         }
     }
     texts.sort();
-    fs::create_dir_all(folder)?;
+    fs::create_dir_all(folder)
+        .map_err(|error| Failure::new(format!("{} cannot be made: {error}", folder.display())))?;
     let mut taken = BTreeSet::new();
-    let mut written = Vec::new();
-    for (name, text) in texts {
-        let file = folder.join(file_name(&name, &mut taken));
+    let files: Vec<_> =
+        texts.into_iter().map(|(name, text)| (folder.join(file_name(&name, &mut taken)), text)).collect();
+    let gone = kind.gone(folder, |file| files.iter().any(|(written, _)| written == file))?;
+    for (file, text) in &files {
         // What is as it was keeps its time, so that nothing looks changed.
-        if fs::read_to_string(&file).ok().as_deref() != Some(text.as_str()) {
-            fs::write(&file, text)?;
-        }
-        written.push(file);
-    }
-    for file in toml_files(folder)? {
-        if !written.contains(&file) {
-            fs::remove_file(&file)?;
+        if fs::read_to_string(file).ok().as_deref() != Some(text.as_str()) {
+            // Whole or not at all, whenever this ends.
+            let part = file.with_extension("toml.part");
+            fs::write(&part, text)?;
+            fs::rename(&part, file)?;
         }
     }
-    print(&format!("{} files are in {}", written.len(), folder.display()))
+    for file in gone {
+        fs::remove_file(&file)?;
+    }
+    print(&format!("{} in {}", counted(files.len(), "file is", "files are"), folder.display()))
 }
 
 /// A file's name for a thing of this name: plain letters, and no two alike.

@@ -7,11 +7,9 @@ use serde_json::{Map, Value, json};
 use super::{
     files::{self, Files, Kind},
     output::{Column, confirmed, show_one, show_table},
-    server::{Server, segment},
+    server::{MOST, Server, segment},
 };
 use crate::exit::{Failure, print};
-
-const MOST: usize = 100_000;
 
 #[derive(Subcommand)]
 pub enum Groups {
@@ -117,7 +115,7 @@ pub async fn run(server: &Server, groups: Groups, json: bool) -> Result<(), Fail
                 Column("SETTINGS", "settings"),
                 Column("ID", "id"),
             ];
-            show_table(&list, &columns, json)
+            show_table(&list, &columns, "There is no group", json)
         }
         Groups::Show { group } => show_one(&server.call(Method::GET, &path(&group), None).await?),
         Groups::Create { name, priority, description, permissions } => {
@@ -161,7 +159,7 @@ pub async fn run(server: &Server, groups: Groups, json: bool) -> Result<(), Fail
         }
         Groups::Members { group } => {
             let list = server.list(&format!("{}/members", path(&group)), MOST).await?;
-            show_table(&list, &[Column("NAME", "name"), Column("ID", "id")], json)
+            show_table(&list, &[Column("NAME", "name"), Column("ID", "id")], "Nobody belongs to it", json)
         }
         Groups::Add { group, user } => {
             server.call(Method::PUT, &format!("{}/members/{}", path(&group), segment(&user)), None).await?;

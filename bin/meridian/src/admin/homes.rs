@@ -1,16 +1,15 @@
 //! `meridian admin homes`.
 
 use clap::Subcommand;
+use meridian_control::app::words::counted;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
     output::{Column, confirmed, show_one, show_table},
-    server::{Server, segment},
+    server::{MOST, Server, segment},
 };
 use crate::exit::{Failure, print};
-
-const MOST: usize = 100_000;
 
 #[derive(Subcommand)]
 pub enum Homes {
@@ -129,7 +128,7 @@ async fn list(
     if !all {
         columns.retain(|Column(heading, _)| !["USER", "DELETED"].contains(heading));
     }
-    show_table(&list, &columns, json)
+    show_table(&list, &columns, if all { "No home is like that" } else { "You have no homes" }, json)
 }
 
 /// Call after call, until nothing is left that could be removed.
@@ -147,8 +146,12 @@ async fn delete(server: &Server, json: bool) -> Result<(), Failure> {
             return show_one(&outcome);
         }
         let kept = outcome["in_use"].as_i64().unwrap_or_default();
-        return print(&format!(
-            "{deleted} homes are being removed; {kept} stay, because a session still has them"
-        ));
+        let removed = counted(deleted, "home is", "homes are");
+        let stay = match kept {
+            0 => String::new(),
+            1 => "; 1 stays, because a session still has it".to_owned(),
+            _ => format!("; {kept} stay, because sessions still have them"),
+        };
+        return print(&format!("{removed} being removed{stay}"));
     }
 }

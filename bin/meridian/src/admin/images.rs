@@ -6,11 +6,10 @@ use serde_json::{Value, json};
 
 use super::{
     output::{Column, confirmed, read_secret, show_one, show_table},
-    server::{Server, segment},
+    server::{MOST, Server, segment},
 };
 use crate::exit::{Failure, print};
 
-const MOST: usize = 100_000;
 const MB: f64 = 1_048_576.0;
 
 #[derive(Subcommand)]
@@ -65,7 +64,7 @@ pub async fn run(server: &Server, images: Images, json: bool) -> Result<(), Fail
                 Column("WANTED BY", "wanted_by"),
                 Column("SINCE", "wanted_at"),
             ];
-            show_table(&list, &columns, json)
+            show_table(&list, &columns, "The zone wants no images", json)
         }
         Images::Want { zone, references } => {
             for reference in &references {
@@ -98,7 +97,7 @@ pub async fn run(server: &Server, images: Images, json: bool) -> Result<(), Fail
                 Column("SET BY", "set_by"),
                 Column("SET AT", "set_at"),
             ];
-            show_table(&list, &columns, json)
+            show_table(&list, &columns, "The zone has no logins for registries", json)
         }
         Images::Login { zone, host, user } => {
             let password = read_secret(&format!("Password of {user} at {host}: "))?;
@@ -131,7 +130,7 @@ fn show_matrix(list: &Value) -> Result<(), Failure> {
         Column("DIGEST", "digest"),
         Column("DISK FREE", "disk_free"),
     ];
-    show_table(&json!({"items": lines}), &columns, false)?;
+    show_table(&json!({"items": lines}), &columns, "No zone wants an image, and no agent has one", false)?;
     let warnings: Vec<String> = rows.iter().flat_map(warnings_of).collect();
     if warnings.is_empty() { Ok(()) } else { print(&format!("\n{}", warnings.join("\n"))) }
 }

@@ -6,11 +6,9 @@ use serde_json::{Value, json};
 
 use super::{
     output::{Column, confirmed, show_one, show_table},
-    server::{Server, segment},
+    server::{MOST, Server, segment},
 };
 use crate::exit::{Failure, print};
-
-const MOST: usize = 100_000;
 
 #[derive(Subcommand)]
 pub enum Keys {
@@ -63,7 +61,7 @@ pub async fn run(server: &Server, keys: Keys, json: bool) -> Result<(), Failure>
                 Column("PERMISSIONS", "permissions"),
                 Column("ID", "id"),
             ];
-            show_table(&list, &columns, json)
+            show_table(&list, &columns, "There are no keys", json)
         }
         Keys::Create { name, permissions, days, zones } => {
             let zones = if zones.is_empty() { Value::Null } else { json!(zones) };

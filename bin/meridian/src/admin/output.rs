@@ -13,14 +13,14 @@ pub fn show_one(value: &Value) -> Result<(), Failure> {
     print(&serde_json::to_string_pretty(value)?)
 }
 
-/// A list of the API as a table, or as it is.
-pub fn show_table(list: &Value, columns: &[Column], json: bool) -> Result<(), Failure> {
+/// A list of the API as a table, or as it is; `none` is said where nothing is in it.
+pub fn show_table(list: &Value, columns: &[Column], none: &str, json: bool) -> Result<(), Failure> {
     if json {
         return show_one(list);
     }
     let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     if items.is_empty() {
-        return print("(none)");
+        return print(none);
     }
     let mut rows = vec![columns.iter().map(|Column(heading, _)| (*heading).to_owned()).collect::<Vec<_>>()];
     rows.extend(items.iter().map(|item| columns.iter().map(|Column(_, path)| text(item, path)).collect()));

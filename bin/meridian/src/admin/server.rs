@@ -6,11 +6,20 @@ use clap::Args;
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::output::read_secret;
 use crate::exit::Failure;
 
 const LIMIT: Duration = Duration::from_secs(30);
+/// Whoever follows events longer opens them again.
+const EVENTS_LIMIT: Duration = Duration::from_secs(120);
+/// Events keep their connection alive in half of this.
+const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+/// A session with everything that is said of it has a few kilobytes.
+const MOST_OF_AN_EVENT: usize = 1 << 20;
+/// Lists are read page by page, and no further: more than anybody reads. Whoever needs all of more has the API.
+pub const MOST: usize = 100_000;
 /// A zone's entry, however far.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -47,7 +56,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// By flags and environment, or by the profile.
+    /// By flags and environment, or by the profile. Whoever names a server, or brings a key, is never taken to the profile's instead.
     pub async fn open(access: &Access) -> Result<Self, Failure> {
         if let (Some(url), Some(token)) = (&access.url, &access.api_key) {
             return Self::new(url.clone(), token.clone(), access.ca_file.clone());
@@ -55,12 +64,23 @@ impl Server {
         if access.username.is_some() {
             return Self::sign_in(access).await;
         }
+        if access.api_key.is_some() {
+            return Err(Failure::new("a key is given, and no server that it is for")
+                .hint("Set MERIDIAN_URL besides MERIDIAN_API_KEY, or add --url ADDRESS"));
+        }
         let nobody = || {
             Failure::new("no server is known, or not who you are")
                 .hint("Run `meridian admin login --url ADDRESS --username NAME`, or set MERIDIAN_URL and MERIDIAN_API_KEY")
         };
         let text = fs::read_to_string(profile_path()?).map_err(|_| nobody())?;
         let profile: Profile = serde_json::from_str(&text).map_err(|_| nobody())?;
+        let bare = |url: &str| url.trim_end_matches('/').to_owned();
+        if let Some(url) = access.url.as_deref().filter(|url| bare(url) != bare(&profile.url)) {
+            return Err(Failure::new(format!("you are signed in at {}, and not at {url}", profile.url))
+                .hint(format!(
+                    "Run `meridian admin login --url {url} --username NAME`, or set MERIDIAN_API_KEY"
+                )));
+        }
         Self::new(profile.url, profile.token, profile.ca_file.or_else(|| access.ca_file.clone()))
     }
 
@@ -104,6 +124,14 @@ impl Server {
         Ok(())
     }
 
+    /// Forgets what [`Self::keep`] kept; nothing kept is nothing to forget.
+    pub fn forget(&self) -> Result<(), Failure> {
+        match fs::remove_file(profile_path()?) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// A list of the API page after page, as if it were one page: at most so many.
     pub async fn list(&self, path: &str, most: usize) -> Result<Value, Failure> {
         let mut items = Vec::new();
@@ -134,6 +162,14 @@ impl Server {
         }
     }
 
+    /// The server-sent events at a path.
+    pub async fn events(&self, path: &str) -> Result<Events, Failure> {
+        let request = self.http.get(format!("{}/api/v1{path}", self.profile.url));
+        let request = request.bearer_auth(&self.profile.token).timeout(EVENTS_LIMIT).send();
+        let answer = timeout(LIMIT, request).await??;
+        Ok(Events { answer: answer.error_for_status()?, text: Vec::new() })
+    }
+
     /// One call of the API; the error envelope becomes the failure.
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Failure> {
         let mut request =
@@ -155,6 +191,33 @@ impl Server {
             return if text.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&text)?) };
         }
         Err(refusal(status, &text))
+    }
+}
+
+/// Server-sent events, one object each.
+pub struct Events {
+    answer: reqwest::Response,
+    text: Vec<u8>,
+}
+
+impl Events {
+    /// The next object; none when the server ended them, fell silent, or says what is none.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.text.drain(..=end).collect();
+                // Other lines keep the connection alive.
+                if let Some(data) = line.strip_prefix(b"data:") {
+                    return serde_json::from_slice(data).ok();
+                }
+                continue;
+            }
+            let more = timeout(SILENCE_LIMIT, self.answer.chunk()).await.ok()?.ok()??;
+            if self.text.len() + more.len() > MOST_OF_AN_EVENT {
+                return None;
+            }
+            self.text.extend_from_slice(&more);
+        }
     }
 }
 

@@ -1,17 +1,15 @@
 //! `meridian admin users` and `policy`.
 
 use clap::Subcommand;
+use meridian_control::app::words::counted;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
     output::{Column, confirmed, read_secret, show_one, show_table},
-    server::{Server, segment},
+    server::{MOST, Server, segment},
 };
 use crate::exit::{Failure, print};
-
-/// More than anybody reads; whoever needs all of more has the API.
-const MOST: usize = 100_000;
 
 #[derive(Subcommand)]
 pub enum Users {
@@ -107,7 +105,7 @@ pub async fn run(server: &Server, users: Users, json: bool) -> Result<(), Failur
                 Column("GROUPS", "group_names"),
                 Column("ID", "id"),
             ];
-            show_table(&list, &columns, json)
+            show_table(&list, &columns, "No user is called like that", json)
         }
         Users::Show { user } => {
             show_one(&server.call(Method::GET, &format!("/users/{}", segment(&user)), None).await?)
@@ -151,7 +149,7 @@ pub async fn run(server: &Server, users: Users, json: bool) -> Result<(), Failur
         }
         Users::SetLimit { user, limit: Limit(limit) } => {
             let said = match limit {
-                Some(limit) => format!("{user} may hold {limit} sessions"),
+                Some(limit) => format!("{user} may hold {}", counted(limit, "session", "sessions")),
                 None => format!("groups decide how many sessions {user} may hold"),
             };
             change(&user, json!({"session_limit": limit}), said).await
@@ -201,7 +199,7 @@ pub async fn run_policy(server: &Server, policy: Policy, json: bool) -> Result<(
                 }
             }
             let columns = [Column("SETTING", "setting"), Column("VALUE", "value"), Column("FROM", "from")];
-            show_table(&shown, &columns, json)
+            show_table(&shown, &columns, "There are no settings", json)
         }
         Policy::Settings => {
             let list = server.call(Method::GET, "/policy/settings", None).await?;
@@ -211,7 +209,7 @@ pub async fn run_policy(server: &Server, policy: Policy, json: bool) -> Result<(
                 Column("TAKES", "wanted"),
                 Column("MEANING", "meaning"),
             ];
-            show_table(&list, &columns, json)
+            show_table(&list, &columns, "There are no settings", json)
         }
     }
 }

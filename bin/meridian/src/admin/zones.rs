@@ -1,6 +1,7 @@
 //! `meridian admin zones`: make, change, delete, what they need, and their files.
 
 use clap::{Args, Subcommand};
+use meridian_control::app::words::counted;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -11,17 +12,20 @@ use super::{
 };
 use crate::exit::{Failure, print};
 
+/// Settings that are lists; on the command line their entries may stand with commas between.
+const LISTS: [&str; 2] = ["alternate_zones", "proxy_alternates"];
+
 #[derive(Subcommand)]
 pub enum Zones {
     List,
     /// Make a zone.
     Create {
         name: String,
-        /// Settings, as KEY=VALUE; text needs no quotes.
+        /// Settings, as KEY=VALUE; text needs no quotes, and lists have commas between their entries.
         #[arg(value_name = "KEY=VALUE")]
         settings: Vec<String>,
     },
-    /// Change settings, as KEY=VALUE; zone_name=NEW renames.
+    /// Change settings, as KEY=VALUE; zone_name=NEW renames, and lists have commas between their entries.
     Set {
         zone: String,
         #[arg(value_name = "KEY=VALUE", required = true)]
@@ -97,7 +101,7 @@ pub async fn run(server: &Server, zones: Zones, json: bool) -> Result<(), Failur
                 Column("APPLIED", "applied_revision"),
                 Column("DRIFTED", "drifted"),
             ];
-            show_table(&list, &columns, json)
+            show_table(&list, &columns, "There is no zone", json)
         }
         Zones::Create { name, settings } => {
             let mut body = patch(&settings)?;
@@ -122,10 +126,10 @@ pub async fn run(server: &Server, zones: Zones, json: bool) -> Result<(), Failur
             if stands["state"] == "deleted" {
                 print(&format!("{zone} is deleted"))
             } else {
-                let (nodes, sessions) = (&stands["nodes"], &stands["sessions"]);
-                print(&format!(
-                    "{zone} drains: {nodes} nodes work still, with {sessions} sessions; repeat this"
-                ))
+                let number = |key: &str| stands[key].as_i64().unwrap_or_default();
+                let nodes = counted(number("nodes"), "node works", "nodes work");
+                let sessions = counted(number("sessions"), "session", "sessions");
+                print(&format!("{zone} drains: {nodes} still, with {sessions}; repeat this"))
             }
         }
         Zones::Requirements { zone } => {
@@ -134,10 +138,13 @@ pub async fn run(server: &Server, zones: Zones, json: bool) -> Result<(), Failur
             if json {
                 return show_one(&needs);
             }
-            let table =
-                |key: &str, columns: &[Column]| show_table(&json!({"items": needs[key]}), columns, false);
-            table("dns", &[Column("DNS NAME", "name"), Column("POINTS TO", "points_to")])?;
-            table("certificates", &[Column("CERTIFICATE NAME", "name"), Column("HELD BY", "held_by")])?;
+            let table = |key: &str, columns: &[Column], none: &str| {
+                show_table(&json!({"items": needs[key]}), columns, none, false)
+            };
+            let dns = [Column("DNS NAME", "name"), Column("POINTS TO", "points_to")];
+            table("dns", &dns, "It needs no name of its own in the DNS")?;
+            let certificates = [Column("CERTIFICATE NAME", "name"), Column("HELD BY", "held_by")];
+            table("certificates", &certificates, "It needs no certificate of its own")?;
             for warning in needs["warnings"].as_array().into_iter().flatten() {
                 print(&format!("warning: {}", warning["message"].as_str().unwrap_or_default()))?;
             }
@@ -157,7 +164,7 @@ pub async fn run(server: &Server, zones: Zones, json: bool) -> Result<(), Failur
                 Column("AT", "made_at"),
                 Column("UNDONE", "undone_at"),
             ];
-            show_table(&list, &columns, json)
+            show_table(&list, &columns, "Nobody was moved yet", json)
         }
         Zones::UndoReassignment { id } => {
             let path = format!("/reassignments/{}/undo", segment(&id));
@@ -208,15 +215,30 @@ async fn reassign(server: &Server, what: &Reassign, json: bool) -> Result<(), Fa
     print(&format!("Moved; to undo it: meridian admin zones undo-reassignment {}", text(&done["id"])))
 }
 
+/// Who is moved, and what is offered to be launched again.
 fn say_move(view: &Value) -> Result<(), Failure> {
-    print(&format!("{} people, {} sessions, to {}", view["people"], view["sessions"], text(&view["to"])))?;
+    let number = |key: &str| view[key].as_i64().unwrap_or_default();
+    let (people, sessions) = (number("people"), number("sessions"));
+    if people == 0 {
+        return print(&format!("Nobody would go to {}", text(&view["to"])));
+    }
+    let people = counted(people, "person", "people");
+    let offered = match sessions {
+        0 => "no session is to be launched again".to_owned(),
+        1 => "1 session is offered to be launched again there".to_owned(),
+        _ => format!("{sessions} sessions are offered to be launched again there"),
+    };
+    print(&format!("{people} to {}; {offered}", text(&view["to"])))?;
     let columns = [
         Column("USER", "name"),
         Column("HOME ZONE", "from"),
         Column("REFUSED BECAUSE", "refused_because"),
         Column("STAYS BECAUSE", "stays_because"),
     ];
-    show_table(&json!({"items": view["first_people"]}), &columns, false)?;
+    show_table(&json!({"items": view["first_people"]}), &columns, "", false)?;
+    if sessions == 0 {
+        return Ok(());
+    }
     let columns = [
         Column("SESSION", "id"),
         Column("WORKSPACE", "workspace"),
@@ -224,7 +246,7 @@ fn say_move(view: &Value) -> Result<(), Failure> {
         Column("ZONE", "zone"),
         Column("STATE", "state"),
     ];
-    show_table(&json!({"items": view["first_sessions"]}), &columns, false)
+    show_table(&json!({"items": view["first_sessions"]}), &columns, "", false)
 }
 
 fn text(value: &Value) -> &str {
@@ -238,9 +260,19 @@ fn patch(settings: &[String]) -> Result<Value, Failure> {
         let (key, value) = setting
             .split_once('=')
             .ok_or_else(|| Failure::new(format!("{setting} is no setting")).hint("KEY=VALUE").code(2))?;
-        body[key] = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+        body[key] = serde_json::from_str(value).unwrap_or_else(|_| no_json(key, value));
     }
     Ok(body)
+}
+
+/// What is no JSON: a text, or where a list belongs, its entries.
+fn no_json(key: &str, value: &str) -> Value {
+    if LISTS.contains(&key) {
+        let entries = value.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        entries.map(|entry| Value::String(entry.to_owned())).collect()
+    } else {
+        Value::String(value.to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -249,10 +281,16 @@ mod tests {
 
     #[test]
     fn settings_are_json_where_they_read_so_and_else_text() {
-        let given = ["isolated=true", "proxy_port=8443", "proxy_path=desktop", "alternate_zones=[\"a\"]"];
+        let given = [
+            "isolated=true",
+            "proxy_port=8443",
+            "proxy_path=desktop",
+            "alternate_zones=[\"a\"]",
+            "proxy_alternates=a.example.org, [fd00::2]:8443",
+        ];
         let patch = patch(&given.map(str::to_owned)).unwrap();
-        let wanted =
-            json!({"isolated": true, "proxy_port": 8443, "proxy_path": "desktop", "alternate_zones": ["a"]});
+        let wanted = json!({"isolated": true, "proxy_port": 8443, "proxy_path": "desktop", "alternate_zones": ["a"],
+            "proxy_alternates": ["a.example.org", "[fd00::2]:8443"]});
         assert_eq!(patch, wanted);
     }
 }

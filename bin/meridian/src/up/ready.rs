@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use meridian_control::store::{Database, Store};
+use meridian_control::store::{Database, Store, nodes::WhichNodes};
 use meridian_model::NodeRole;
 use meridian_runtime::Tasks;
 use tokio::time::Instant;
@@ -13,6 +13,8 @@ use crate::exit::Failure;
 const LIMIT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// More than a machine starts.
+const MOST_NODES: i32 = 1000;
 
 /// When each node was heard of last, before this start: the database still says that all is well, and their addresses may be others.
 pub struct Before(HashMap<String, Option<String>>);
@@ -21,7 +23,9 @@ impl Before {
     /// To be called while no node runs. A database that is new knows none.
     pub async fn look(database: &Database) -> Self {
         let nodes = match Store::new(database.clone(), 1, ANSWER_LIMIT) {
-            Ok(store) => store.list_nodes(None).await.unwrap_or_default(),
+            Ok(store) => {
+                store.list_nodes(None, &WhichNodes::default(), None, MOST_NODES).await.unwrap_or_default()
+            }
             Err(_) => Vec::new(),
         };
         Self(nodes.into_iter().map(|node| (node.id.to_string(), node.last_seen_at)).collect())
@@ -40,7 +44,7 @@ pub async fn wait(
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         look.tick().await;
-        let nodes = store.list_nodes(None).await?;
+        let nodes = store.list_nodes(None, &WhichNodes::default(), None, MOST_NODES).await?;
         let ready = nodes
             .iter()
             .filter(|node| node.role != NodeRole::Web && ["ready", "draining"].contains(&node.state.as_str()))

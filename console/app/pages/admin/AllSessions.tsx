@@ -13,6 +13,7 @@ import { PageSkeleton } from '../../ui/PageSkeleton';
 import { ProblemNote } from '../../ui/ProblemNote';
 import { SidePanel } from '../../ui/SidePanel';
 import { SessionStateBadge } from '../../ui/StateBadge';
+import { sentence } from '../../ui/text';
 import { When } from '../../ui/When';
 import { useConfirm } from '../../ui/useConfirm';
 import { useTitle } from '../../ui/useTitle';
@@ -70,8 +71,8 @@ function SessionTable({ ended }: { ended: boolean }) {
           rowKey={(session) => session.id}
           columns={[
             { label: 'Session', render: (session) => <strong>{session.name}</strong> },
-            { label: 'User', render: (session) => session.user.name },
-            { label: 'State', render: (session) => <SessionStateBadge state={session.state} /> },
+            { label: 'User', breaks: true, render: (session) => session.user.name },
+            { label: 'State', render: (session) => <SessionStateBadge session={session} /> },
             { label: 'Zone', render: (session) => <Zone session={session} /> },
             { label: 'Agent', render: (session) => session.agent ?? '—' },
             { label: 'Launched', render: (session) => <When at={session.created_at} /> },
@@ -154,7 +155,8 @@ function facts(session: Session) {
     { name: 'Id', value: session.id },
     { name: 'Workspace', value: session.workspace.name },
     { name: 'User', value: session.user.name },
-    { name: 'State', value: <SessionStateBadge state={session.state} /> },
+    { name: 'State', value: <SessionStateBadge session={session} /> },
+    ...(session.frozen ? [{ name: 'Stands still', value: sentence(session.frozen.message) }] : []),
     { name: 'Started', value: <When at={session.started_at} /> },
     { name: 'Ended', value: <When at={session.ended_at} /> },
     { name: 'Reason', value: session.reason ?? '—' },

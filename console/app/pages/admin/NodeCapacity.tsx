@@ -35,7 +35,7 @@ export function NodeCapacity({ node, disabled }: { node: Node; disabled: boolean
     <form onSubmit={submit} noValidate>
       <Fieldset legend="What it may promise" disabled={disabled}>
         <Stack gap="sm">
-          <SimpleGrid cols={2}>
+          <SimpleGrid cols={{ base: 1, xs: 2 }}>
             {number('cpu_override', 'Cores', `as it reports: ${node.cpu_total}`)}
             {number('memory_mb_override', 'Memory (MB)', `as it reports: ${node.memory_mb_total}`)}
             {number('gpus_override', 'Graphics cards', `as it reports: ${node.gpus_total}`)}

@@ -1,7 +1,8 @@
-import { Badge, Button, Stack } from '@mantine/core';
+import { Badge, Button, Group, NativeSelect, Stack } from '@mantine/core';
 import { useState } from 'react';
+import type { NodeFilter } from '../../api/client';
 import { may } from '../../api/permissions';
-import { useMe, useNodes } from '../../api/queries';
+import { useMe, useNodes, useZones } from '../../api/queries';
 import type { Node } from '../../api/types';
 import { DataTable } from '../../ui/DataTable';
 import { Empty } from '../../ui/Empty';
@@ -30,9 +31,12 @@ const roles: Record<Node['role'], string> = {
 export default function Nodes() {
   useTitle('Nodes');
   const me = useMe().data ?? null;
-  const nodes = useNodes();
+  const zones = useZones(true).data ?? [];
+  const [zone, setZone] = useState('');
+  const [role, setRole] = useState('');
+  const nodes = useNodes(filterOf(zone, role));
   const [joining, setJoining] = useState(false);
-  const items = nodes.data ?? [];
+  const items = nodes.data?.pages.flatMap((page) => page.items) ?? [];
   const [shownId, setShownId] = useState<string | null>(null);
   const [open, setOpen] = useState(false);
   const shown = items.find((node) => node.id === shownId);
@@ -43,10 +47,24 @@ export default function Nodes() {
   return (
     <Stack>
       <PageHead title="Nodes">{may(me, 'nodes:create') && <Button onClick={() => setJoining(true)}>New node</Button>}</PageHead>
+      <Group align="flex-end">
+        <NativeSelect
+          label="Zone"
+          value={zone}
+          onChange={(event) => setZone(event.currentTarget.value)}
+          data={[{ value: '', label: 'all' }, ...zones.map(({ zone_name }) => zone_name)]}
+        />
+        <NativeSelect
+          label="Role"
+          value={role}
+          onChange={(event) => setRole(event.currentTarget.value)}
+          data={[{ value: '', label: 'all' }, ...Object.entries(roles).map(([value, label]) => ({ value, label }))]}
+        />
+      </Group>
       {nodes.isError && <ProblemNote error={nodes.error} onRetry={() => void nodes.refetch()} />}
       {nodes.isPending && <PageSkeleton />}
       {nodes.data && items.length === 0 && (
-        <Empty title="No node has joined">
+        <Empty title={zone === '' && role === '' ? 'No node has joined' : 'No such node'}>
           <span>
             <em>New node</em>, or <code>meridian admin nodes enroll</code>, makes the token with which one joins.
           </span>
@@ -77,6 +95,11 @@ export default function Nodes() {
           ]}
         />
       )}
+      {nodes.hasNextPage && (
+        <Button variant="default" onClick={() => void nodes.fetchNextPage()} loading={nodes.isFetchingNextPage}>
+          Show more
+        </Button>
+      )}
       <SidePanel opened={joining} onClose={() => setJoining(false)} title="New node">
         {joining && <JoinNode onDone={() => setJoining(false)} />}
       </SidePanel>
@@ -85,6 +108,11 @@ export default function Nodes() {
       </SidePanel>
     </Stack>
   );
+}
+
+function filterOf(zone: string, role: string): NodeFilter {
+  const wanted = (Object.keys(roles) as Node['role'][]).find((value) => value === role);
+  return { ...(zone === '' ? {} : { zone }), ...(wanted === undefined ? {} : { role: wanted }) };
 }
 
 function State({ node }: { node: Node }) {

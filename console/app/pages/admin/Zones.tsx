@@ -2,8 +2,8 @@ import { Badge, Button, Group, Stack } from '@mantine/core';
 import { useState } from 'react';
 import { useCreateZone } from '../../api/deployment';
 import { may } from '../../api/permissions';
-import { useMe, useNodes, useZones } from '../../api/queries';
-import type { Node, Zone } from '../../api/types';
+import { useMe, useZoneHealth, useZones } from '../../api/queries';
+import type { Zone, ZoneHealth } from '../../api/types';
 import { DataTable } from '../../ui/DataTable';
 import { Empty } from '../../ui/Empty';
 import { PageHead } from '../../ui/PageHead';
@@ -12,9 +12,10 @@ import { ProblemNote } from '../../ui/ProblemNote';
 import { SidePanel } from '../../ui/SidePanel';
 import { useTitle } from '../../ui/useTitle';
 import { Meter } from './Meter';
+import { MovePeople } from './zones/MovePeople';
 import { SettingsForm } from './zones/SettingsForm';
 import { ZoneDetails } from './zones/ZoneDetails';
-import { type Health, healthOf } from './zones/health';
+import { judge } from './zones/health';
 import { fresh } from './zones/settings';
 
 export default function Zones() {
@@ -23,9 +24,10 @@ export default function Zones() {
   const zones = useZones(true);
   const items = zones.data ?? [];
   const names = items.map((zone) => zone.zone_name);
-  const nodes = useNodes(may(me, 'nodes:view')).data ?? null;
+  const health = useZoneHealth(may(me, 'nodes:view')).data;
+  const healthOf = (zone: Zone) => health?.find((of) => of.zone === zone.zone_name) ?? null;
   const [shownId, setShownId] = useState<string | null>(null);
-  const [panel, setPanel] = useState<'none' | 'new' | 'one'>('none');
+  const [panel, setPanel] = useState<'none' | 'new' | 'one' | 'move'>('none');
   const shown = items.find((zone) => zone.id === shownId);
   const show = (zone: Zone) => {
     setShownId(zone.id);
@@ -33,7 +35,14 @@ export default function Zones() {
   };
   return (
     <Stack>
-      <PageHead title="Zones">{may(me, 'zones:create') && <Button onClick={() => setPanel('new')}>New zone</Button>}</PageHead>
+      <PageHead title="Zones">
+        {may(me, 'zones:modify') && names.length > 1 && (
+          <Button variant="default" onClick={() => setPanel('move')}>
+            Move people
+          </Button>
+        )}
+        {may(me, 'zones:create') && <Button onClick={() => setPanel('new')}>New zone</Button>}
+      </PageHead>
       {zones.isError && <ProblemNote error={zones.error} onRetry={() => void zones.refetch()} />}
       {zones.isPending && <PageSkeleton />}
       {zones.data && items.length === 0 && (
@@ -46,9 +55,9 @@ export default function Zones() {
           rowKey={(zone) => zone.id}
           columns={[
             { label: 'Zone', render: (zone) => <ZoneName zone={zone} /> },
-            { label: 'Health', render: (zone) => <ZoneHealth zone={zone} nodes={nodes} /> },
-            { label: 'Promised', render: (zone) => <Capacity health={nodes && healthOf(zone, nodes)} /> },
-            { label: 'Sessions', numeric: true, render: (zone) => (nodes ? healthOf(zone, nodes).sessions : '—') },
+            { label: 'Health', render: (zone) => <Standing zone={zone} health={healthOf(zone)} /> },
+            { label: 'Promised', render: (zone) => <Capacity health={healthOf(zone)} /> },
+            { label: 'Sessions', numeric: true, render: (zone) => healthOf(zone)?.sessions ?? '—' },
             { label: 'When full', render: overflow },
             {
               label: 'Details',
@@ -64,13 +73,16 @@ export default function Zones() {
       <SidePanel opened={panel === 'new'} onClose={() => setPanel('none')} title="New zone">
         {panel === 'new' && <NewZone zones={names} onDone={show} />}
       </SidePanel>
+      <SidePanel opened={panel === 'move'} onClose={() => setPanel('none')} title="Move people to another zone">
+        {panel === 'move' && <MovePeople zones={names} />}
+      </SidePanel>
       <SidePanel opened={panel === 'one'} onClose={() => setPanel('none')} title={shown?.zone_name}>
         {shown && (
           <ZoneDetails
             key={shown.id}
             zone={shown}
             zones={names}
-            health={nodes && healthOf(shown, nodes)}
+            health={healthOf(shown)}
             onGone={() => setPanel('none')}
           />
         )}
@@ -115,9 +127,9 @@ function Mark({ color, text }: { color: string; text: string }) {
 }
 
 /** In a word, with the first worry beneath; the rest is told where its details are. */
-function ZoneHealth({ zone, nodes }: { zone: Zone; nodes: Node[] | null }) {
-  if (nodes === null) return <>{zone.nodes_ready === undefined ? '—' : `${zone.nodes_ready} nodes ready`}</>;
-  const { down, worries } = healthOf(zone, nodes);
+function Standing({ zone, health }: { zone: Zone; health: ZoneHealth | null }) {
+  if (health === null) return <>{zone.nodes_ready === undefined ? '—' : `${zone.nodes_ready} nodes ready`}</>;
+  const { down, worries } = judge(zone, health);
   if (worries.length === 0) return <Mark color="teal" text="well" />;
   const [first, ...more] = worries;
   return (
@@ -131,13 +143,13 @@ function ZoneHealth({ zone, nodes }: { zone: Zone; nodes: Node[] | null }) {
   );
 }
 
-function Capacity({ health }: { health: Health | null }) {
-  if (health === null || health.cpu.total === 0) return <>—</>;
+function Capacity({ health }: { health: ZoneHealth | null }) {
+  if (health === null || health.cpu_total === 0) return <>—</>;
   const gigabytes = (mb: number) => Number((mb / 1024).toFixed(1));
   return (
     <div style={{ display: 'grid', gap: 4 }}>
-      <Meter name="CPU" used={health.cpu.used} total={health.cpu.total} unit="cores" />
-      <Meter name="Memory" used={gigabytes(health.memoryMb.used)} total={gigabytes(health.memoryMb.total)} unit="GB" />
+      <Meter name="CPU" used={Number(health.cpu_used.toFixed(2))} total={Number(health.cpu_total.toFixed(2))} unit="cores" />
+      <Meter name="Memory" used={gigabytes(health.memory_mb_used)} total={gigabytes(health.memory_mb_total)} unit="GB" />
     </div>
   );
 }

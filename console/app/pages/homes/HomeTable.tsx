@@ -23,7 +23,7 @@ export function HomeTable({ homes, others = false, onReset, onRelease }: Props) 
       rowKey={(home) => home.id}
       columns={[
         { label: 'Workspace', render: (home) => <Workspace home={home} /> },
-        ...(others ? [{ label: 'User', render: (home: Home) => home.user.name }] : []),
+        ...(others ? [{ label: 'User', breaks: true, render: (home: Home) => home.user.name }] : []),
         { label: 'State', render: (home) => <State state={home.state} /> },
         { label: 'Zone', render: (home) => home.zone ?? '—' },
         { label: 'Agent', render: (home) => <Place home={home} /> },

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Plan, WantedFiles, Zones, changes};
 use crate::{
-    app::rules::{EVERYONE, LAST_PRIORITY, Problems, check_group, check_members},
+    app::rules::{EVERYONE, LAST_PRIORITY, Problems, check_group, check_members, shown},
     views::{GroupFile, NewGroup},
 };
 
@@ -73,10 +73,6 @@ impl CurrentGroup {
     }
 }
 
-pub(super) fn same_name(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.to_lowercase()
-}
-
 /// What says the same is the same: `2` and `2.0`, permissions and members in another order.
 fn canonical(group: &GroupFile) -> GroupFile {
     let mut group = group.clone();
@@ -93,7 +89,7 @@ fn canonical(group: &GroupFile) -> GroupFile {
     group
 }
 
-/// Gives the names of the groups that there will be.
+/// Gives the names of the groups that there will be, in lower case: as such a group is known.
 pub(super) fn plan(
     plan: &mut Plan,
     problems: &mut Problems,
@@ -101,21 +97,24 @@ pub(super) fn plan(
     files: &[GroupFile],
     zones: &Zones,
     all: &WantedFiles,
-) -> Vec<String> {
+) -> BTreeSet<String> {
     let prune = all.prune;
     let unknown: BTreeSet<String> = all.unknown_users.iter().map(|name| name.to_lowercase()).collect();
-    for (index, file) in files.iter().enumerate() {
-        let place = format!("groups.{}", file.name);
+    let by_name: BTreeMap<String, &CurrentGroup> =
+        current.iter().map(|group| (group.name.to_lowercase(), group)).collect();
+    let mut names = BTreeSet::new();
+    for file in files {
+        let (place, name) = (format!("groups.{}", shown(&file.name)), file.name.to_lowercase());
+        let found = by_name.get(&name).copied();
         problems.under(&place, file.problems());
         for member in file.members.iter().flatten() {
             if unknown.contains(&member.to_lowercase()) {
-                problems.add(&format!("{place}.members"), format!("{member} is not a user"));
+                problems.add(&format!("{place}.members"), format!("{} is not a user", shown(member)));
             }
         }
-        if files[..index].iter().any(|other| same_name(&other.name, &file.name)) {
+        if !names.insert(name) {
             problems.add(&format!("{place}.name"), "two files are about this group");
         }
-        let found = current.iter().find(|group| same_name(&group.name, &file.name));
         check_system(problems, &place, found, file);
         let mut before = found.map(CurrentGroup::file);
         let mut wanted = canonical(&with_known_members(file, found));
@@ -158,10 +157,11 @@ pub(super) fn plan(
             "settings": settings, "permissions": permissions,
         }));
     }
-    let mut names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
-    for group in current.iter().filter(|group| !files.iter().any(|file| same_name(&file.name, &group.name))) {
+    let unlisted: Vec<_> =
+        current.iter().filter(|group| !names.contains(&group.name.to_lowercase())).collect();
+    for group in unlisted {
         if group.system.is_some() || !prune {
-            names.push(group.name.clone());
+            names.insert(group.name.to_lowercase());
         }
         if group.system.is_some() {
             continue;
@@ -215,7 +215,10 @@ fn by_ids(
             match zones.get(text) {
                 Some(id) => *name = json!(id),
                 None if was.contains(text) && text.parse::<ZoneId>().is_ok() => {}
-                None => problems.add(&format!("{place}.settings.{field}"), format!("{text} is not a zone")),
+                None => {
+                    let text = shown(text);
+                    problems.add(&format!("{place}.settings.{field}"), format!("{text} is not a zone"));
+                }
             }
         };
         match value.as_array_mut() {

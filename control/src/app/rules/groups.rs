@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use meridian_model::{GroupSettings, Permission};
 
-use super::Problems;
+use super::{Problems, shown};
 use crate::views::NewGroup;
 
 /// The priority of Everyone, which nobody else has.
@@ -15,6 +15,8 @@ pub const EVERYONE: &str = "Everyone";
 const MAX_MEMBERS: usize = 10_000;
 const MAX_NAME_CHARS: usize = 128;
 const MAX_DESCRIPTION_CHARS: usize = 1000;
+/// Each of them several times over.
+const MAX_PERMISSIONS: usize = 200;
 
 /// Everything that is wrong with a group, as far as it can be seen without the deployment.
 #[must_use]
@@ -26,9 +28,12 @@ pub fn check_group(group: &NewGroup) -> Problems {
     let last = if group.name == EVERYONE { LAST_PRIORITY } else { LAST_PRIORITY - 1 };
     problems.within("priority", group.priority, 1, last);
     problems.text("description", &group.description, MAX_DESCRIPTION_CHARS);
-    for permission in group.permissions.iter().filter(|text| Permission::parse(text).is_none()) {
-        let shown: String = permission.chars().filter(|letter| !letter.is_control()).take(64).collect();
-        problems.add("permissions", format!("there is no permission {shown}"));
+    if group.permissions.len() > MAX_PERMISSIONS {
+        problems.add("permissions", format!("must be at most {MAX_PERMISSIONS}"));
+    } else {
+        for permission in group.permissions.iter().filter(|text| Permission::parse(text).is_none()) {
+            problems.add("permissions", format!("there is no permission {}", shown(permission)));
+        }
     }
     match GroupSettings::read(&group.settings) {
         Ok(settings) => {

@@ -2,7 +2,7 @@
 
 use meridian_model::{ImageReference, is_registry};
 
-use super::Problems;
+use super::{Problems, shown};
 use crate::views::NewRegistryLogin;
 
 /// Images that a zone may want.
@@ -30,11 +30,10 @@ pub fn check_desired_images(problems: &mut Problems, references: &[String]) {
     }
     for reference in references {
         if let Err(problem) = ImageReference::parse(reference) {
-            let shown: String = reference.chars().filter(|letter| !letter.is_control()).take(128).collect();
-            problems.add("desired_images", format!("{shown} {problem}"));
+            problems.add("desired_images", format!("{} {problem}", shown(reference)));
         }
     }
-    problems.once("desired_images", references);
+    problems.once("desired_images", references, most);
 }
 
 /// What is wrong with a login.

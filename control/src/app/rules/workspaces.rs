@@ -1,6 +1,6 @@
 //! An entry of the catalogue.
 
-use super::{Problems, name_problem};
+use super::{MOST_NAMED, Problems, name_problem};
 use crate::views::NewWorkspace;
 
 /// Everything that is wrong with an entry.
@@ -25,7 +25,7 @@ pub fn check_workspace(entry: &NewWorkspace) -> Problems {
     problems.within("pids_limit", entry.pids_limit, 32, 1 << 20);
     problems.labels("required_labels", &entry.required_labels);
     for (field, names) in [("zones", &entry.zones), ("groups", &entry.groups)] {
-        problems.once(field, names.as_deref().unwrap_or_default());
+        problems.once(field, names.as_deref().unwrap_or_default(), MOST_NAMED);
     }
     problems
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use meridian_model::ZoneSettings;
 
-use super::Problems;
+use super::{MOST_NAMED, Problems};
 
 /// Stands for the host that the browser asked for.
 const REQUEST_HOST: &str = "$request_host$";
@@ -59,11 +59,7 @@ pub fn check_zone(name: &str, settings: &ZoneSettings, labels: &BTreeMap<String,
             problems.add("proxy_alternates", "must each be host or host:port, without scheme and path");
         }
     }
-    if settings.proxy_alternates.len() > MOST_ALTERNATES {
-        problems.add("proxy_alternates", format!("must be at most {MOST_ALTERNATES}"));
-    } else {
-        problems.once("proxy_alternates", &settings.proxy_alternates);
-    }
+    problems.once("proxy_alternates", &settings.proxy_alternates, MOST_ALTERNATES);
     problems.within("outage_grace", settings.outage_grace_s, 0, LONGEST_GRACE_S);
     let balancer = settings.private_balancer.as_str();
     if !(balancer.is_empty() || is_host_and_port(balancer) && has_port(balancer)) {
@@ -73,7 +69,7 @@ pub fn check_zone(name: &str, settings: &ZoneSettings, labels: &BTreeMap<String,
         problems
             .add("home_storage", "must be the path of a folder on its agents, such as /srv/homes, or empty");
     }
-    problems.once("alternate_zones", &settings.alternate_zones);
+    problems.once("alternate_zones", &settings.alternate_zones, MOST_NAMED);
     if settings.alternate_zones.iter().any(|alternate| alternate == name) {
         problems.add("alternate_zones", format!("{name} cannot be its own alternate"));
     }
@@ -163,7 +159,7 @@ mod tests {
     #[test]
     fn each_setting_is_judged_at_its_field() {
         type Change = fn(&mut ZoneSettings);
-        let cases: [(&str, Change); 22] = [
+        let cases: [(&str, Change); 23] = [
             ("allow_origin_domain", |zone| zone.allow_origin_domain = String::new()),
             ("allow_origin_domain", |zone| zone.allow_origin_domain = "https://a.example.org/path".into()),
             ("upstream_auth_address", |zone| zone.upstream_auth_address = "work.example.org".into()),
@@ -187,6 +183,9 @@ mod tests {
             ("home_storage", |zone| zone.home_storage = "/srv/ho mes".into()),
             ("alternate_zones", |zone| zone.alternate_zones = vec!["a".into(), "a".into()]),
             ("alternate_zones", |zone| zone.alternate_zones = vec!["london".into()]),
+            ("alternate_zones", |zone| {
+                zone.alternate_zones = (0..=MOST_NAMED).map(|number| format!("zone-{number}")).collect();
+            }),
             ("search_alternate_zones", |zone| {
                 zone.isolated = true;
                 zone.search_alternate_zones = true;

@@ -66,6 +66,7 @@ struct State {
     images_told: usize,
     standings: Vec<ImageStanding>,
     home_storage: String,
+    outage_grace_s: Option<u32>,
     renewals: usize,
     watches: usize,
     /// Connections of nodes that are open.
@@ -151,6 +152,12 @@ impl Control {
         self.version.send_modify(|version| *version += 1);
     }
 
+    /// How long the zone's agents take passes while nobody can be asked.
+    pub(crate) fn set_outage_grace(&self, seconds: u32) {
+        self.lock().outage_grace_s = Some(seconds);
+        self.version.send_modify(|version| *version += 1);
+    }
+
     pub(crate) fn raise_epoch(&self) {
         self.lock().epoch += 1;
         self.version.send_modify(|version| *version += 1);
@@ -210,6 +217,9 @@ impl Control {
                 zone_name: Some("test".into()),
                 zone: Some(ZoneSettings {
                     home_storage: state.home_storage.clone(),
+                    outage_grace_s: state
+                        .outage_grace_s
+                        .unwrap_or_else(|| ZoneSettings::default().outage_grace_s),
                     ..ZoneSettings::default()
                 }),
                 jwks: serde_json::value::RawValue::from_string(keys).unwrap(),

@@ -26,6 +26,7 @@ pub(super) const CONNECTIONS: usize = 16;
 /// Variants of a statement that pgbench takes turns with.
 const SCRIPTS: usize = 64;
 const PAGE: i32 = 100;
+const CELLS: i32 = 1000;
 const CANDIDATES: i32 = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +202,10 @@ impl Interaction {
                 site.zones.iter().take(SCRIPTS).map(explain).collect()
             }
             Self::ImageMatrix => {
-                let matrix = fill(images::MATRIX, &[null(), null(), null(), null(), PAGE.to_string()]);
+                let matrix = fill(
+                    images::MATRIX,
+                    &[null(), null(), null(), null(), PAGE.to_string(), CELLS.to_string()],
+                );
                 vec![format!("{caller};\n{matrix}")]
             }
         })

@@ -89,14 +89,16 @@ fn statement(after: Option<Uuid>) -> String {
     fill(sessions::LIST, &[token_hash(ADMINISTRATOR), "true".into(), "true".into(), after, PAGE.to_string()])
 }
 
-/// Sessions that are over, all older than those that run: ids sort by age.
+/// Sessions that are over, all older than those that run: ids sort by age. They ended one after the other, until yesterday: what ended just
+/// now is also told to nodes.
 fn fill_list(rows: u32) -> String {
     format!(
         "INSERT INTO sessions (id, user_id, workspace_id, zone_id, node_id, state, desired, epoch, generation, desired_version, reserved,
              cpu_milli, memory_mb, spec, progress_step, reason, explanation, gone_at, created_at, started_at, ended_at)
          SELECT ('00000000-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid, s.user_id, s.workspace_id, s.zone_id, s.node_id, 'ended',
-             'end', 1, 2, 0, false, s.cpu_milli, s.memory_mb, s.spec, 'ready', 'its user ended it', s.explanation, now(), now(), now(), now()
-         FROM generate_series(1, {rows}) i, (SELECT * FROM sessions LIMIT 1) s"
+             'end', 1, 2, 0, false, s.cpu_milli, s.memory_mb, s.spec, 'ready', 'its user ended it', s.explanation, t.at, t.at, t.at, t.at
+         FROM (SELECT * FROM sessions LIMIT 1) s, generate_series(1, {rows}) i
+             CROSS JOIN LATERAL (SELECT now() - interval '1 day' - i * interval '1 second' AS at) t"
     )
 }
 

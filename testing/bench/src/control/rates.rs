@@ -145,12 +145,11 @@ impl Rates {
             ("launch_percent_of_ceiling".into(), Goal::AtLeast(50.0)),
         ]);
         if let Some(few) = few {
-            let cost = |rates: &Self| {
-                let figures = summary(&rates.ours);
-                figures.get("launch_database_ms").and_then(Value::as_f64).unwrap_or_default()
-            };
-            let times = cost(self) / cost(few).max(1e-6);
-            figures.insert("launch_database_ms_times_few_agents".into(), rounded(times));
+            let cost = |rates: &Self| summary(&rates.ours).get("launch_database_ms").and_then(Value::as_f64);
+            // What was not measured reaches no goal.
+            if let Some((many, few)) = cost(self).zip(cost(few).filter(|few| *few > 0.0)) {
+                figures.insert("launch_database_ms_times_few_agents".into(), rounded(many / few));
+            }
             goals.insert("launch_database_ms_times_few_agents".into(), Goal::AtMost(2.0));
         }
         let peers = peers(self.ceiling_version.as_deref(), &self.ceiling);

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Lose, Socket, State,
+    Socket, State,
     message::{Framer, Kind, Message},
 };
 
@@ -88,7 +88,7 @@ async fn backward(
         let delay = if started { state.delay() } else { Duration::ZERO };
         started |= ready;
         held.push(message);
-        if losing.is_some_and(|lose| ready && is_lost(&held, lose, state)) {
+        if losing.is_some() && ready && is_lost(&held, state) {
             bail!("the answer is lost");
         }
         if ready {
@@ -112,13 +112,11 @@ fn cannot_wait(held: &[Message]) -> bool {
     asks_client || held.iter().all(|message| message.kind == Kind::Typed(b'A'))
 }
 
-fn is_lost(answer: &[Message], lose: Lose, state: &State) -> bool {
-    let commits =
-        || answer.iter().any(|message| message.kind == Kind::Typed(b'C') && message.body() == b"COMMIT\0");
-    match lose {
-        Lose::Next => state.take_lose(lose),
-        Lose::Commit => commits() && state.take_lose(lose),
-    }
+fn is_lost(answer: &[Message], state: &State) -> bool {
+    state.loses(|command| {
+        let mut ends = answer.iter().filter(|message| message.kind == Kind::Typed(b'C'));
+        ends.any(|end| command.is_none_or(|command| end.body() == command))
+    })
 }
 
 async fn send(to: &mut (impl AsyncWrite + Unpin), message: &Message, state: &State) -> Result<()> {

@@ -2,14 +2,13 @@ import { Alert, Button, Stack } from '@mantine/core';
 import { useChangeZone, useDeleteZone } from '../../../api/deployment';
 import { may } from '../../../api/permissions';
 import { useMe } from '../../../api/queries';
-import type { Zone, ZoneDeletion } from '../../../api/types';
+import type { Zone, ZoneDeletion, ZoneHealth } from '../../../api/types';
 import { Facts } from '../../../ui/Facts';
 import { ProblemNote } from '../../../ui/ProblemNote';
 import { When } from '../../../ui/When';
 import { useConfirm } from '../../../ui/useConfirm';
 import { SettingsForm } from './SettingsForm';
 import { ZoneNeeds } from './ZoneNeeds';
-import type { Health } from './health';
 import { formOf } from './settings';
 
 interface Props {
@@ -17,7 +16,7 @@ interface Props {
   /** Names of all zones. */
   zones: string[];
   /** Null for whoever may not see nodes. */
-  health: Health | null;
+  health: ZoneHealth | null;
   onGone: () => void;
 }
 

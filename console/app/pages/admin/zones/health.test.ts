@@ -1,49 +1,52 @@
 import { expect, test } from 'vitest';
-import type { Node, Zone } from '../../../api/types';
-import { healthOf } from './health';
+import type { Zone, ZoneHealth } from '../../../api/types';
+import { judge } from './health';
 
-const london: Zone = { id: 'z', name: 'london', zone_name: 'london', default: true };
+const london: Zone = { id: 'z', name: 'london', zone_name: 'london', default: true, probe: '' };
 
-function node(role: Node['role'], change: Partial<Node> = {}): Node {
+function health(change: Partial<ZoneHealth> = {}): ZoneHealth {
+  const none = { count: 0, first: [] };
   return {
-    id: `${role}-${Math.random()}`,
-    name: `${role}-1`,
-    role,
     zone: 'london',
-    state: 'ready',
-    problems: [],
-    sessions: 2,
-    streams: 1,
-    cpu_used: 1.5,
-    cpu_total: 4,
-    memory_mb_used: 1024,
-    memory_mb_total: 8192,
+    agents: { ready: 2, all: 2 },
+    proxies: { ready: 2, all: 2 },
+    sessions: 4,
+    streams: 2,
+    cpu_used: 3,
+    cpu_total: 8,
+    memory_mb_used: 2048,
+    memory_mb_total: 16_384,
+    unreachable: none,
+    troubled: none,
     ...change,
-  } as Node;
+  };
 }
 
-test('a zone with two of each has no worries, and its capacity is that of its agents', () => {
-  const health = healthOf(london, [node('agent'), node('agent'), node('proxy'), node('proxy'), node('agent', { zone: 'virginia' })]);
-  expect(health.worries).toEqual([]);
-  expect(health.down).toBe(false);
-  expect(health.agents).toEqual({ ready: 2, all: 2 });
-  expect(health.sessions).toBe(4);
-  expect(health.cpu).toEqual({ used: 3, total: 8 });
+test('a zone with two of each has no worries', () => {
+  expect(judge(london, health())).toEqual({ worries: [], down: false });
 });
 
 test('a zone below two of a role is said, and one without any is down', () => {
-  const health = healthOf(london, [node('agent'), node('proxy', { state: 'draining' })]);
-  expect(health.worries).toEqual(['one agent can take work: with fewer than 2 agents none may fail', 'no proxy can take work']);
-  expect(health.down).toBe(true);
+  const judged = judge(london, health({ agents: { ready: 1, all: 1 }, proxies: { ready: 0, all: 1 } }));
+  expect(judged.worries).toEqual(['one agent can take work: with fewer than 2 agents none may fail', 'no proxy can take work']);
+  expect(judged.down).toBe(true);
 });
 
 test('where browsers go straight to the agents, no proxy is missed', () => {
-  const health = healthOf({ ...london, proxy_connections: false }, [node('agent'), node('agent')]);
-  expect(health.worries).toEqual([]);
-  expect(health.down).toBe(false);
+  const judged = judge({ ...london, proxy_connections: false }, health({ proxies: { ready: 0, all: 0 } }));
+  expect(judged).toEqual({ worries: [], down: false });
 });
 
-test('what may be promised counts, not what is there', () => {
-  const capacity = { cpu: 8, memory_mb: 4096 } as NonNullable<Node['capacity']>;
-  expect(healthOf(london, [node('agent', { capacity })]).cpu.total).toBe(8);
+test('whom to look at is named, as far as there is room', () => {
+  const judged = judge(
+    london,
+    health({ unreachable: { count: 4, first: ['a', 'b', 'c'] }, troubled: { count: 1, first: ['d'] } }),
+  );
+  expect(judged.worries).toEqual([
+    'a is unreachable',
+    'b is unreachable',
+    'c is unreachable',
+    '1 more is unreachable',
+    'd has problems',
+  ]);
 });

@@ -1,55 +1,27 @@
-/** How a zone is, summed up from the nodes that are in it. */
+/** What an administrator should know of a zone at a glance. */
 
-import type { Node, Zone } from '../../../api/types';
+import type { Zone, ZoneHealth } from '../../../api/types';
 
 /** Of each role, so that one may go. */
 const LEAST = 2;
 
-export interface Health {
-  agents: Count;
-  proxies: Count;
-  sessions: number;
-  streams: number;
-  cpu: Share;
-  memoryMb: Share;
-  /** What an administrator should know at a glance; empty: all is well. */
+export interface Judgement {
+  /** Empty: all is well. */
   worries: string[];
   /** Nobody can launch or connect here. */
   down: boolean;
 }
 
-export interface Count {
-  ready: number;
-  all: number;
-}
-
-export interface Share {
-  used: number;
-  total: number;
-}
-
-export function healthOf(zone: Zone, nodes: Node[]): Health {
-  const here = nodes.filter((node) => node.zone === zone.zone_name);
-  const agents = here.filter((node) => node.role === 'agent');
-  const counts = { agents: count(agents), proxies: count(here.filter((node) => node.role === 'proxy')) };
+export function judge(zone: Zone, health: ZoneHealth): Judgement {
   const relayed = zone.proxy_connections ?? true;
-  const down = counts.agents.ready === 0 || (relayed && counts.proxies.ready === 0);
   return {
-    ...counts,
-    sessions: sum(agents, (node) => node.sessions),
-    streams: sum(agents, (node) => node.streams),
-    cpu: { used: round(sum(agents, (node) => node.cpu_used)), total: round(sum(agents, (node) => node.capacity?.cpu ?? node.cpu_total)) },
-    memoryMb: {
-      used: sum(agents, (node) => node.memory_mb_used),
-      total: sum(agents, (node) => node.capacity?.memory_mb ?? node.memory_mb_total),
-    },
     worries: [
-      ...few('agent', counts.agents.ready),
-      ...(relayed ? few('proxy', counts.proxies.ready) : []),
-      ...here.filter((node) => node.state === 'unreachable').map((node) => `${node.name} is unreachable`),
-      ...here.filter((node) => node.problems.length > 0).map((node) => `${node.name} has problems`),
+      ...few('agent', health.agents.ready),
+      ...(relayed ? few('proxy', health.proxies.ready) : []),
+      ...told(health.unreachable, ['is unreachable', 'are unreachable']),
+      ...told(health.troubled, ['has problems', 'have problems']),
     ],
-    down,
+    down: health.agents.ready === 0 || (relayed && health.proxies.ready === 0),
   };
 }
 
@@ -59,14 +31,8 @@ function few(role: 'agent' | 'proxy', ready: number): string[] {
   return ready < LEAST ? [`one ${role} can take work: with fewer than ${LEAST} ${many} none may fail`] : [];
 }
 
-function count(nodes: Node[]): Count {
-  return { ready: nodes.filter((node) => node.state === 'ready').length, all: nodes.length };
-}
-
-function sum(nodes: Node[], of: (node: Node) => number): number {
-  return nodes.reduce((total, node) => total + of(node), 0);
-}
-
-function round(cores: number): number {
-  return Number(cores.toFixed(2));
+/** The first few by name, and how many more. */
+function told({ count, first }: ZoneHealth['unreachable'], [is, are]: [string, string]): string[] {
+  const more = count - first.length;
+  return [...first.map((name) => `${name} ${is}`), ...(more > 0 ? [`${more} more ${more === 1 ? is : are}`] : [])];
 }

@@ -11,7 +11,5 @@ if [[ $status -eq 3 && $(git rev-parse --is-shallow-repository) == true ]]; then
     exit 0
 fi
 [[ $status -eq 0 ]] || exit "$status"
-# It was built in the same place: the executable of this build goes back there.
-cargo build --release --locked --package meridian
 ./target/release/meridian lab run rolling_upgrade_web rolling_upgrade_proxy rolling_upgrade_agent rolling_upgrade_balance \
     --sessions 6 --previous "$previous"

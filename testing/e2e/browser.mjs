@@ -10,10 +10,21 @@ export function launchChromium() {
   });
 }
 
-export async function signIn(page) {
-  await page.getByLabel('Username').fill('admin');
+export async function signIn(page, username = 'admin') {
+  await page.getByLabel('Username').fill(username);
   await page.getByLabel('Password').fill(password);
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+}
+
+/** A window of their own, in which this person has signed in. */
+export async function signedIn(browser, url, username, limitMs = 20_000) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  context.setDefaultTimeout(limitMs);
+  const page = await context.newPage();
+  await page.goto(url);
+  await signIn(page, username);
+  await page.getByRole('heading', { name: 'Catalogue' }).waitFor();
+  return page;
 }
 
 /** Launches a workspace from the catalogue; its session's id. */

@@ -1,7 +1,7 @@
 // A time limit and an idle timeout, in a real Chromium each: the viewer warns, what helps helps, and what follows says why. The shortest limits there are.
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
-import { desktopIsLive, launchChromium } from './browser.mjs';
+import { desktopIsLive, launchChromium, signedIn } from './browser.mjs';
 import { Meridian, password, sequence } from './meridian.mjs';
 
 const step = sequence(() => meridian.log);
@@ -37,7 +37,7 @@ before(async () => {
     const { token } = await called(200, 'POST', '/auth/login', { username, password }, null);
     const { id } = await called(201, 'POST', '/sessions', { workspace_id }, token);
     await meridian.reaches(id, ['running']);
-    const page = await signedIn(username);
+    const page = await signedIn(browser, meridian.url, username, PATIENCE_MS);
     await page.goto(`${meridian.url}/sessions/${id}`);
     await desktopIsLive(page);
     stories[username] = story(page, id);
@@ -50,18 +50,6 @@ after(async () => {
   await browser?.close();
   await meridian?.cleanUp();
 }, { timeout: 120_000 });
-
-async function signedIn(name) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
-  context.setDefaultTimeout(PATIENCE_MS);
-  const page = await context.newPage();
-  await page.goto(meridian.url);
-  await page.getByLabel('Username').fill(name);
-  await page.getByLabel('Password').fill(password);
-  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
-  await page.getByRole('heading', { name: 'Catalogue' }).waitFor();
-  return page;
-}
 
 /** What the viewer says, beside the picture or over it. */
 const said = (page, text) => page.getByRole('status').filter({ hasText: text }).waitFor();

@@ -1,7 +1,7 @@
 // An administrator looks on at somebody's desktop, with their consent, in two real Chromium windows: asked, allowed, seen, stopped.
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
-import { desktopIsLive, launchChromium } from './browser.mjs';
+import { desktopIsLive, launchChromium, signedIn } from './browser.mjs';
 import { Meridian, password, sequence } from './meridian.mjs';
 
 const step = sequence(() => meridian.log);
@@ -27,25 +27,13 @@ before(async () => {
   session = launched.body.id;
   await meridian.reaches(session, ['running']);
   browser = await launchChromium();
-  [ada, grace] = [await signedIn('ada'), await signedIn('grace')];
+  [ada, grace] = [await signedIn(browser, meridian.url, 'ada'), await signedIn(browser, meridian.url, 'grace')];
 }, { timeout: 180_000 });
 
 after(async () => {
   await browser?.close();
   await meridian?.cleanUp();
 }, { timeout: 120_000 });
-
-async function signedIn(name) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
-  context.setDefaultTimeout(20_000);
-  const page = await context.newPage();
-  await page.goto(meridian.url);
-  await page.getByLabel('Username').fill(name);
-  await page.getByLabel('Password').fill(password);
-  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
-  await page.getByRole('heading', { name: 'Catalogue' }).waitFor();
-  return page;
-}
 
 /** Grace asks from the list of sessions. */
 async function ask(reason) {

@@ -11,6 +11,7 @@ import { PageHead } from '../ui/PageHead';
 import { PageSkeleton } from '../ui/PageSkeleton';
 import { PermissionGrid } from '../ui/PermissionGrid';
 import { ProblemNote } from '../ui/ProblemNote';
+import { ShowMore } from '../ui/ShowMore';
 import { ShownOnce } from '../ui/ShownOnce';
 import { SidePanel } from '../ui/SidePanel';
 import { When } from '../ui/When';
@@ -79,11 +80,7 @@ export default function ApiKeys() {
           ]}
         />
       )}
-      {keys.hasNextPage && (
-        <Button variant="default" onClick={() => void keys.fetchNextPage()} loading={keys.isFetchingNextPage}>
-          Show more
-        </Button>
-      )}
+      <ShowMore list={keys} />
       <SidePanel opened={making} onClose={() => setMaking(false)} title="New key">
         {making && <NewKey onDone={() => setMaking(false)} />}
       </SidePanel>

@@ -1,10 +1,11 @@
-import { Button, Stack, Text } from '@mantine/core';
+import { Stack, Text } from '@mantine/core';
 import { Link } from 'react-router';
 import { useHomes, useResetHome } from '../api/homes';
 import { Empty } from '../ui/Empty';
 import { PageHead } from '../ui/PageHead';
 import { PageSkeleton } from '../ui/PageSkeleton';
 import { ProblemNote } from '../ui/ProblemNote';
+import { ShowMore } from '../ui/ShowMore';
 import { useConfirm } from '../ui/useConfirm';
 import { useTitle } from '../ui/useTitle';
 import { HomeTable } from './homes/HomeTable';
@@ -46,11 +47,7 @@ export default function MyHomes() {
           />
         </>
       )}
-      {homes.hasNextPage && (
-        <Button variant="default" onClick={() => void homes.fetchNextPage()} loading={homes.isFetchingNextPage}>
-          Show more
-        </Button>
-      )}
+      <ShowMore list={homes} />
       {dialog}
     </Stack>
   );

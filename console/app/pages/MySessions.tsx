@@ -1,4 +1,4 @@
-import { Button, Stack, Switch } from '@mantine/core';
+import { Stack, Switch } from '@mantine/core';
 import { useState } from 'react';
 import { Link } from 'react-router';
 import { useSessions } from '../api/queries';
@@ -7,6 +7,7 @@ import { Empty } from '../ui/Empty';
 import { PageHead } from '../ui/PageHead';
 import { PageSkeleton } from '../ui/PageSkeleton';
 import { ProblemNote } from '../ui/ProblemNote';
+import { ShowMore } from '../ui/ShowMore';
 import { useTitle } from '../ui/useTitle';
 
 export default function MySessions() {
@@ -32,11 +33,7 @@ export default function MySessions() {
           </Empty>
         )}
         {items.length > 0 && <SessionList sessions={items} />}
-        {sessions.hasNextPage && (
-          <Button variant="default" onClick={() => void sessions.fetchNextPage()} loading={sessions.isFetchingNextPage}>
-            Show more
-          </Button>
-        )}
+        <ShowMore list={sessions} />
       </Stack>
     </>
   );

@@ -1,6 +1,6 @@
 // @vitest-environment happy-dom
 import { describe, expect, test, vi } from 'vitest';
-import { ask, connection, displays, goLive, last, pageHide, settle, sockets, states, ticket } from './connection.stage';
+import { ask, attach, connection, displays, goLive, last, pageHide, settle, sockets, states, ticket } from './connection.stage';
 import { NoTicket, SignedOut } from './trouble';
 
 describe('the end', () => {
@@ -55,9 +55,7 @@ describe('the end', () => {
     last(sockets).say(0x14, 0, 3, ...no);
     connection.restart();
     await settle(1_000);
-    last(sockets).open();
-    await settle();
-    last(sockets).attach(0);
+    await attach(0);
     expect(displays).toHaveLength(2);
     expect(last(states)).toEqual({ name: 'live' });
   });
@@ -88,9 +86,7 @@ describe('a grant that is revoked', () => {
     await goLive();
     revoke();
     await settle(1_000);
-    last(sockets).open();
-    await settle();
-    last(sockets).attach(2);
+    await attach(2);
     revoke();
     await settle(60_000);
     expect(last(states)).toEqual({ name: 'stopped', reason: 'revoked', message: 'no' });

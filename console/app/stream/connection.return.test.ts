@@ -1,6 +1,6 @@
 // @vitest-environment happy-dom
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { ask, connection, displays, goLive, last, settle, sockets, states, ticket } from './connection.stage';
+import { ask, attach, connection, displays, goLive, last, settle, sockets, states, ticket } from './connection.stage';
 import { SignedOut } from './trouble';
 
 describe('when the world has changed', () => {
@@ -43,9 +43,7 @@ describe('when the world has changed', () => {
     await settle();
     expect(sockets).toHaveLength(2);
     expect(first?.readyState).toBe(1);
-    last(sockets).open();
-    await settle();
-    last(sockets).attach(1);
+    await attach(1);
     expect(first?.readyState).toBe(3);
     expect(states.map(({ name }) => name)).not.toContain('reconnecting');
   });
@@ -110,9 +108,7 @@ describe('when nobody is signed in any more', () => {
     connection.signedIn();
     expect(last(states)).toMatchObject(broken(false));
     await settle();
-    last(sockets).open();
-    await settle();
-    last(sockets).attach(1);
+    await attach(1);
     expect(last(states)).toEqual({ name: 'live' });
     expect(displays).toHaveLength(1);
   });
@@ -132,9 +128,7 @@ describe('when nobody is signed in any more', () => {
     expect(sockets.length).toBeGreaterThan(tried);
     expect(last(sockets).offered).toEqual(pass);
     for (let waited = 0; last(sockets).readyState !== 0 && waited < 40; waited += 1) await settle(500);
-    last(sockets).open();
-    await settle();
-    last(sockets).attach(1);
+    await attach(1);
     expect(last(states)).toEqual({ name: 'live' });
   });
 
@@ -147,9 +141,7 @@ describe('when nobody is signed in any more', () => {
     ask.mockResolvedValue(ticket);
     connection.signedIn();
     await settle();
-    last(sockets).open();
-    await settle();
-    last(sockets).attach(0);
+    await attach(0);
     expect(last(states)).toEqual({ name: 'live' });
   });
 });
@@ -167,9 +159,7 @@ describe('a stream with a way back', () => {
       last(sockets).break();
       await settle(3000);
       expect(last(sockets).offered, `round ${round}`).toEqual(pass);
-      last(sockets).open();
-      await settle();
-      last(sockets).attach(1);
+      await attach(1);
       await settle();
     }
     expect(ask).toHaveBeenCalledTimes(1);
@@ -191,9 +181,7 @@ describe('a stream with a way back', () => {
     for (let waited = 0; sockets.length < 4 && waited < 40; waited += 1) await settle(500);
     expect(ask).toHaveBeenCalledTimes(2);
     expect(last(sockets).offered).toEqual(pass);
-    last(sockets).open();
-    await settle();
-    last(sockets).attach(1);
+    await attach(1);
     await settle();
     expect(last(states)).toEqual({ name: 'live' });
   });

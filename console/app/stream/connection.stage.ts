@@ -104,11 +104,16 @@ export function pageHide(persisted: boolean): Event {
   return Object.assign(new Event('pagehide'), { persisted });
 }
 
+/** The last socket opens, and its agent answers the viewer so. */
+export async function attach(verdict: 0 | 1 | 2) {
+  last(sockets).open();
+  await settle();
+  last(sockets).attach(verdict);
+}
+
 export async function goLive() {
   connection.start();
   await settle();
-  last(sockets).open();
-  await settle();
-  last(sockets).attach(0);
+  await attach(0);
   await settle();
 }

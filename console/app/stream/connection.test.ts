@@ -1,6 +1,6 @@
 // @vitest-environment happy-dom
 import { describe, expect, test, vi } from 'vitest';
-import { ask, connection, displays, goLive, last, settle, sockets, states, ticket } from './connection.stage';
+import { ask, attach, connection, displays, goLive, last, settle, sockets, states, ticket } from './connection.stage';
 
 test('a ticket leads to a WebSocket, a challenge and a display', async () => {
   await goLive();
@@ -33,9 +33,7 @@ test('beside an entry that hangs the alternate is dialled, and what answers firs
     ['ws://one', 0],
     ['ws://two', 0],
   ]);
-  last(sockets).open();
-  await settle();
-  last(sockets).attach(0);
+  await attach(0);
   expect(sockets[0]?.readyState).toBe(3);
   expect(last(states)).toEqual({ name: 'live' });
 });
@@ -55,9 +53,7 @@ describe('a path that breaks', () => {
     expect(last(states)).toMatchObject({ name: 'reconnecting' });
     await settle(1_000);
     expect(ask).toHaveBeenCalledTimes(2);
-    last(sockets).open();
-    await settle();
-    last(sockets).attach(2);
+    await attach(2);
     expect(displays).toHaveLength(2);
     expect(last(states)).toEqual({ name: 'live' });
   });
@@ -66,9 +62,7 @@ describe('a path that breaks', () => {
     await goLive();
     last(sockets).break();
     await settle(1_000);
-    last(sockets).open();
-    await settle();
-    last(sockets).attach(1);
+    await attach(1);
     expect(displays).toHaveLength(1);
     expect(last(states)).toEqual({ name: 'live' });
   });
@@ -93,9 +87,7 @@ describe('a path that breaks', () => {
     const old = last(displays);
     last(sockets).break();
     await settle(1_000);
-    last(sockets).open();
-    await settle();
-    last(sockets).attach(2);
+    await attach(2);
     const before = last(sockets).sent.length;
     old.send(Uint8Array.of(4));
     expect(last(sockets).sent).toHaveLength(before);
@@ -110,9 +102,7 @@ describe('a path that goes silent', () => {
     expect(sockets.map((socket) => socket.url)).toEqual(['ws://one', 'ws://two']);
     expect(last(states)).toMatchObject({ name: 'silent' });
     expect(first?.readyState).toBe(1);
-    last(sockets).open();
-    await settle();
-    last(sockets).attach(1);
+    await attach(1);
     expect(first?.readyState).toBe(3);
     expect(displays).toHaveLength(1);
     expect(states.map((state) => state.name)).not.toContain('reconnecting');
@@ -131,9 +121,7 @@ test('a stream whose counts do not fit any more starts over with a new display',
   await goLive();
   last(sockets).say(0x11, 0, 0, 0, 0, 0, 0, 0, 9);
   await settle(1_000);
-  last(sockets).open();
-  await settle();
-  last(sockets).attach(0);
+  await attach(0);
   expect(displays).toHaveLength(2);
   expect(last(states)).toEqual({ name: 'live' });
 });
@@ -150,9 +138,7 @@ test('an attach of its own whose answer was lost does not end a stream', async (
   first?.say(0x14, 0, 3, 0x6e);
   await settle(1_000);
   expect(last(states).name).toBe('reconnecting');
-  last(sockets).open();
-  await settle();
-  last(sockets).attach(1);
+  await attach(1);
   expect(last(states)).toEqual({ name: 'live' });
 });
 

@@ -11,6 +11,7 @@ import { Facts } from '../../ui/Facts';
 import { PageHead } from '../../ui/PageHead';
 import { PageSkeleton } from '../../ui/PageSkeleton';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { ShowMore } from '../../ui/ShowMore';
 import { SidePanel } from '../../ui/SidePanel';
 import { SessionStateBadge } from '../../ui/StateBadge';
 import { sentence } from '../../ui/text';
@@ -92,11 +93,7 @@ function SessionTable({ ended }: { ended: boolean }) {
           ]}
         />
       )}
-      {sessions.hasNextPage && (
-        <Button variant="default" onClick={() => void sessions.fetchNextPage()} loading={sessions.isFetchingNextPage}>
-          Show more
-        </Button>
-      )}
+      <ShowMore list={sessions} />
       <SidePanel opened={open} onClose={() => setOpen(false)} title={current?.name}>
         {current && (
           <Stack>

@@ -9,6 +9,7 @@ import { Facts } from '../../ui/Facts';
 import { PageHead } from '../../ui/PageHead';
 import { PageSkeleton } from '../../ui/PageSkeleton';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { ShowMore } from '../../ui/ShowMore';
 import { SidePanel } from '../../ui/SidePanel';
 import { When } from '../../ui/When';
 import { useTitle } from '../../ui/useTitle';
@@ -87,11 +88,7 @@ export default function AuditLog() {
           ]}
         />
       )}
-      {audit.hasNextPage && (
-        <Button variant="default" onClick={() => void audit.fetchNextPage()} loading={audit.isFetchingNextPage}>
-          Show more
-        </Button>
-      )}
+      <ShowMore list={audit} />
       <SidePanel opened={open} onClose={() => setOpen(false)} title={shown?.action.replaceAll('_', ' ')}>
         {shown && (
           <Stack>

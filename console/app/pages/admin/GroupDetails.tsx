@@ -7,6 +7,7 @@ import { useMe } from '../../api/queries';
 import type { Group, SettingValue } from '../../api/types';
 import { PermissionGrid } from '../../ui/PermissionGrid';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { ShowMore } from '../../ui/ShowMore';
 import { useConfirm } from '../../ui/useConfirm';
 import { SettingField } from './SettingField';
 
@@ -180,11 +181,7 @@ function Members({ group, disabled }: { group: Group; disabled: boolean }) {
             </Button>
           </Row>
         ))}
-        {members.hasNextPage && (
-          <Button variant="default" size="compact-sm" onClick={() => void members.fetchNextPage()}>
-            Show more
-          </Button>
-        )}
+        <ShowMore list={members} size="compact-sm" />
         <Row align="end">
           <TextInput
             label="Add somebody"

@@ -9,6 +9,7 @@ import { DataTable } from '../../ui/DataTable';
 import { PageHead } from '../../ui/PageHead';
 import { PageSkeleton } from '../../ui/PageSkeleton';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { ShowMore } from '../../ui/ShowMore';
 import { SidePanel } from '../../ui/SidePanel';
 import { useTitle } from '../../ui/useTitle';
 import { GroupDetails } from './GroupDetails';
@@ -58,11 +59,7 @@ export default function Groups() {
           ]}
         />
       )}
-      {groups.hasNextPage && (
-        <Button variant="default" onClick={() => void groups.fetchNextPage()} loading={groups.isFetchingNextPage}>
-          Show more
-        </Button>
-      )}
+      <ShowMore list={groups} />
       <SidePanel opened={panel === 'new'} onClose={() => setPanel('none')} title="New group">
         <NewGroup onDone={show} />
       </SidePanel>

@@ -8,6 +8,7 @@ import type { Home } from '../../api/types';
 import { Empty } from '../../ui/Empty';
 import { PageSkeleton } from '../../ui/PageSkeleton';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { ShowMore } from '../../ui/ShowMore';
 import { homeState } from '../../ui/homeWords';
 import { useConfirm } from '../../ui/useConfirm';
 import { HomeTable } from '../homes/HomeTable';
@@ -80,11 +81,7 @@ export function Homes() {
         <Empty title="No such homes">Homes are kept where a group’s persistent_home says so; each is made at the first launch.</Empty>
       )}
       {!homes.isError && items.length > 0 && <HomeTable homes={items} others onReset={mayDelete ? confirmReset : undefined} onRelease={may(me, 'sessions:modify') ? confirmRelease : undefined} />}
-      {homes.hasNextPage && (
-        <Button variant="default" onClick={() => void homes.fetchNextPage()} loading={homes.isFetchingNextPage}>
-          Show more
-        </Button>
-      )}
+      <ShowMore list={homes} />
       {dialog}
     </Stack>
   );

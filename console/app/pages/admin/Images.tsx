@@ -9,6 +9,7 @@ import { Empty } from '../../ui/Empty';
 import { PageHead } from '../../ui/PageHead';
 import { PageSkeleton } from '../../ui/PageSkeleton';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { ShowMore } from '../../ui/ShowMore';
 import { SidePanel } from '../../ui/SidePanel';
 import { useTitle } from '../../ui/useTitle';
 import { ImageDetails } from './images/ImageDetails';
@@ -82,11 +83,7 @@ export default function Images() {
           ]}
         />
       )}
-      {images.hasNextPage && (
-        <Button variant="default" onClick={() => void images.fetchNextPage()} loading={images.isFetchingNextPage}>
-          Show more
-        </Button>
-      )}
+      <ShowMore list={images} />
       <SidePanel opened={panel === 'want'} onClose={close} title="Want an image">
         {panel === 'want' && <WantImage zones={zones} first={zone} onDone={close} />}
       </SidePanel>

@@ -10,6 +10,7 @@ import { Facts } from '../../ui/Facts';
 import { PageHead } from '../../ui/PageHead';
 import { PageSkeleton } from '../../ui/PageSkeleton';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { ShowMore } from '../../ui/ShowMore';
 import { SidePanel } from '../../ui/SidePanel';
 import { NodeStateBadge } from '../../ui/StateBadge';
 import { When } from '../../ui/When';
@@ -95,11 +96,7 @@ export default function Nodes() {
           ]}
         />
       )}
-      {nodes.hasNextPage && (
-        <Button variant="default" onClick={() => void nodes.fetchNextPage()} loading={nodes.isFetchingNextPage}>
-          Show more
-        </Button>
-      )}
+      <ShowMore list={nodes} />
       <SidePanel opened={joining} onClose={() => setJoining(false)} title="New node">
         {joining && <JoinNode onDone={() => setJoining(false)} />}
       </SidePanel>

@@ -9,6 +9,7 @@ import { Facts } from '../../ui/Facts';
 import { PageSkeleton } from '../../ui/PageSkeleton';
 import { PlacementFacts } from '../../ui/PlacementFacts';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { ShowMore } from '../../ui/ShowMore';
 import { SidePanel } from '../../ui/SidePanel';
 import { When } from '../../ui/When';
 import { refusalWords } from './refusalWords';
@@ -65,11 +66,7 @@ export function Refusals() {
           ]}
         />
       )}
-      {refusals.hasNextPage && (
-        <Button variant="default" onClick={() => void refusals.fetchNextPage()} loading={refusals.isFetchingNextPage}>
-          Show more
-        </Button>
-      )}
+      <ShowMore list={refusals} />
       <SidePanel opened={open} onClose={() => setOpen(false)} title={shown ? `${shown.workspace}, refused` : undefined}>
         {shown && <RefusalDetails refusal={shown} />}
       </SidePanel>

@@ -9,6 +9,7 @@ import { Empty } from '../../ui/Empty';
 import { PageHead } from '../../ui/PageHead';
 import { PageSkeleton } from '../../ui/PageSkeleton';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { ShowMore } from '../../ui/ShowMore';
 import { SidePanel } from '../../ui/SidePanel';
 import { When } from '../../ui/When';
 import { useTitle } from '../../ui/useTitle';
@@ -74,11 +75,7 @@ export default function Users() {
           ]}
         />
       )}
-      {users.hasNextPage && (
-        <Button variant="default" onClick={() => void users.fetchNextPage()} loading={users.isFetchingNextPage}>
-          Show more
-        </Button>
-      )}
+      <ShowMore list={users} />
       <SidePanel opened={panel === 'new'} onClose={() => setPanel('none')} title="New user">
         <NewUser onDone={() => setPanel('none')} />
       </SidePanel>

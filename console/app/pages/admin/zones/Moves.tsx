@@ -3,6 +3,7 @@ import { useMoves, useUndoMove } from '../../../api/moves';
 import type { Move } from '../../../api/types';
 import { DataTable } from '../../../ui/DataTable';
 import { ProblemNote } from '../../../ui/ProblemNote';
+import { ShowMore } from '../../../ui/ShowMore';
 import { When } from '../../../ui/When';
 
 /** The moves that were made, each of which can be taken back. */
@@ -28,11 +29,7 @@ export function Moves() {
           ]}
         />
       )}
-      {moves.hasNextPage && (
-        <Button variant="default" onClick={() => void moves.fetchNextPage()} loading={moves.isFetchingNextPage}>
-          Show more
-        </Button>
-      )}
+      <ShowMore list={moves} />
     </Stack>
   );
 }

@@ -13,7 +13,10 @@ import { type Ways, distance, measure } from './rounds';
 const AGAIN_MS = 10 * 60_000;
 /** Zones that are measured at the same time: more would measure each other. */
 const AT_ONCE = 3;
-/** Beyond it the far ones stay unknown rather than the page busy. */
+/**
+ * Of more zones the first in the server's order are measured, which need not be the near ones: the others have no distance, and are never taken
+ * for the nearest. It keeps the page from being busy with itself.
+ */
 const MOST_ZONES = 64;
 /** A page that is never idle measures all the same, after this long. */
 const IDLE_WITHIN_MS = 5_000;

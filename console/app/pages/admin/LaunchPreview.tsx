@@ -51,7 +51,6 @@ export function LaunchPreview({ workspace }: { workspace: Workspace }) {
 function Outcome({ preview }: { preview: Preview }) {
   const { user, hidden_because: hidden, refusal, choice, counts, home } = preview;
   const against = [hidden === null ? null : `Not in the catalogue of ${user}: ${hidden}`, refusal].filter((why) => why !== null);
-  const fits = counts.fits ?? 0;
   return (
     <div role="status">
       {against.map((why) => (
@@ -59,7 +58,7 @@ function Outcome({ preview }: { preview: Preview }) {
       ))}
       <Text size="sm">
         It would be asked for in <strong>{choice.zone}</strong>, because {choice.because}
-        {against.length > 0 ? '.' : fits > 0 ? `; ${fits} of the agents could take it.` : '; no agent could take it now.'}
+        {against.length > 0 ? '.' : `; ${takers(counts)}`}
       </Text>
       {home && (
         <Text size="sm" mt="xs">
@@ -69,4 +68,17 @@ function Outcome({ preview }: { preview: Preview }) {
       )}
     </div>
   );
+}
+
+/** How many agents could take it. Where images are waited for, those without it can, too: each such count begins with `fits` and says what is the matter. */
+function takers(counts: Record<string, number>): string {
+  const ready = counts.fits ?? 0;
+  const fits = Object.entries(counts).reduce((sum, [verdict, count]) => (verdict.startsWith('fits') ? sum + count : sum), 0);
+  if (fits === 0) return 'no agent could take it now.';
+  const could = `${fits} of the agents could take it`;
+  if (ready === fits) return `${could}.`;
+  if (ready > 0) return `${could}, and ${fits - ready} of them would have to load its image first.`;
+  const failed = counts['fits, but failed to load its image'] ?? 0;
+  const again = failed === 0 ? '' : failed === fits ? ', which failed the last time' : `, which failed the last time on ${failed} of them`;
+  return `${could}, but none has its image: it would be loaded first${again}.`;
 }

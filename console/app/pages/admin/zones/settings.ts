@@ -58,7 +58,11 @@ export const parts: Part[] = [
   {
     title: 'When it is full',
     settings: [
-      { field: 'search_alternate_zones', meaning: 'Workspaces that find no place here are placed in another zone.' },
+      {
+        field: 'search_alternate_zones',
+        meaning:
+          'Workspaces that find no place here are placed in another zone; off: they are refused. Whoever came here only because it is the nearest goes on to the next nearest with room whatever this says, since no zone was decided for yet. Where somebody chose it, or calls it home, this holds.',
+      },
       { field: 'alternate_zones', meaning: 'Which zones are asked then, in this order; empty: any that is not isolated.' },
       { field: 'isolated', meaning: 'It neither lends nor borrows, whatever fails. Its users then get a capacity error that says so.' },
     ],

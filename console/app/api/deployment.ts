@@ -74,22 +74,29 @@ async function listRefusals(query: { user?: string; request_id?: string; cursor?
   return (await unwrap(api.GET('/api/v1/refusals', { params: { query } }))) as Page<Refusal>;
 }
 
-/** One change to the deployment. Whatever it was, it may show on each of these pages. */
-function useChange<Sent, Got>(send: (sent: Sent) => Promise<Got>) {
+/** Whatever was changed, it may show on each of these pages. */
+function useReadAgain() {
   const client = useQueryClient();
-  return useMutation({
-    mutationFn: send,
-    onSettled: () => {
-      for (const queryKey of [keys.zones, keys.nodes, keys.workspaces]) void client.invalidateQueries({ queryKey });
-    },
-  });
+  return () => Promise.all([keys.zones, keys.nodes, keys.workspaces].map((queryKey) => client.invalidateQueries({ queryKey })));
+}
+
+/** One change to the deployment. */
+function useChange<Sent, Got>(send: (sent: Sent) => Promise<Got>) {
+  const readAgain = useReadAgain();
+  return useMutation({ mutationFn: send, onSettled: () => void readAgain() });
+}
+
+/** A change of what a form shows: done when it has been read again, so that the form does not go back to what was there before. */
+function useEdit<Sent, Got>(send: (sent: Sent) => Promise<Got>) {
+  const readAgain = useReadAgain();
+  return useMutation({ mutationFn: send, onSuccess: readAgain, onError: () => void readAgain() });
 }
 
 export const useCreateZone = () =>
   useChange(async (body: ZonePatch): Promise<Zone> => await unwrap(api.POST('/api/v1/zones', { body })));
 
 export const useChangeZone = () =>
-  useChange(async ({ id, patch }: { id: string; patch: ZonePatch }): Promise<Zone> => {
+  useEdit(async ({ id, patch }: { id: string; patch: ZonePatch }): Promise<Zone> => {
     const call = api.PATCH('/api/v1/zones/{id}', { params: { path: { id } }, body: patch });
     return await unwrap(call);
   });
@@ -116,7 +123,7 @@ export const useOrderNode = () =>
   });
 
 export const useChangeNode = () =>
-  useChange(({ id, patch }: { id: string; patch: NodePatch }): Promise<unknown> =>
+  useEdit(({ id, patch }: { id: string; patch: NodePatch }): Promise<unknown> =>
     unwrap(api.PATCH('/api/v1/nodes/{id}', { params: { path: { id } }, body: patch })),
   );
 
@@ -130,7 +137,7 @@ export const useCreateWorkspace = () =>
   useChange((body: NewWorkspace): Promise<Workspace> => unwrap(api.POST('/api/v1/workspaces', { body })));
 
 export const useChangeWorkspace = () =>
-  useChange(async ({ id, patch }: { id: string; patch: WorkspacePatch }): Promise<Workspace> => {
+  useEdit(async ({ id, patch }: { id: string; patch: WorkspacePatch }): Promise<Workspace> => {
     const call = api.PATCH('/api/v1/workspaces/{id}', { params: { path: { id } }, body: patch });
     return await unwrap(call);
   });

@@ -91,28 +91,34 @@ export function useAudit(filter: api.AuditFilter) {
   });
 }
 
-/** One change to people. Whatever it was, it may show on each of these pages, and in who one is oneself. */
-function useChange<Sent, Got>(send: (sent: Sent) => Promise<Got>) {
+/** Whatever was changed, it may show on each of these pages, and in who one is oneself. */
+function useReadAgain() {
   const client = useQueryClient();
-  return useMutation({
-    mutationFn: send,
-    onSettled: () => {
-      for (const queryKey of [people.users, people.groups, people.apiKeys, people.audit, keys.me]) {
-        void client.invalidateQueries({ queryKey });
-      }
-    },
-  });
+  const shown = [people.users, people.groups, people.apiKeys, people.audit, keys.me];
+  return () => Promise.all(shown.map((queryKey) => client.invalidateQueries({ queryKey })));
+}
+
+/** One change to people. */
+function useChange<Sent, Got>(send: (sent: Sent) => Promise<Got>) {
+  const readAgain = useReadAgain();
+  return useMutation({ mutationFn: send, onSettled: () => void readAgain() });
+}
+
+/** A change of what a form shows: done when it has been read again, so that the form does not go back to what was there before. */
+function useEdit<Sent, Got>(send: (sent: Sent) => Promise<Got>) {
+  const readAgain = useReadAgain();
+  return useMutation({ mutationFn: send, onSuccess: readAgain, onError: () => void readAgain() });
 }
 
 export const useChangePassword = () =>
   useChange(({ current, next }: { current: string; next: string }) => api.changePassword(current, next));
 export const useCreateUser = () => useChange(api.createUser);
 export const useChangeUser = () =>
-  useChange(({ id, patch }: { id: string; patch: api.UserPatch }) => api.changeUser(id, patch));
+  useEdit(({ id, patch }: { id: string; patch: api.UserPatch }) => api.changeUser(id, patch));
 export const useDeleteUser = () => useChange(api.deleteUser);
 export const useCreateGroup = () => useChange(api.createGroup);
 export const useChangeGroup = () =>
-  useChange(({ id, patch }: { id: string; patch: api.GroupPatch }) => api.changeGroup(id, patch));
+  useEdit(({ id, patch }: { id: string; patch: api.GroupPatch }) => api.changeGroup(id, patch));
 export const useDeleteGroup = () => useChange(api.deleteGroup);
 export const useSetMember = () =>
   useChange(({ id, user, member }: { id: string; user: string; member: boolean }) => api.setMember(id, user, member));

@@ -1,5 +1,5 @@
 import { Button, Fieldset, Group as Row, NumberInput, Stack, Text, TextInput } from '@mantine/core';
-import { useState } from 'react';
+import { type SubmitEvent, useState } from 'react';
 import { may } from '../../api/permissions';
 import { useChangeGroup, useDeleteGroup, useMembers, useSetMember, useSettings } from '../../api/people';
 import { asProblem } from '../../api/problem';
@@ -8,8 +8,11 @@ import type { Group, SettingValue } from '../../api/types';
 import { PermissionGrid } from '../../ui/PermissionGrid';
 import { ProblemNote } from '../../ui/ProblemNote';
 import { ShowMore } from '../../ui/ShowMore';
+import { besideInput } from '../../ui/besideInput';
+import { sentence } from '../../ui/text';
 import { useConfirm } from '../../ui/useConfirm';
 import { SettingField } from './SettingField';
+import { useDraft } from './useDraft';
 
 /** What a group is, decides and lets its members do. Each part is saved by itself. */
 export function GroupDetails({ group, onGone }: { group: Group; onGone: () => void }) {
@@ -20,7 +23,7 @@ export function GroupDetails({ group, onGone }: { group: Group; onGone: () => vo
   return (
     <Stack>
       <General group={group} disabled={!modify} />
-      <Settings key={group.version} group={group} disabled={!modify} />
+      <Settings group={group} disabled={!modify} />
       {group.system !== 'administrators' && <Permissions group={group} disabled={!modify} />}
       {group.system !== 'everyone' && <Members group={group} disabled={!modify} />}
       {remove.error && <ProblemNote error={remove.error} />}
@@ -47,34 +50,34 @@ export function GroupDetails({ group, onGone }: { group: Group; onGone: () => vo
 
 function General({ group, disabled }: { group: Group; disabled: boolean }) {
   const change = useChangeGroup();
-  const [name, setName] = useState(group.name);
-  const [priority, setPriority] = useState(group.priority);
-  const [description, setDescription] = useState(group.description);
+  const { name, priority, description } = group;
+  const before = { name, priority, description };
+  const { form, set, saved } = useDraft(before);
+  const changes = Object.fromEntries(Object.entries(form).filter(([field, value]) => before[field as keyof typeof before] !== value));
   const problem = change.error ? asProblem(change.error) : null;
-  const fixed = group.system !== null;
   const last = group.system === 'everyone';
   return (
     <Fieldset legend="General" disabled={disabled}>
       <Stack gap="sm">
         <TextInput
           label="Name"
-          value={name}
-          disabled={fixed}
-          onChange={(event) => setName(event.currentTarget.value)}
+          value={form.name}
+          disabled={group.system !== null}
+          onChange={(event) => set({ name: event.currentTarget.value })}
           error={problem?.at('name')}
         />
         <NumberInput
           label="Priority"
           description={last ? 'Always the last' : 'The smaller number wins, setting by setting'}
           disabled={last}
-          value={priority}
-          onChange={(value) => setPriority(Number(value))}
+          value={form.priority}
+          onChange={(value) => set({ priority: Number(value) })}
           error={problem?.at('priority')}
         />
         <TextInput
           label="Description"
-          value={description}
-          onChange={(event) => setDescription(event.currentTarget.value)}
+          value={form.description}
+          onChange={(event) => set({ description: event.currentTarget.value })}
           error={problem?.at('description')}
         />
         {problem?.details.fields.length === 0 && <ProblemNote error={problem} />}
@@ -82,12 +85,8 @@ function General({ group, disabled }: { group: Group; disabled: boolean }) {
           <Button
             variant="light"
             loading={change.isPending}
-            onClick={() =>
-              change.mutate({
-                id: group.id,
-                patch: { description, ...(fixed ? {} : { name }), ...(last ? {} : { priority }) },
-              })
-            }
+            disabled={Object.keys(changes).length === 0}
+            onClick={() => change.mutate({ id: group.id, patch: changes }, { onSuccess: saved })}
           >
             Save
           </Button>
@@ -100,10 +99,11 @@ function General({ group, disabled }: { group: Group; disabled: boolean }) {
 function Settings({ group, disabled }: { group: Group; disabled: boolean }) {
   const settings = useSettings();
   const change = useChangeGroup();
-  /** Only what differs from the group; null leaves a setting to others. */
-  const [draft, setDraft] = useState<Record<string, SettingValue>>({});
+  /** Null leaves a setting to others. */
+  const { form, draft, set, saved } = useDraft(group.settings);
+  const same = (name: string) => JSON.stringify(form[name] ?? null) === JSON.stringify(group.settings[name] ?? null);
+  const changes = Object.fromEntries(Object.entries(draft).filter(([name]) => !same(name))) as Record<string, SettingValue>;
   const problem = change.error ? asProblem(change.error) : null;
-  const valueOf = (name: string) => (name in draft ? draft[name] : group.settings[name]) ?? null;
   return (
     <Fieldset legend="What it decides" disabled={disabled}>
       <Stack gap="sm">
@@ -111,9 +111,9 @@ function Settings({ group, disabled }: { group: Group; disabled: boolean }) {
           <SettingField
             key={setting.name}
             setting={setting}
-            value={valueOf(setting.name)}
+            value={form[setting.name] ?? null}
             error={problem?.at(`settings.${setting.name}`) ?? null}
-            onChange={(value) => setDraft({ ...draft, [setting.name]: value })}
+            onChange={(value) => set({ [setting.name]: value })}
           />
         ))}
         {problem?.details.fields.length === 0 && <ProblemNote error={problem} />}
@@ -121,8 +121,8 @@ function Settings({ group, disabled }: { group: Group; disabled: boolean }) {
           <Button
             variant="light"
             loading={change.isPending}
-            disabled={Object.keys(draft).length === 0}
-            onClick={() => change.mutate({ id: group.id, patch: { settings: draft } })}
+            disabled={Object.keys(changes).length === 0}
+            onClick={() => change.mutate({ id: group.id, patch: { settings: changes } }, { onSuccess: saved })}
           >
             Save
           </Button>
@@ -132,21 +132,30 @@ function Settings({ group, disabled }: { group: Group; disabled: boolean }) {
   );
 }
 
+/** What was ticked and unticked is kept, and not what else the group may: somebody else may give it more meanwhile. */
 function Permissions({ group, disabled }: { group: Group; disabled: boolean }) {
   const me = useMe().data ?? null;
   const change = useChangeGroup();
-  const [held, setHeld] = useState(group.permissions);
+  const { draft, set, saved } = useDraft<Record<string, boolean>>({});
+  const changed = Object.entries(draft).filter(([permission, wanted]) => group.permissions.includes(permission) !== wanted);
+  const taken = changed.filter(([, wanted]) => !wanted).map(([permission]) => permission);
+  const given = changed.filter(([, wanted]) => wanted).map(([permission]) => permission);
+  const held = [...group.permissions.filter((permission) => !taken.includes(permission)), ...given];
+  const touch = (next: string[]) => {
+    const turned = [...next.filter((permission) => !held.includes(permission)), ...held.filter((permission) => !next.includes(permission))];
+    set(Object.fromEntries(turned.map((permission) => [permission, next.includes(permission)])));
+  };
   return (
     <Fieldset legend="What its members may administer" disabled={disabled}>
       <Stack gap="sm">
-        <PermissionGrid held={held} mayGive={(permission) => may(me, permission)} onChange={setHeld} />
+        <PermissionGrid held={held} mayGive={(permission) => may(me, permission)} onChange={touch} />
         {change.error && <ProblemNote error={change.error} />}
         <Row justify="flex-end">
           <Button
             variant="light"
             loading={change.isPending}
-            disabled={[...held].sort().join() === [...group.permissions].sort().join()}
-            onClick={() => change.mutate({ id: group.id, patch: { permissions: held } })}
+            disabled={changed.length === 0}
+            onClick={() => change.mutate({ id: group.id, patch: { permissions: held } }, { onSuccess: saved })}
           >
             Save
           </Button>
@@ -158,14 +167,13 @@ function Permissions({ group, disabled }: { group: Group; disabled: boolean }) {
 
 function Members({ group, disabled }: { group: Group; disabled: boolean }) {
   const members = useMembers(group.id);
-  const set = useSetMember();
-  const [name, setName] = useState('');
+  const remove = useSetMember();
   const items = members.data?.pages.flatMap((page) => page.items) ?? [];
   return (
     <Fieldset legend="Members" disabled={disabled}>
       <Stack gap="xs">
         {members.isError && <ProblemNote error={members.error} onRetry={() => void members.refetch()} />}
-        {set.error && <ProblemNote error={set.error} />}
+        {remove.error && <ProblemNote error={remove.error} />}
         {members.data && items.length === 0 && <Text size="sm" c="dimmed">Nobody yet: add them by their names.</Text>}
         {items.map((user) => (
           <Row key={user.id} justify="space-between">
@@ -175,33 +183,47 @@ function Members({ group, disabled }: { group: Group; disabled: boolean }) {
               variant="subtle"
               color="red"
               aria-label={`Remove ${user.name}`}
-              onClick={() => set.mutate({ id: group.id, user: user.id, member: false })}
+              onClick={() => remove.mutate({ id: group.id, user: user.id, member: false })}
             >
               Remove
             </Button>
           </Row>
         ))}
         <ShowMore list={members} size="compact-sm" />
-        <Row align="end">
-          <TextInput
-            label="Add somebody"
-            placeholder="Their name"
-            value={name}
-            onChange={(event) => setName(event.currentTarget.value)}
-            flex={1}
-          />
-          <Button
-            variant="light"
-            disabled={name.trim() === ''}
-            loading={set.isPending}
-            onClick={() =>
-              set.mutate({ id: group.id, user: name.trim(), member: true }, { onSuccess: () => setName('') })
-            }
-          >
-            Add
-          </Button>
-        </Row>
+        <AddMember group={group} />
       </Stack>
     </Fieldset>
+  );
+}
+
+function AddMember({ group }: { group: Group }) {
+  const add = useSetMember();
+  const [name, setName] = useState('');
+  const problem = add.error ? asProblem(add.error) : null;
+  // Nothing is sent but the name: where the server found nobody, or nobody that can belong to it, that is what is wrong.
+  const aboutTheName = problem !== null && [404, 409, 422].includes(problem.details.status);
+  const submit = (event: SubmitEvent) => {
+    event.preventDefault();
+    add.mutate({ id: group.id, user: name.trim(), member: true }, { onSuccess: () => setName('') });
+  };
+  return (
+    <form onSubmit={submit} noValidate>
+      <TextInput
+        label="Add somebody"
+        placeholder="Their name"
+        value={name}
+        onChange={(event) => {
+          setName(event.currentTarget.value);
+          if (add.isError) add.reset();
+        }}
+        error={aboutTheName ? sentence(problem.details.message) : null}
+        inputContainer={besideInput(
+          <Button type="submit" variant="light" disabled={name.trim() === ''} loading={add.isPending}>
+            Add
+          </Button>,
+        )}
+      />
+      {problem && !aboutTheName && <ProblemNote error={problem} />}
+    </form>
   );
 }

@@ -13,10 +13,11 @@ let counts: Record<string, number>;
 const json = (body: unknown) => new Response(JSON.stringify(body), { headers: { 'Content-Type': 'application/json' } });
 
 beforeEach(() => {
-  vi.stubGlobal('fetch', async (request: Request) => {
-    if (!request.url.includes('/explain')) return json({ items: [], next: null });
+  vi.stubGlobal('fetch', (request: Request) => {
+    if (!request.url.includes('/explain')) return Promise.resolve(json({ items: [], next: null }));
     const choice = { zone: 'london', because: 'it is your home zone', elsewhere_because: null };
-    return json({ user: 'ada', workspace: 'Desktop', hidden_because: null, refusal: null, choice, home: null, zones: [], counts, candidates: [], next: null });
+    const preview = { user: 'ada', workspace: 'Desktop', hidden_because: null, refusal: null, choice, home: null };
+    return Promise.resolve(json({ ...preview, zones: [], counts, candidates: [], next: null }));
   });
 });
 

@@ -1,18 +1,18 @@
 import { Button, Fieldset, Group as Row, NumberInput, SimpleGrid, Stack, Switch, TextInput } from '@mantine/core';
-import { type SubmitEvent, useState } from 'react';
+import type { SubmitEvent } from 'react';
 import { useChangeNode } from '../../api/deployment';
 import { asProblem } from '../../api/problem';
 import type { Node } from '../../api/types';
 import { ProblemNote } from '../../ui/ProblemNote';
 import { capacityForm, capacityPatch } from './capacity';
 import { labelsOf } from './listText';
+import { useDraft } from './useDraft';
 
 /** What an administrator says about an agent: what it may promise, how many sessions it takes, what it is labelled with. */
 export function NodeCapacity({ node, disabled }: { node: Node; disabled: boolean }) {
   const change = useChangeNode();
   const before = capacityForm(node);
-  const [draft, setDraft] = useState<Partial<typeof before>>({});
-  const form = { ...before, ...draft };
+  const { form, set, saved } = useDraft(before);
   const patch = capacityPatch(form, before);
   const problem = change.error ? asProblem(change.error) : null;
   const shownAtField = problem?.details.fields.some(({ field }) => field in before) ?? false;
@@ -23,13 +23,13 @@ export function NodeCapacity({ node, disabled }: { node: Node; disabled: boolean
       placeholder={placeholder}
       min={0}
       value={form[field]}
-      onChange={(value) => setDraft({ ...draft, [field]: value === '' ? '' : Number(value) })}
+      onChange={(value) => set({ [field]: value === '' ? '' : Number(value) })}
       error={problem?.at(field)}
     />
   );
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    change.mutate({ id: node.id, patch }, { onSuccess: () => setDraft({}) });
+    change.mutate({ id: node.id, patch }, { onSuccess: saved });
   };
   return (
     <form onSubmit={submit} noValidate>
@@ -47,7 +47,7 @@ export function NodeCapacity({ node, disabled }: { node: Node; disabled: boolean
             label="Labels"
             description="Such as disk=fast; workspaces may ask for them"
             value={form.labels}
-            onChange={(event) => setDraft({ ...draft, labels: event.currentTarget.value })}
+            onChange={(event) => set({ labels: event.currentTarget.value })}
             error={wrongLabels ? 'Write each as name=value, with commas between.' : problem?.at('labels')}
           />
           <Switch
@@ -55,7 +55,7 @@ export function NodeCapacity({ node, disabled }: { node: Node; disabled: boolean
             aria-label="It stays"
             description="Off: it comes and goes with demand, and is filled last where the zone says so"
             checked={form.static}
-            onChange={(event) => setDraft({ ...draft, static: event.currentTarget.checked })}
+            onChange={(event) => set({ static: event.currentTarget.checked })}
           />
           {problem && !shownAtField && <ProblemNote error={problem} />}
           <Row justify="flex-end">

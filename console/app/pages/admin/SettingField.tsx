@@ -1,5 +1,7 @@
 import { NativeSelect, NumberInput, TextInput } from '@mantine/core';
+import { useState } from 'react';
 import type { Setting, SettingValue } from '../../api/types';
+import { listOf } from './listText';
 import { settingName, shownValue } from './settingWords';
 
 interface Props {
@@ -42,18 +44,36 @@ export function SettingField({ setting, value, error, onChange }: Props) {
       />
     );
   }
+  return <ZonesField {...shared} placeholder={left} single={setting.kind === 'zone'} value={value} onChange={onChange} />;
+}
+
+interface ZonesProps {
+  label: string;
+  description: string;
+  error: string | null;
+  placeholder: string;
+  /** One zone, and no list of them. */
+  single: boolean;
+  value: SettingValue;
+  onChange: (value: SettingValue) => void;
+}
+
+/** Names as they are typed, commas and all, until somebody leaves the field. */
+function ZonesField({ single, value, onChange, ...shared }: ZonesProps) {
+  const [typed, setTyped] = useState<string | null>(null);
   const text = Array.isArray(value) ? value.join(', ') : typeof value === 'string' ? value : '';
   return (
     <TextInput
       {...shared}
-      placeholder={left}
-      defaultValue={text}
-      onBlur={(event) => {
-        const written = event.currentTarget.value.trim();
-        if (written === text) return;
-        if (written === '') onChange(null);
-        else onChange(setting.kind === 'zone' ? written : written.split(',').map((zone) => zone.trim()).filter(Boolean));
+      value={typed ?? text}
+      onChange={(event) => {
+        const written = event.currentTarget.value;
+        setTyped(written);
+        const zones = listOf(written);
+        if (zones.length === 0) onChange(null);
+        else onChange(single ? written.trim() : zones);
       }}
+      onBlur={() => setTyped(null)}
     />
   );
 }

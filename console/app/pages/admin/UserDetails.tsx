@@ -1,12 +1,15 @@
 import { Button, Group, NumberInput, Stack, TextInput } from '@mantine/core';
-import { useState } from 'react';
+import { type SubmitEvent, useState } from 'react';
+import type { UserPatch } from '../../api/client';
 import { may } from '../../api/permissions';
 import { useChangeUser, useDeleteUser } from '../../api/people';
+import { asProblem } from '../../api/problem';
 import { useMe } from '../../api/queries';
 import type { User } from '../../api/types';
 import { Facts } from '../../ui/Facts';
 import { PasswordField } from '../../ui/PasswordField';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { besideInput } from '../../ui/besideInput';
 import { useConfirm } from '../../ui/useConfirm';
 import { PolicyTable } from './PolicyTable';
 import { UserState } from './UserState';
@@ -17,13 +20,10 @@ export function UserDetails({ user, onGone }: { user: User; onGone: () => void }
   const change = useChangeUser();
   const remove = useDeleteUser();
   const { ask, dialog } = useConfirm();
-  const [name, setName] = useState(user.name);
-  const [password, setPassword] = useState('');
   const modify = may(me, 'users:modify');
   const self = me?.id === user.id;
   const problem = change.error ?? remove.error;
-  const send = (patch: Parameters<typeof change.mutate>[0]['patch'], onSuccess?: () => void) =>
-    change.mutate({ id: user.id, patch }, { onSuccess });
+  const send = (patch: UserPatch) => change.mutate({ id: user.id, patch });
   return (
     <Stack>
       <Facts
@@ -62,31 +62,11 @@ export function UserDetails({ user, onGone }: { user: User; onGone: () => void }
               </Button>
             )}
           </Group>
-          <Group align="end">
-            <TextInput label="Name" value={name} onChange={(event) => setName(event.currentTarget.value)} flex={1} />
-            <Button variant="light" disabled={name === user.name} onClick={() => send({ name })}>
-              Rename
-            </Button>
-          </Group>
-          <Group align="end">
-            <PasswordField
-              label="New password"
-              autoComplete="new-password"
-              value={password}
-              onChange={(event) => setPassword(event.currentTarget.value)}
-              flex={1}
-            />
-            <Button
-              variant="light"
-              disabled={password === ''}
-              onClick={() => send({ password, must_change_password: true }, () => setPassword(''))}
-            >
-              Set
-            </Button>
-          </Group>
+          <Rename user={user} />
+          <NewPassword user={user} />
+          <OwnLimit user={user} />
         </>
       )}
-      {modify && <OwnLimit key={user.session_limit} user={user} onSave={(limit) => send({ session_limit: limit })} />}
       <PolicyTable userId={user.id} />
       {may(me, 'users:delete') && !self && (
         <Button
@@ -110,24 +90,95 @@ export function UserDetails({ user, onGone }: { user: User; onGone: () => void }
   );
 }
 
-/** A limit of the account's own stands above what groups say. */
-function OwnLimit({ user, onSave }: { user: User; onSave: (limit: number | null) => void }) {
-  const before = user.session_limit_own ? user.session_limit : '';
-  const [limit, setLimit] = useState<number | ''>(before);
+/** One field of an account and the button that sends it, with what the server has against it beneath. */
+function useField(user: User, field: 'name' | 'password' | 'session_limit') {
+  const change = useChangeUser();
+  const problem = change.error ? asProblem(change.error) : null;
+  const said = problem?.at(field) ?? null;
+  return {
+    error: said,
+    /** What is wrong, but not with the field. */
+    note: problem && said === null ? <ProblemNote error={problem} /> : null,
+    /** The server's word stands until the field is touched. */
+    touched: () => (change.isError ? change.reset() : undefined),
+    submit: (patch: UserPatch, onSuccess: () => void) => (event: SubmitEvent) => {
+      event.preventDefault();
+      change.mutate({ id: user.id, patch }, { onSuccess });
+    },
+    withButton: (action: string, name: string, nothingNew: boolean) =>
+      besideInput(
+        <Button type="submit" variant="light" aria-label={name} loading={change.isPending} disabled={nothingNew}>
+          {action}
+        </Button>,
+      ),
+  };
+}
+
+function Rename({ user }: { user: User }) {
+  const field = useField(user, 'name');
+  /** Null: nobody typed another. */
+  const [typed, setTyped] = useState<string | null>(null);
+  const name = typed ?? user.name;
   return (
-    <Group align="end">
+    <form onSubmit={field.submit({ name }, () => setTyped(null))} noValidate>
+      <TextInput
+        label="Name"
+        value={name}
+        onChange={(event) => {
+          setTyped(event.currentTarget.value);
+          field.touched();
+        }}
+        error={field.error}
+        inputContainer={field.withButton('Rename', 'Rename', name === user.name)}
+      />
+      {field.note}
+    </form>
+  );
+}
+
+function NewPassword({ user }: { user: User }) {
+  const field = useField(user, 'password');
+  const [password, setPassword] = useState('');
+  return (
+    <form onSubmit={field.submit({ password, must_change_password: true }, () => setPassword(''))} noValidate>
+      <PasswordField
+        label="New password"
+        autoComplete="new-password"
+        value={password}
+        onChange={(event) => {
+          setPassword(event.currentTarget.value);
+          field.touched();
+        }}
+        error={field.error}
+        inputContainer={field.withButton('Set', 'Set the password', password === '')}
+      />
+      {field.note}
+    </form>
+  );
+}
+
+/** A limit of the account's own stands above what groups say. */
+function OwnLimit({ user }: { user: User }) {
+  const field = useField(user, 'session_limit');
+  const before = user.session_limit_own ? user.session_limit : '';
+  const [typed, setTyped] = useState<number | '' | null>(null);
+  const limit = typed ?? before;
+  return (
+    <form onSubmit={field.submit({ session_limit: limit === '' ? null : limit }, () => setTyped(null))} noValidate>
       <NumberInput
         label="Session limit of their own"
-        placeholder={`left to groups: ${user.session_limit}`}
+        placeholder={user.session_limit_own ? 'left to groups' : `left to groups: ${user.session_limit}`}
         min={0}
         allowDecimal={false}
         value={limit}
-        onChange={(value) => setLimit(value === '' ? '' : Number(value))}
-        flex={1}
+        onChange={(value) => {
+          setTyped(value === '' ? '' : Number(value));
+          field.touched();
+        }}
+        error={field.error}
+        inputContainer={field.withButton('Set', 'Set the limit', limit === before)}
       />
-      <Button variant="light" disabled={limit === before} onClick={() => onSave(limit === '' ? null : limit)}>
-        Set
-      </Button>
-    </Group>
+      {field.note}
+    </form>
   );
 }

@@ -1,8 +1,9 @@
 import { Button, Fieldset, Group as Row, NativeSelect, NumberInput, SimpleGrid, Stack, TextInput } from '@mantine/core';
-import { type SubmitEvent, useState } from 'react';
+import type { SubmitEvent } from 'react';
 import { asProblem } from '../../api/problem';
 import type { Workspace } from '../../api/types';
 import { ProblemNote } from '../../ui/ProblemNote';
+import { useDraft } from './useDraft';
 
 /** What an entry of the catalogue is and takes. */
 export type Entry = Pick<Workspace, 'name' | 'description' | 'icon' | 'image' | 'cpu' | 'memory_mb' | 'gpu' | 'network' | 'image_policy'>;
@@ -16,24 +17,24 @@ export const plain: Entry = { ...basics, image_policy: null };
 const fields = Object.keys(plain) as (keyof Entry)[];
 
 interface Props {
+  /** What is now. It may change while somebody types: what they did not touch follows. */
   before: Entry;
   action: string;
   disabled?: boolean;
   error: unknown;
   pending: boolean;
-  /** What is not as it was before. */
-  onSend: (changes: Partial<Entry>) => void;
+  /** What somebody made other than it is, and nothing else. */
+  onSend: (changes: Partial<Entry>, onDone: () => void) => void;
 }
 
 export function WorkspaceForm({ before, action, disabled = false, error, pending, onSend }: Props) {
-  const [entry, setEntry] = useState(before);
-  const set = (change: Partial<Entry>) => setEntry({ ...entry, ...change });
+  const { form: entry, set, saved } = useDraft(before);
   const changes: Partial<Entry> = Object.fromEntries(fields.filter((field) => entry[field] !== before[field]).map((field) => [field, entry[field]]));
   const problem = error ? asProblem(error) : null;
   const shownAtField = fields.some((field) => (problem?.at(field) ?? null) !== null);
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    onSend(changes);
+    onSend(changes, saved);
   };
   return (
     <form onSubmit={submit} noValidate>

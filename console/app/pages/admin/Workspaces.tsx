@@ -125,7 +125,7 @@ function Details({ workspace, onGone }: { workspace: Workspace; onGone: () => vo
         disabled={!modify}
         error={change.error}
         pending={change.isPending}
-        onSend={(patch) => change.mutate({ id: workspace.id, patch })}
+        onSend={(patch, onDone) => change.mutate({ id: workspace.id, patch }, { onSuccess: onDone })}
       />
       {remove.error && <ProblemNote error={remove.error} />}
       {may(me, 'workspaces:delete') && (

@@ -3,6 +3,7 @@ import { type SubmitEvent, useState } from 'react';
 import { asProblem } from '../../../api/problem';
 import type { ZonePatch } from '../../../api/types';
 import { ProblemNote } from '../../../ui/ProblemNote';
+import { useDraft } from '../useDraft';
 import { ZoneField } from './ZoneField';
 import { check } from './rules';
 import { type Field, type ZoneForm, parts, patchOf } from './settings';
@@ -23,10 +24,9 @@ interface Props {
 
 /** All settings of a zone, judged while they are typed. */
 export function SettingsForm({ before, zones, disabled, action, error, pending, onSend, fresh = false }: Props) {
-  const [draft, setDraft] = useState<Partial<ZoneForm>>({});
+  const { form, draft, set, saved, undo } = useDraft(before);
   /** What was touched since the server last judged: its word stands only until then. */
   const [touched, setTouched] = useState<Field[]>([]);
-  const form: ZoneForm = { ...before, ...draft };
   const patch = patchOf(form, before);
   const wrong = check(form, zones);
   const problem = error ? asProblem(error) : null;
@@ -40,7 +40,7 @@ export function SettingsForm({ before, zones, disabled, action, error, pending, 
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     setTouched([]);
-    onSend(patch, () => setDraft({}));
+    onSend(patch, saved);
   };
   const shownAtField = problem?.details.fields.some(({ field }) => field in before) ?? false;
   const nothingNew = Object.keys(patch).length === 0;
@@ -58,7 +58,7 @@ export function SettingsForm({ before, zones, disabled, action, error, pending, 
                   form={form}
                   error={errorOf(field)}
                   onChange={(change) => {
-                    setDraft({ ...draft, ...change });
+                    set(change);
                     setTouched([...touched, field]);
                   }}
                 />
@@ -74,7 +74,7 @@ export function SettingsForm({ before, zones, disabled, action, error, pending, 
                 <Text size="sm" c="dimmed" flex={1} role="status">
                   Changed: {Object.keys(patch).join(', ')}
                 </Text>
-                <Button variant="default" onClick={() => setDraft({})}>
+                <Button variant="default" onClick={undo}>
                   Undo
                 </Button>
               </>

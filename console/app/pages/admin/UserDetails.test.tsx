@@ -1,0 +1,56 @@
+// @vitest-environment happy-dom
+import { cleanup, fireEvent, screen, waitFor } from '@testing-library/react';
+import { afterEach, expect, test, vi } from 'vitest';
+import type { User } from '../../api/types';
+import { UserDetails } from './UserDetails';
+import { refusal, show, shownIn, stage, write } from './people.stage';
+
+const ada: User = {
+  id: 'a', name: 'ada', role: 'user', disabled: false, locked: false, must_change_password: false, sessions: 0, groups: [], session_limit: 10, session_limit_own: false, created_at: '2026-11-23T08:00:00Z',
+};
+
+const account = (change: Partial<User> = {}) => <UserDetails user={{ ...ada, ...change }} onGone={() => undefined} />;
+const invalid = (label: string) => screen.getByLabelText(label).getAttribute('aria-invalid') === 'true';
+
+afterEach(() => {
+  cleanup();
+  vi.unstubAllGlobals();
+});
+
+for (const [label, field, button, value] of [
+  ['Name', 'name', 'Rename', 'grace'],
+  ['New password', 'password', 'Set the password', 'short'],
+  ['Session limit of their own', 'session_limit', 'Set the limit', '20000'],
+] as const) {
+  test(`what is wrong with ${field} is said at its field alone, until it is changed`, async () => {
+    stage(() => refusal(422, `${field} is wrong`, [{ field, message: `the ${field} is wrong` }]));
+    show(account());
+    write(label, value);
+    fireEvent.click(screen.getByRole('button', { name: button }));
+    await screen.findByText(`the ${field} is wrong`);
+    expect(invalid(label)).toBe(true);
+    expect(screen.queryByRole('alert')).toBeNull();
+    expect(['Name', 'New password', 'Session limit of their own'].filter(invalid)).toEqual([label]);
+    write(label, '7');
+    await waitFor(() => expect(invalid(label)).toBe(false));
+  });
+}
+
+test('what is wrong with no field is said all the same', async () => {
+  stage(() => refusal(403, 'that is beyond what you may do'));
+  show(account());
+  write('Name', 'grace');
+  fireEvent.click(screen.getByRole('button', { name: 'Rename' }));
+  await screen.findByText('That is beyond what you may do.');
+  expect(invalid('Name')).toBe(false);
+});
+
+test('a name that a colleague changed is shown, and each field is sent by itself', async () => {
+  const sent = stage(() => null);
+  const change = show(account());
+  write('Session limit of their own', '3');
+  change(account({ name: 'ada.l' }));
+  expect(shownIn('Name')).toBe('ada.l');
+  fireEvent.click(screen.getByRole('button', { name: 'Set the limit' }));
+  await waitFor(() => expect(sent).toEqual([{ call: 'PATCH /users/a', body: { session_limit: 3 } }]));
+});

@@ -95,6 +95,57 @@ test('a launch that is refused is told, and tried again on request', async () =>
   await screen.findByText('a session');
 });
 
+const homeless = (code: string, seconds?: string) =>
+  new Response(JSON.stringify({ error: { code, message: 'this workspace cannot be launched: your home of it is in virginia' } }), {
+    status: 409,
+    headers: { 'Content-Type': 'application/json', ...(seconds === undefined ? {} : { 'Retry-After': seconds }) },
+  });
+
+async function relaunchRefused(...refusals: Response[]) {
+  launches.unshift(...refusals);
+  show();
+  fireEvent.click(await screen.findByRole('button', { name: 'End and relaunch' }));
+  await screen.findByText(/Ending the session/);
+  tell({ state: 'ended', relaunch: null });
+  await screen.findByText(/your home of it is in virginia/);
+}
+
+const launched = () => asked.filter((call) => call.startsWith('POST')).map((call) => JSON.parse(call.slice(call.indexOf('{'))) as object);
+
+test('before anything ends, it is said that the session ends first', async () => {
+  show();
+  await screen.findByText('this session ends first');
+  expect(asked).toEqual([]);
+});
+
+test('whose home is in another zone launches with a temporary one, and is not told to try the same again', async () => {
+  await relaunchRefused(homeless('home_elsewhere'));
+  expect(screen.queryByRole('button', { name: 'Try again' })).toBeNull();
+  expect(screen.queryByRole('button', { name: 'Wait for it' })).toBeNull();
+  fireEvent.click(screen.getByRole('button', { name: 'Launch with a temporary home' }));
+  await screen.findByText('a session');
+  expect(launched()).toEqual([
+    { workspace_id: 'w', zone: 'london' },
+    { workspace_id: 'w', zone: 'london', home: 'temporary' },
+  ]);
+});
+
+test('whose home is in another zone can go back to it', async () => {
+  await relaunchRefused(homeless('home_elsewhere'));
+  fireEvent.click(screen.getByRole('button', { name: 'Launch where your home is' }));
+  await screen.findByText('a session');
+  expect(launched()[1]).toEqual({ workspace_id: 'w' });
+});
+
+test('a home that comes back is waited for, and why is read until then', async () => {
+  await relaunchRefused(homeless('home_away', '1'), homeless('home_away', '1'));
+  fireEvent.click(screen.getByRole('button', { name: 'Wait for it' }));
+  await screen.findByText(/Waiting for your home/);
+  expect(screen.getByText(/your home of it is in virginia/)).toBeTruthy();
+  await screen.findByText('a session', {}, { timeout: 10_000 });
+  expect(launched()).toHaveLength(3);
+});
+
 test('a session without an offer is shown as it is', async () => {
   current = { relaunch: null };
   show();

@@ -4,11 +4,13 @@
  */
 
 import { Button, Group, Loader, Stack, Text } from '@mantine/core';
-import { useEffect, useRef, useState } from 'react';
+import { useEffect, useId, useRef, useState } from 'react';
 import { Link, Navigate, useNavigate, useParams } from 'react-router';
 import { idempotencyKey } from '../api/client';
+import { type Problem, asProblem } from '../api/problem';
 import { isFinal, useEndSession, useLaunch, useMe } from '../api/queries';
 import type { Session } from '../api/types';
+import { HomeChoices } from '../pages/HomeChoices';
 import { ProblemNote } from '../ui/ProblemNote';
 import { useTitle } from '../ui/useTitle';
 import { SessionFrame } from './SessionFrame';
@@ -51,9 +53,11 @@ function Question({ session, offer, onGo }: QuestionProps) {
     <SessionFrame session={session} title={`Relaunch ${session.name} in ${offer.zone}?`}>
       <Stack>
         <Text>
-          It runs in {session.zone}, and {offer.because}. The programs in it are closed and what was not saved is lost; then the
-          workspace starts anew in {offer.zone}. You may also stay: this session goes on where it is.
+          It runs in {session.zone}, and {offer.because}. To move, <strong>this session ends first</strong>: its programs are closed, and what was
+          not saved is lost. Only then is the workspace launched anew in {offer.zone}. Should it find no place there, this session does not come back,
+          and you launch again from the catalogue.
         </Text>
+        <Text>You may also stay: this session goes on where it is.</Text>
         {end.isError && <ProblemNote error={end.error} />}
         <Group justify="flex-end">
           <Button component={Link} to={`/sessions/${session.id}`} variant="default">
@@ -71,33 +75,74 @@ function Question({ session, offer, onGo }: QuestionProps) {
 /** The order to end was taken: the launch follows as soon as it is carried out. */
 function Going({ session, zone }: { session: Session; zone: string }) {
   const navigate = useNavigate();
-  const { mutate, isError, error } = useLaunch();
-  const [key] = useState(idempotencyKey);
+  const { mutate } = useLaunch();
+  const key = useRef(idempotencyKey());
   const asked = useRef(false);
+  const titleId = useId();
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [waiting, setWaiting] = useState(false);
   const ended = isFinal(session.state);
-  const workspaceId = session.workspace.id;
-  const launch = () => {
-    mutate({ workspaceId, zone, key }, { onSuccess: (next) => void navigate(`/sessions/${next.id}`, { replace: true }) });
+  const launch = ({ to = zone, withoutHome = false, again = false }: { to?: string | null; withoutHome?: boolean; again?: boolean } = {}) => {
+    // Whoever waits goes on reading why.
+    if (!again) {
+      setProblem(null);
+      setWaiting(false);
+    }
+    mutate(
+      { workspaceId: session.workspace.id, zone: to, key: key.current, withoutHome },
+      {
+        onSuccess: (next) => void navigate(`/sessions/${next.id}`, { replace: true }),
+        onError: (error) => {
+          const why = asProblem(error);
+          setProblem(why);
+          if (!why.homeless || why.details.retryAfter === null) setWaiting(false);
+          // Only where the answer may have been lost is it the same wish that is asked for again.
+          if (!why.temporary) key.current = idempotencyKey();
+        },
+      },
+    );
   };
   useEffect(() => {
     if (!ended || asked.current) return;
     asked.current = true;
     launch();
   });
-  return (
-    <SessionFrame session={session} title={session.name}>
-      {isError ? (
-        <Stack>
-          <ProblemNote error={error} onRetry={launch} />
-          <Button component={Link} to="/" variant="default">
-            Back to the catalogue
-          </Button>
-        </Stack>
-      ) : (
+  if (!problem) {
+    return (
+      <SessionFrame session={session} title={session.name}>
         <Group role="status">
           <Loader size="sm" /> {ended ? `Launching in ${zone}…` : `Ending the session in ${session.zone}…`}
         </Group>
-      )}
+      </SessionFrame>
+    );
+  }
+  const elsewhere = problem.details.code === 'home_elsewhere';
+  // Asked again, a home in another zone is still there; for one that comes back somebody can wait.
+  const mayHelp = !problem.homeless || (!elsewhere && problem.details.retryAfter === null);
+  return (
+    <SessionFrame session={session} title={session.name} titleId={titleId}>
+      <Stack>
+        <Text>The session in {session.zone} has ended, and the workspace was not launched in {zone}.</Text>
+        <ProblemNote error={problem} {...(mayHelp ? { onRetry: () => launch() } : {})} />
+        {elsewhere && (
+          <Button onClick={() => launch({ to: null })} aria-describedby={titleId}>
+            Launch where your home is
+          </Button>
+        )}
+        {problem.homeless && (
+          <HomeChoices
+            problem={problem}
+            waiting={waiting}
+            onWait={setWaiting}
+            onAgain={() => launch({ again: true })}
+            onTemporary={() => launch({ withoutHome: true })}
+            describedBy={titleId}
+          />
+        )}
+        <Button component={Link} to="/" variant="default">
+          Back to the catalogue
+        </Button>
+      </Stack>
     </SessionFrame>
   );
 }

@@ -3,7 +3,7 @@
 import { keepPreviousData, useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { api, unwrap } from './client';
 import { keys, pages } from './queries';
-import type { Enrollment, NewWorkspace, Node, NodePatch, Page, Preview, Refusal, Requirements, Workspace, WorkspacePatch, Zone, ZoneDeletion, ZonePatch } from './types';
+import type { Enrollment, NewWorkspace, Node, NodePatch, NodeRemoval, Page, Preview, Refusal, Requirements, Workspace, WorkspacePatch, Zone, ZoneDeletion, ZonePatch } from './types';
 
 const REFRESH_MS = 10_000;
 
@@ -107,19 +107,20 @@ export const useDeleteZone = () =>
     unwrap(api.DELETE('/api/v1/zones/{id}', { params: { path: { id }, query: { drain } } })),
   );
 
-export type NodeOrder = 'drain' | 'undrain' | 'remove';
-
-export const useOrderNode = () =>
-  useChange(({ id, order }: { id: string; order: NodeOrder }): Promise<unknown> => {
+export const useDrainNode = () =>
+  useChange(({ id, drain }: { id: string; drain: boolean }): Promise<unknown> => {
     const params = { path: { id } };
-    switch (order) {
-      case 'drain':
-        return unwrap(api.POST('/api/v1/nodes/{id}/drain', { params }));
-      case 'undrain':
-        return unwrap(api.POST('/api/v1/nodes/{id}/undrain', { params }));
-      case 'remove':
-        return unwrap(api.POST('/api/v1/nodes/{id}/remove', { params }));
-    }
+    return unwrap(drain ? api.POST('/api/v1/nodes/{id}/drain', { params }) : api.POST('/api/v1/nodes/{id}/undrain', { params }));
+  });
+
+/**
+ * Removes a node that does nothing any more, or does not answer. One that works is drained and its sessions told to end: until that is done, the
+ * answer is what is left. Null: it is gone.
+ */
+export const useRemoveNode = () =>
+  useChange(async (id: string): Promise<NodeRemoval | null> => {
+    const call = api.POST('/api/v1/nodes/{id}/remove', { params: { path: { id }, query: { drain: true } } });
+    return (await unwrap<NodeRemoval | undefined>(call)) ?? null;
   });
 
 export const useChangeNode = () =>

@@ -66,6 +66,8 @@ export type Node = Omit<Written<Schemas['NodeView']>, 'role' | 'state' | 'capaci
 };
 
 export type NodePatch = Schemas['NodePatch'];
+/** What still keeps a node that is to be removed. */
+export type NodeRemoval = Schemas['NodeRemovalView'];
 
 /** How an image stands on an agent. */
 export type ImageCell = Omit<Written<Schemas['ImageCellView']>, 'state'> & {

@@ -85,6 +85,7 @@ export function nodes() {
   const reports = { home_storage: 'sized home volume', network_modes: ['none', 'internet'] };
   return [
     node('web-1', 'web', null),
+    node('web-2', 'web', null, { state: 'unreachable', last_seen_at: ago(900) }),
     node('proxy-london-1', 'proxy', 'london'),
     node('agent-london-1', 'agent', 'london', { sessions: 2, cpu_total: 8, cpu_used: 4.5, memory_mb_total: 16384, memory_mb_used: 5632, images, ...reports, ...promises(8, 16384, { disk: 'fast' }) }),
     node('agent-london-2', 'agent', 'london', { state: 'draining', sessions: 1, streams: 1, cpu_total: 8, cpu_used: 2, memory_mb_total: 16384, memory_mb_used: 2048, images, ...reports, ...promises(8, 16384) }),

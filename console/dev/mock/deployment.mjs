@@ -113,7 +113,15 @@ export class Deployment {
       }
       case 'POST nodes//remove': {
         const node = this.nodes.find((each) => each.id === id);
-        if (node.state !== 'unreachable' && node.sessions > 0) return send(409, failure('node_in_use', `${node.name} answers and has ${node.sessions} sessions`, { hint: 'Drain it and end its sessions first' }));
+        const answers = node.state !== 'unreachable';
+        if (answers && node.role === 'web') return send(409, failure('node_answers', `The Web App node ${node.name} answers, and serves whoever comes to it`, { hint: 'Stop it on its machine; some seconds later it can be removed' }));
+        if (answers && node.sessions + node.streams > 0) {
+          if (query.get('drain') !== 'true') return send(409, failure('node_in_use', `${node.name} answers and has ${node.sessions} sessions`, { hint: 'Drain it and end its sessions first' }));
+          const left = { sessions: node.sessions, streams: node.streams };
+          // What ends is gone the next time that it is asked.
+          Object.assign(node, { state: 'draining', sessions: 0, streams: 0 });
+          return send(202, { state: 'draining', ...left });
+        }
         this.nodes = this.nodes.filter((each) => each !== node);
         return send(204);
       }

@@ -3,7 +3,7 @@ import { cleanup, fireEvent, screen, waitFor, within } from '@testing-library/re
 import { afterEach, expect, test, vi } from 'vitest';
 import type { Group } from '../../api/types';
 import { GroupDetails } from './GroupDetails';
-import { refusal, show, shownIn, stage, write } from './people.stage';
+import { refusal, show, shownIn, stage, write } from './admin.stage';
 
 const guests: Group = {
   id: 'g', name: 'Guests', priority: 20, description: '', system: null, members: 0, version: 1, permissions: ['users:view'], settings: { view_only: true },

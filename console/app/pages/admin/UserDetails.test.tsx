@@ -3,7 +3,7 @@ import { cleanup, fireEvent, screen, waitFor } from '@testing-library/react';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { User } from '../../api/types';
 import { UserDetails } from './UserDetails';
-import { refusal, show, shownIn, stage, write } from './people.stage';
+import { refusal, show, shownIn, stage, write } from './admin.stage';
 
 const ada: User = {
   id: 'a', name: 'ada', role: 'user', disabled: false, locked: false, must_change_password: false, sessions: 0, groups: [], session_limit: 10, session_limit_own: false, created_at: '2026-11-23T08:00:00Z',

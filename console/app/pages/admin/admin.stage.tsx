@@ -1,4 +1,4 @@
-/** A page of accounts or groups over a server that notes what it is sent, and answers as a test says. */
+/** A page of administrators over a server that notes what it is sent, and answers as a test says. */
 
 import { MantineProvider } from '@mantine/core';
 import { QueryClientProvider } from '@tanstack/react-query';
@@ -24,11 +24,12 @@ export const refusal = (status: number, message: string, fields: { field: string
 export function stage(answers: () => Response | null, lists: Record<string, unknown[]> = {}): Sent[] {
   const sent: Sent[] = [];
   vi.stubGlobal('fetch', async (request: Request) => {
-    const path = new URL(request.url).pathname.replace('/api/v1', '');
+    const { pathname, search } = new URL(request.url);
+    const path = pathname.replace('/api/v1', '');
     if (path === '/auth/me') return json(admin);
     if (request.method === 'GET') return json({ items: lists[path] ?? [], next: null });
     const text = await request.text();
-    sent.push({ call: `${request.method} ${path}`, body: text === '' ? null : JSON.parse(text) });
+    sent.push({ call: `${request.method} ${path}${search}`, body: text === '' ? null : JSON.parse(text) });
     return answers() ?? json({});
   });
   return sent;

@@ -279,7 +279,9 @@ export interface AuditFilter {
   action?: string;
   target?: string;
   outcome?: string;
+  /** Times as RFC 3339 has them; the latter is left out. */
   since?: string;
+  until?: string;
 }
 
 export async function listAudit(filter: AuditFilter, cursor?: string): Promise<Page<AuditEntry>> {

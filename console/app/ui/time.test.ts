@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { clock, relativeTime } from './time';
+import { clock, instantOf, relativeTime } from './time';
 
 const now = new Date('2025-06-01T12:00:00Z');
 const before = (seconds: number) => relativeTime(new Date(now.getTime() - seconds * 1000), now);
@@ -19,4 +19,10 @@ test('spans are said as clocks do', () => {
   expect(clock(7.9)).toBe('0:07');
   expect(clock(125)).toBe('2:05');
   expect(clock(3723)).toBe('1:02:03');
+});
+
+test('a time of this browser is told as the same moment everywhere', () => {
+  const noon = new Date(2026, 10, 23, 12, 30);
+  expect(instantOf('2026-11-23T12:30')).toBe(noon.toISOString());
+  expect(instantOf('')).toBeNull();
 });

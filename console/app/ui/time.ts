@@ -21,6 +21,12 @@ export function absoluteTime(at: Date): string {
   return absolute.format(at);
 }
 
+/** `2026-11-23T08:00`, as a field of a form has it in this browser's time zone, as RFC 3339 says it; null for what is no time. */
+export function instantOf(local: string): string | null {
+  const at = new Date(local);
+  return Number.isNaN(at.getTime()) ? null : at.toISOString();
+}
+
 /** `0:07`, `2:05`, `1:02:03`. */
 export function clock(seconds: number): string {
   const whole = Math.max(0, Math.floor(seconds));

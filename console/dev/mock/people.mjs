@@ -163,6 +163,9 @@ export class People {
       case 'PATCH users/': {
         const user = this.findUser(id);
         if (!user) return gone('user');
+        if (body.name === '') return wrong('name', 'must have 1 to 64 characters');
+        if (body.password !== undefined && body.password.length < 8) return wrong('password', 'password must have 8 characters or more, and at most 1024 bytes');
+        if (body.session_limit > 10_000) return wrong('session_limit', 'session_limit must be between 0 and 10000');
         const changes = { ...body };
         delete changes.password;
         Object.assign(user, changes);
@@ -203,7 +206,10 @@ export class People {
         const fits = (entry) => ['action', 'target', 'outcome'].every((field) => entry[field].includes(query.get(field) ?? ''));
         const who = query.get('user');
         const key = query.get('key');
-        return list(this.audit.filter((entry) => fits(entry) && (!who || entry.user?.name === who) && (!key || entry.key?.name === key)));
+        const from = Date.parse(query.get('since') ?? '1970-01-01');
+        const until = Date.parse(query.get('until') ?? '9999-12-31');
+        const within = ({ at }) => Date.parse(at) >= from && Date.parse(at) < until;
+        return list(this.audit.filter((entry) => fits(entry) && within(entry) && (!who || entry.user?.name === who) && (!key || entry.key?.name === key)));
       }
     }
     const group = resource === 'groups' ? this.groups.find((each) => each.id === id) : undefined;

@@ -1,6 +1,7 @@
-import { Button, Code, SimpleGrid, Stack, TextInput } from '@mantine/core';
+import { Button, Code, Group, SimpleGrid, Stack, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { useState } from 'react';
+import type { AuditFilter } from '../../api/client';
 import { useAudit } from '../../api/people';
 import type { AuditEntry } from '../../api/types';
 import { DataTable } from '../../ui/DataTable';
@@ -12,6 +13,7 @@ import { ProblemNote } from '../../ui/ProblemNote';
 import { ShowMore } from '../../ui/ShowMore';
 import { SidePanel } from '../../ui/SidePanel';
 import { When } from '../../ui/When';
+import { instantOf } from '../../ui/time';
 import { useTitle } from '../../ui/useTitle';
 
 const filters = [
@@ -22,16 +24,30 @@ const filters = [
   { name: 'outcome', label: 'Outcome', placeholder: 'such as refused' },
 ] as const;
 
-type Filter = Partial<Record<(typeof filters)[number]['name'], string>>;
+const times = [
+  { name: 'since', label: 'From', description: 'In your time zone' },
+  { name: 'until', label: 'Until', description: 'Before this, and not at it' },
+] as const;
+
+/** As the fields have it: times are of this browser's zone. */
+type Filter = Partial<Record<(typeof filters)[number]['name'] | (typeof times)[number]['name'], string>>;
+
+/** As the server takes it. */
+function wanted({ since, until, ...rest }: Filter): AuditFilter {
+  const at = (local: string | undefined) => (local === undefined ? null : instantOf(local));
+  const [from, to] = [at(since), at(until)];
+  return { ...rest, ...(from === null ? {} : { since: from }), ...(to === null ? {} : { until: to }) };
+}
 
 export default function AuditLog() {
   useTitle('Audit log');
   const [filter, setFilter] = useState<Filter>({});
   const [asked] = useDebouncedValue(filter, 300);
-  const audit = useAudit(asked);
+  const audit = useAudit(wanted(asked));
   const items = audit.data?.pages.flatMap((page) => page.items) ?? [];
   const [shown, setShown] = useState<AuditEntry | null>(null);
   const [open, setOpen] = useState(false);
+  const backwards = filter.since !== undefined && filter.until !== undefined && filter.until <= filter.since;
   const set = (name: keyof Filter, value: string) => {
     const others = Object.fromEntries(Object.entries(filter).filter(([other]) => other !== name)) as Filter;
     setFilter(value === '' ? others : { ...others, [name]: value });
@@ -54,6 +70,21 @@ export default function AuditLog() {
           />
         ))}
       </SimpleGrid>
+      <Group align="start">
+        {times.map(({ name, label, description }) => (
+          <TextInput
+            key={name}
+            type="datetime-local"
+            // Years of more digits are no times to the server.
+            max="9999-12-31T23:59"
+            label={label}
+            description={description}
+            value={filter[name] ?? ''}
+            onChange={(event) => set(name, event.currentTarget.value)}
+            error={name === 'until' && backwards ? 'This is not after From.' : null}
+          />
+        ))}
+      </Group>
       {audit.isError && <ProblemNote error={audit.error} onRetry={() => void audit.refetch()} />}
       {audit.isPending && <PageSkeleton />}
       {audit.data && items.length === 0 && <Empty title="Nothing of that kind happened" />}

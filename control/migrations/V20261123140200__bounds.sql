@@ -4,6 +4,8 @@ CREATE FUNCTION bounded_v1() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     v_there bigint;
 BEGIN
+    -- Two who make the last one that may be come one after the other.
+    PERFORM pg_advisory_xact_lock(hashtext('the number of ' || TG_TABLE_NAME));
     EXECUTE format('SELECT count(*) FROM %I WHERE %s', TG_TABLE_NAME, TG_ARGV[1]) INTO v_there;
     IF v_there > TG_ARGV[0]::bigint THEN
         RAISE EXCEPTION 'A deployment may have % %', TG_ARGV[0], TG_ARGV[2]

@@ -243,7 +243,7 @@ impl ZonePatch {
 pub struct NewSession {
     #[schema(value_type = String, format = Uuid)]
     pub workspace_id: WorkspaceId,
-    /// A zone's name; left out: the default zone.
+    /// A zone's name; left out: where docs/operators/placement.md says that a launch begins.
     #[serde(default)]
     pub zone: Option<String>,
     /// `temporary`: do without the home that the user's policy keeps. Left out, a launch whose home cannot be had is refused.

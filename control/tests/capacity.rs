@@ -38,7 +38,7 @@ async fn an_agents_capacity_is_what_its_administrator_says() -> Result<()> {
     assert_eq!(launch("2").await?.0, StatusCode::CREATED);
     assert_eq!(verdict(&launch("3").await?), "0.5 core short");
     set(&admin, &agent, json!({"cpu_override": null, "session_limit": 1})).await?;
-    assert_eq!(verdict(&launch("4").await?), "1 sessions, which is as many as it may have");
+    assert_eq!(verdict(&launch("4").await?), "at its session limit of 1");
     set(&admin, &agent, json!({"session_limit": null, "memory_mb_override": 100, "cpu_overcommit": 1.0}))
         .await?;
     assert!(verdict(&launch("5").await?).as_str().is_some_and(|words| words.ends_with("MB memory short")));

@@ -117,6 +117,12 @@ impl Stage {
         client.launch(&self.desktop, "london", key).await
     }
 
+    /// What a session's user is offered because of a move.
+    async fn offer(&self, session: &str) -> Result<Value> {
+        let path = format!("/api/v1/sessions/{session}");
+        Ok(self.admin.send(Method::GET, &path, None).await?.1["relaunch"].clone())
+    }
+
     async fn number(&self, query: &str) -> Result<i64> {
         Ok(self.sql.query_one(query, &[]).await?.get(0))
     }
@@ -299,6 +305,13 @@ async fn a_node_that_dies_over_a_zones_deletion_leaves_nothing_of_it() -> Result
         let (status, body) =
             stage.admin.send(Method::PATCH, "/api/v1/zones/london", Some(alternates)).await?;
         ensure!(status == StatusCode::OK, "{body}");
+        stage.site.agent(&name, 4).await?;
+        let (status, session) = stage.admin.launch(&stage.desktop, &name, &name).await?;
+        ensure!(status == StatusCode::CREATED, "{session}");
+        stage
+            .sql
+            .execute("UPDATE nodes SET last_seen_at = now() - interval '1 hour' WHERE role = 'agent'", &[])
+            .await?;
         let made = format!(
             "SELECT 1::bigint WHERE NOT EXISTS (SELECT 1 FROM zones WHERE name = '{name}')
              UNION ALL SELECT 0 LIMIT 1"
@@ -311,6 +324,9 @@ async fn a_node_that_dies_over_a_zones_deletion_leaves_nothing_of_it() -> Result
         assert_eq!(stage.number(&made).await?, 1);
         let named = "SELECT count(*) FROM zones WHERE name = 'london' AND alternates <> '{}'";
         assert_eq!(stage.number(named).await?, 0, "nobody's alternate is a zone that is gone");
+        assert_eq!(stage.admin.state_of(&id(&session)?).await?, "lost");
+        let there = "SELECT count(*) FROM nodes WHERE role = 'agent' AND removed_at IS NULL";
+        assert_eq!(stage.number(there).await?, 0);
         Ok(died)
     })
     .await
@@ -319,9 +335,10 @@ async fn a_node_that_dies_over_a_zones_deletion_leaves_nothing_of_it() -> Result
 #[tokio::test]
 async fn a_node_that_dies_over_a_move_leaves_one_that_can_be_undone() -> Result<()> {
     let stage = Stage::start().await?;
+    stage.agent().await?;
     at_every_step(async |step| {
         let name = format!("ada-{}", step.turn);
-        stage.site.user(&name).await?;
+        let session = id(&stage.launch(&stage.site.user(&name).await?, "one").await?.1)?;
         let movement = json!({"user": name, "to": "virginia"});
         let home = home_in_virginia(&name);
         let moving = async |client: &Client| {
@@ -329,6 +346,7 @@ async fn a_node_that_dies_over_a_move_leaves_one_that_can_be_undone() -> Result<
         };
         let died = stage.die_over(step, &home, moving).await?;
         assert_eq!(stage.number(&home).await?, 1);
+        assert_eq!(stage.offer(&session).await?["zone"], "virginia");
         // Whoever asked twice has one move or two, and takes back each.
         let (_, moves) = stage.admin.send(Method::GET, "/api/v1/reassignments", None).await?;
         for made in moves["items"].as_array().into_iter().flatten() {
@@ -337,6 +355,7 @@ async fn a_node_that_dies_over_a_move_leaves_one_that_can_be_undone() -> Result<
             ensure!(status == StatusCode::OK, "{body}");
         }
         assert_eq!(stage.number(&home).await?, 0, "{moves}");
+        assert_eq!(stage.offer(&session).await?, Value::Null);
         Ok(died)
     })
     .await
@@ -345,9 +364,10 @@ async fn a_node_that_dies_over_a_move_leaves_one_that_can_be_undone() -> Result<
 #[tokio::test]
 async fn a_node_that_dies_over_a_moves_undoing_leaves_it_undone_once() -> Result<()> {
     let stage = Stage::start().await?;
+    stage.agent().await?;
     at_every_step(async |step| {
         let name = format!("ada-{}", step.turn);
-        stage.site.user(&name).await?;
+        let session = id(&stage.launch(&stage.site.user(&name).await?, "one").await?.1)?;
         let movement = json!({"user": name, "to": "virginia"});
         let made = id(&stage.admin.send(Method::POST, "/api/v1/reassignments", Some(movement)).await?.1)?;
         let undone =
@@ -357,6 +377,7 @@ async fn a_node_that_dies_over_a_moves_undoing_leaves_it_undone_once() -> Result
             .die_over(step, &undone, async |client| client.send(Method::POST, &path, None).await)
             .await?;
         assert_eq!(stage.number(&home_in_virginia(&name)).await?, 0);
+        assert_eq!(stage.offer(&session).await?, Value::Null);
         Ok(died)
     })
     .await

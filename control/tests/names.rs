@@ -87,3 +87,49 @@ async fn a_name_in_any_script_stays_as_it_is() -> Result<()> {
     }
     Ok(())
 }
+
+/// Where things are named that must be there: the method, the path, the body with `NAME` for the name, and the field.
+fn references(desktop: &str) -> Vec<(Method, String, Value, &'static str)> {
+    let path = |path: &str| format!("/api/v1/{path}");
+    let workspace = path(&format!("workspaces/{desktop}"));
+    vec![
+        (
+            Method::POST,
+            path("zones"),
+            json!({"zone_name": "oslo", "alternate_zones": ["NAME"]}),
+            "alternate_zones",
+        ),
+        (Method::PATCH, path("zones/london"), json!({"alternate_zones": ["NAME"]}), "alternate_zones"),
+        (Method::PATCH, workspace.clone(), json!({"zones": ["NAME"]}), "zones"),
+        (Method::PATCH, workspace, json!({"groups": ["NAME"]}), "groups"),
+        (
+            Method::POST,
+            path("api-keys"),
+            json!({"name": "k", "permissions": ["zones:view"], "zones": ["NAME"]}),
+            "zones",
+        ),
+        (Method::POST, path("reassignments"), json!({"user": "admin", "to": "NAME"}), "to"),
+    ]
+}
+
+#[tokio::test]
+async fn a_name_of_what_does_not_exist_is_not_said_back_whole() -> Result<()> {
+    let site = Site::start().await?;
+    let admin = site.admin().await?;
+    let desktop = site.workspace(&admin, "Desktop").await?;
+    let long = format!("\u{1b}[31m{}", "x".repeat(20_000));
+    for (method, path, body, field) in references(&desktop) {
+        for (name, place) in [(long.as_str(), field), ("a\0b", field)] {
+            let body = serde_json::from_str::<Value>(
+                &body.to_string().replace("\"NAME\"", &json!(name).to_string()),
+            )?;
+            let (status, answer) = admin.send(method.clone(), &path, Some(body)).await?;
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{path}: {answer}");
+            let said = answer["error"]["fields"][0]["field"].as_str().unwrap_or_default();
+            assert!(said == place || said == format!("{place}[0]"), "{path}: {answer}");
+            let text = answer.to_string();
+            assert!(text.len() < 2_000 && !text.contains("\\u001b"), "{path}: {} bytes", text.len());
+        }
+    }
+    Ok(())
+}

@@ -6,7 +6,10 @@ use anyhow::Result;
 use meridian_wire::Observation;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use support::{Client, Site};
+use support::{
+    Client, Site,
+    homes::{id, keeping, launch},
+};
 
 async fn post(admin: &Client, path: &str, body: Value) -> Result<(StatusCode, Value)> {
     admin.send(Method::POST, &format!("/api/v1/{path}"), Some(body)).await
@@ -53,7 +56,7 @@ async fn a_user_is_moved_with_an_offer_to_launch_again_and_back() -> Result<()> 
     );
     assert_eq!(
         look["first_sessions"],
-        json!([{"id": id, "workspace": "Desktop", "user": "ada", "zone": "london", "state": "running"}])
+        json!([{"id": id, "workspace": "Desktop", "user": "ada", "zone": "london", "state": "running", "stays_because": null}])
     );
     assert_eq!((&look["id"], meant(&admin, "ada").await?.0.as_str()), (&Value::Null, "london"));
     assert_eq!(ada.send(Method::GET, &path, None).await?.1["relaunch"], Value::Null);
@@ -184,5 +187,70 @@ async fn nobody_crosses_the_border_of_an_isolated_zone() -> Result<()> {
     }
     // Undone, it would lead to nowhere in particular, and so across no border.
     assert_eq!(post(&admin, &format!("reassignments/{moved}/undo"), Value::Null).await?.0, StatusCode::OK);
+    Ok(())
+}
+
+/// An offer that could not be taken would cost its user the session: they end it for the offer.
+#[tokio::test]
+async fn what_cannot_run_in_the_new_zone_is_not_offered_to_be_launched_again() -> Result<()> {
+    let site = keeping().await?;
+    let (admin, ada) = (site.admin().await?, site.user("ada").await?);
+    let agent = site.agent("london", 8).await?;
+    let mut sessions = Vec::new();
+    for name in ["Desktop", "Terminal"] {
+        let workspace = site.workspace(&admin, name).await?;
+        let home = if name == "Desktop" { "persistent" } else { "temporary" };
+        let (status, session) = launch(&ada, &workspace, json!({"zone": "london", "home": home})).await?;
+        anyhow::ensure!(status == StatusCode::CREATED, "{session}");
+        sessions.push(id(&session));
+    }
+    for session in &sessions {
+        agent.say(session, 1, Observation::Running).await?;
+    }
+    let terminal = format!("workspaces/{}", site.workspace(&admin, "Terminal").await?);
+    let look = async || {
+        let body = json!({"user": "ada", "to": "virginia", "dry_run": true});
+        let (status, look) = post(&admin, "reassignments", body).await?;
+        anyhow::ensure!(status == StatusCode::OK, "{look}");
+        let stays: Vec<_> = look["first_sessions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|session| (session["workspace"].clone(), session["stays_because"].clone()))
+            .collect();
+        Ok((look["sessions"].clone(), stays))
+    };
+    let at_home = (json!("Desktop"), json!("its home is in london"));
+    assert_eq!(look().await?, (json!(1), vec![(json!("Terminal"), Value::Null), at_home.clone()]));
+    patch(&admin, &terminal, json!({"zones": ["london"]})).await?;
+    let elsewhere = (json!("Terminal"), json!("Terminal is not offered in virginia"));
+    let (offered, mut stays) = look().await?;
+    stays.sort_by_key(|(name, _)| name.to_string());
+    assert_eq!((offered, stays), (json!(0), vec![at_home, elsewhere]));
+
+    let (status, made) = post(&admin, "reassignments", json!({"user": "ada", "to": "virginia"})).await?;
+    assert_eq!((status, &made["sessions"]), (StatusCode::OK, &json!(0)), "{made}");
+    for session in &sessions {
+        let (_, seen) = ada.send(Method::GET, &format!("/api/v1/sessions/{session}"), None).await?;
+        assert_eq!((&seen["relaunch"], &seen["state"]), (&Value::Null, &json!("running")), "{seen}");
+    }
+    Ok(())
+}
+
+/// What an offer rests on may change after it was made.
+#[tokio::test]
+async fn an_offer_stands_as_long_as_the_new_zone_offers_the_workspace() -> Result<()> {
+    let site = Site::start().await?;
+    let (admin, ada) = (site.admin().await?, site.user("ada").await?);
+    let agent = site.agent("london", 4).await?;
+    let desktop = site.workspace(&admin, "Desktop").await?;
+    let (_, session) = ada.launch(&desktop, "london", "one").await?;
+    agent.say(&id(&session), 1, Observation::Running).await?;
+    let (status, made) = post(&admin, "reassignments", json!({"user": "ada", "to": "virginia"})).await?;
+    assert_eq!((status, &made["sessions"]), (StatusCode::OK, &json!(1)), "{made}");
+    let path = format!("/api/v1/sessions/{}", id(&session));
+    assert_eq!(ada.send(Method::GET, &path, None).await?.1["relaunch"]["zone"], "virginia");
+    patch(&admin, &format!("workspaces/{desktop}"), json!({"zones": ["london"]})).await?;
+    assert_eq!(ada.send(Method::GET, &path, None).await?.1["relaunch"], Value::Null);
     Ok(())
 }

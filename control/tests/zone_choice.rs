@@ -96,6 +96,14 @@ async fn each_way_to_a_zone_comes_before_the_next() -> Result<()> {
     let (status, refused) = admin.launch(&desktop, "virginia", "not asked").await?;
     assert_eq!((status, refused["error"]["code"].as_str()), (StatusCode::CONFLICT, Some("policy")));
     assert_eq!(admin.launch(&desktop, "london", "home").await?.0, StatusCode::CREATED);
+    everyone(&sql, r#"{"zone_choice": false, "session_limit": 100}"#).await?;
+    let (status, refused) = admin.launch(&desktop, "virginia", "without a home").await?;
+    assert_eq!((status, refused["error"]["code"].as_str()), (StatusCode::CONFLICT, Some("policy")));
+    let (_, why) = admin.send(Method::GET, "/api/v1/explain?workspace=Desktop&zone=virginia", None).await?;
+    assert_eq!(
+        why["refusal"], refused["error"]["message"],
+        "what is asked beforehand says what the launch says"
+    );
     everyone(&sql, &format!(r#"{{"allowed_zones": ["{virginia}"], "session_limit": 100}}"#)).await?;
     let only = because("virginia", "it is the first of the zones that you may use");
     assert_eq!(launch_at(&admin, &desktop, "work.example.org").await?, only);
@@ -123,6 +131,8 @@ async fn the_nearest_zone_is_passed_over_where_it_has_no_room_and_stays_the_near
         let because = format!("it is the nearest to you with room: london is nearer, and {lacks}");
         ("virginia".to_owned(), because)
     };
+    let (_, why) = admin.send(Method::GET, "/api/v1/explain?workspace=Desktop", None).await?;
+    assert_eq!(why["choice"]["because"], nearest.1, "asked beforehand, what the page measured counts: {why}");
     // Its one core holds two desktops.
     assert_eq!(launch().await?, nearest);
     assert_eq!(launch().await?, nearest);
@@ -149,7 +159,18 @@ async fn the_nearest_zone_is_passed_over_where_it_has_no_room_and_stays_the_near
     assert!(refused().await?.as_str().is_some_and(|text| text.contains("zone london")));
     set_zone(&admin, "virginia", json!({"isolated": false})).await?;
     set_zone(&admin, "london", json!({"isolated": true})).await?;
+    let first = ("virginia".to_owned(), "it is the first of the zones that you may use".to_owned());
+    assert_eq!(launch().await?, first, "the nearest zone is isolated, and nobody said that this is theirs");
+    let named: Value = sql
+        .query_one(
+            "SELECT jsonb_build_object('session_limit', 100, 'allowed_zones', jsonb_agg(id)) FROM zones",
+            &[],
+        )
+        .await?
+        .get(0);
+    everyone(&sql, &named.to_string()).await?;
     assert!(refused().await?.as_str().is_some_and(|text| text.contains("zone london")));
+    everyone(&sql, r#"{"session_limit": 100}"#).await?;
     set_zone(&admin, "london", json!({"isolated": false})).await?;
     near.report(Vec::new()).await?;
     far.report(Vec::new()).await?;

@@ -114,6 +114,50 @@ async fn a_dead_zone_can_always_be_deleted_and_opens_no_other() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_zone_comes_back_from_its_file_and_is_deleted_again() -> Result<()> {
+    let site = Site::start().await?;
+    let admin = site.admin().await?;
+    let before = admin.send(Method::GET, "/api/v1/configuration", None).await?.1;
+    for round in ["first", "second"] {
+        let (status, body) = admin.send(Method::DELETE, "/api/v1/zones/virginia", None).await?;
+        assert_eq!(status, StatusCode::OK, "the {round} time: {body}");
+        let apply = json!({"zones": before["zones"], "revision": round});
+        let (status, body) = admin.send(Method::POST, "/api/v1/configuration/apply", Some(apply)).await?;
+        assert_eq!(status, StatusCode::OK, "the {round} time: {body}");
+        let ids = |zones: &[Value]| zones.iter().map(|zone| zone["id"].clone()).collect::<Vec<_>>();
+        let mut wanted = ids(before["zones"].as_array().map(Vec::as_slice).unwrap_or_default());
+        let mut made = ids(&zones(&admin).await?);
+        wanted.sort_by_key(Value::to_string);
+        made.sort_by_key(Value::to_string);
+        assert_eq!(made, wanted, "the {round} time");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_refused_leaves_the_zones_tokens_and_two_at_once_leave_a_zone() -> Result<()> {
+    let site = Site::start().await?;
+    let admin = site.admin().await?;
+    site.agent("virginia", 4).await?;
+    let token = std::fs::read_to_string(site.token(meridian_model::NodeRole::Agent, "virginia").await?)?;
+    let (status, body) = admin.send(Method::DELETE, "/api/v1/zones/virginia", None).await?;
+    assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::CONFLICT, Some("zone_in_use")));
+    support::enroll(&site.anonymous(), token, "after-all").await?;
+
+    site.sql()
+        .await?
+        .execute("UPDATE nodes SET last_seen_at = now() - interval '1 hour' WHERE role <> 'web'", &[])
+        .await?;
+    let deleted = async |zone: &str| admin.send(Method::DELETE, &format!("/api/v1/zones/{zone}"), None).await;
+    let (one, two) = tokio::join!(deleted("london"), deleted("virginia"));
+    let mut outcomes = [one?, two?].map(|(status, _)| status);
+    outcomes.sort_by_key(|status| status.as_u16());
+    assert_eq!(outcomes, [StatusCode::OK, StatusCode::CONFLICT]);
+    assert_eq!(zones(&admin).await?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn files_are_applied_all_or_nothing_and_again_without_effect() -> Result<()> {
     let site = Site::start().await?;
     let admin = site.admin().await?;
@@ -126,6 +170,9 @@ async fn files_are_applied_all_or_nothing_and_again_without_effect() -> Result<(
     assert_eq!(export().await?, before, "what was exported changes nothing");
     let london = zones(&admin).await?.remove(0);
     assert_eq!((&london["applied_revision"], &london["drifted"]), (&json!("a1"), &json!(false)));
+    let grace = london["outage_grace"].clone();
+    admin.send(Method::PATCH, "/api/v1/zones/london", Some(json!({"outage_grace": grace}))).await?;
+    assert_eq!(zones(&admin).await?[0]["drifted"], false, "nothing is another than in its file");
     let patch = json!({"outage_grace": 60});
     admin.send(Method::PATCH, "/api/v1/zones/london", Some(patch)).await?;
     assert_eq!(zones(&admin).await?[0]["drifted"], true, "somebody changed it since");
@@ -151,6 +198,19 @@ async fn files_are_applied_all_or_nothing_and_again_without_effect() -> Result<(
     let after = export().await?;
     assert_eq!(apply(body).await?.1["plan"], json!([]), "again without effect");
     assert_eq!(export().await?, after);
+
+    // A zone's new name stands in the files of those whose alternate it is.
+    assert_eq!(zones(&admin).await?[0]["drifted"], false);
+    for (old, new) in [("oslo", "bergen"), ("bergen", "oslo")] {
+        let path = format!("/api/v1/zones/{old}");
+        let (status, body) = admin.send(Method::PATCH, &path, Some(json!({"zone_name": new}))).await?;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        assert_eq!(zones(&admin).await?[0]["drifted"], true, "{old} is {new} now");
+    }
+    assert_eq!(export().await?, after);
+    let (_, audit) = admin.send(Method::GET, "/api/v1/audit?action=update_zone&target=bergen", None).await?;
+    let detail = &audit["items"][0]["detail"];
+    assert_eq!((&detail["renamed_from"], &detail["labels"]), (&json!("oslo"), &json!({"law": "no"})));
 
     // What is wrong is said at its place, all of it, and nothing is written.
     let mut wrong = after["zones"].clone();

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod page;
+mod site;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -12,10 +13,7 @@ use std::{
 };
 
 use anyhow::Result;
-use meridian_control::{
-    Web,
-    store::{MIGRATIONS_KEY, Store},
-};
+use meridian_control::Web;
 use meridian_harness::{TestDatabase, wait_for};
 use meridian_model::{NodeRole, ZoneSettings};
 use meridian_runtime::{Clock, Health, Tasks};
@@ -25,6 +23,7 @@ use page::{LIMIT, PageKey, Socket, Viewer};
 use reqwest::{Method, StatusCode};
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use serde_json::{Value, json};
+use site::PASSWORD;
 use tempfile::TempDir;
 use tokio::{
     net::TcpStream,
@@ -33,7 +32,6 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::{client_async, tungstenite};
 
-const PASSWORD: &str = "a long enough password";
 /// What the agent says of itself; browsers are sent there.
 const HOST: &str = "agent-1.example.org";
 
@@ -53,13 +51,7 @@ struct Site {
 impl Site {
     async fn start() -> Result<Self> {
         meridian_identity::install_crypto_provider();
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, MIGRATIONS_KEY.as_bytes());
-        let key: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let database = TestDatabase::new(&key, |config| async move {
-            Store::new(config, 1, Duration::from_secs(60))?.prepare(&Tasks::new()).await?;
-            Ok(())
-        })
-        .await?;
+        let database = site::database().await?;
         let folder = TempDir::new()?;
         let file = |name: &str| folder.path().join(name);
         std::fs::write(file("password"), PASSWORD)?;

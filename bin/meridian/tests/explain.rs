@@ -5,13 +5,9 @@
 mod site;
 
 use anyhow::Result;
-use meridian_identity::NodeKey;
-use meridian_ids::NodeId;
-use meridian_model::Resources;
-use meridian_wire::{AgentReport, EnrollRequest, EnrollResponse, Heartbeat, ImageReport, public_paths};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use site::{PASSWORD, Site};
+use site::{Agent, PASSWORD, Site};
 
 /// The administrator's own programs, beside the command line.
 struct Admin {
@@ -36,42 +32,6 @@ impl Admin {
     }
 }
 
-/// Joins an agent of london's.
-async fn agent(site: &Site, admin: &Admin) -> Result<NodeId> {
-    let token = site.admin(None, &["nodes", "enroll", "--zone", "london", "--role", "agent"], "").await;
-    let enroll = EnrollRequest {
-        token: token.out.trim().to_owned(),
-        name: "agent-london".into(),
-        csr_pem: NodeKey::generate()?.request_pem()?,
-        address: "127.0.0.1:1".into(),
-        version: "0.1.0".into(),
-    };
-    let (_, joined) = admin.post(public_paths::ENROLL, serde_json::to_value(enroll)?).await?;
-    Ok(serde_json::from_value::<EnrollResponse>(joined)?.node_id)
-}
-
-/// It says that it is there, with the image of the workspace called Desktop.
-async fn beat(site: &Site, agent: NodeId) -> Result<()> {
-    let image = ImageReport { reference: "meridian/desktop:dev".into(), image_id: "sha256:0".into() };
-    let report = AgentReport {
-        total: Resources { cpu_milli: 4000, memory_mb: 16_000 },
-        images: vec![image],
-        network_modes: vec!["none".into(), "internet".into()],
-        ..AgentReport::default()
-    };
-    let beat = Heartbeat {
-        since: 0,
-        epoch: 0,
-        version: "0.1.0".into(),
-        address: "127.0.0.1:1".into(),
-        agent: Some(report),
-        problems: Vec::new(),
-        streams: None,
-    };
-    site.web.state.store.heartbeat(agent, &beat).await?;
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_a_launch_to_be_and_a_session_are_explained() -> Result<()> {
     let site = Site::start().await?;
@@ -91,12 +51,11 @@ async fn a_refusal_a_launch_to_be_and_a_session_are_explained() -> Result<()> {
     assert_eq!(run(&["explain", "--refused", "--of", "nobody"]).await.code, 3);
 
     // Somebody is, who does not have every image.
-    let agent = agent(&site, &admin).await?;
-    beat(&site, agent).await?;
+    let agent = Agent::join(&site, &["desktop"]).await?;
     let lacks = run(&["explain", "--workspace", "Browser", "--of", "admin", "--zone", "london"]).await;
     assert!(lacks.out.starts_with("admin sees it\nMeant for london: "), "{lacks:?}");
     assert!(lacks.out.contains("agent-london  no image yet"), "{lacks:?}");
-    beat(&site, agent).await?;
+    agent.beat(&site, Vec::new()).await?;
     let (status, session) = admin.post("/api/v1/sessions", launch).await?;
     assert_eq!(status, StatusCode::CREATED, "{session}");
     let id = session["id"].as_str().unwrap();

@@ -5,49 +5,12 @@
 mod site;
 
 use anyhow::Result;
-use meridian_identity::NodeKey;
-use meridian_model::Resources;
-use meridian_wire::{AgentReport, EnrollRequest, Heartbeat, ImageReport, public_paths};
 use reqwest::StatusCode;
-use serde_json::{Value, json};
-use site::{PASSWORD, Site};
+use serde_json::json;
+use site::{Agent, PASSWORD, Site};
 use tempfile::TempDir;
 
 const NEXT: &str = "another password, as long";
-
-/// An agent with room, which has every image.
-async fn join_agent(site: &Site) -> Result<()> {
-    let token = site.admin(None, &["nodes", "enroll", "--zone", "london", "--role", "agent"], "").await;
-    let enroll = EnrollRequest {
-        token: token.out.trim().to_owned(),
-        name: "agent".into(),
-        csr_pem: NodeKey::generate()?.request_pem()?,
-        address: "127.0.0.1:1".into(),
-        version: "0.1.0".into(),
-    };
-    let address = format!("http://{}{}", site.web.address, public_paths::ENROLL);
-    let joined = reqwest::Client::new().post(address).json(&enroll).send().await?.error_for_status()?;
-    let node = joined.json::<Value>().await?["node_id"].as_str().unwrap().parse()?;
-    let image =
-        |name: &str| ImageReport { reference: format!("meridian/{name}:dev"), image_id: "sha256:0".into() };
-    let agent = AgentReport {
-        total: Resources { cpu_milli: 8000, memory_mb: 32768 },
-        images: vec![image("desktop"), image("browser"), image("terminal")],
-        network_modes: vec!["none".into(), "internet".into()],
-        ..AgentReport::default()
-    };
-    let beat = Heartbeat {
-        since: 0,
-        epoch: 0,
-        version: "0.1.0".into(),
-        address: "127.0.0.1:1".into(),
-        agent: Some(agent),
-        problems: Vec::new(),
-        streams: None,
-    };
-    site.web.state.store.heartbeat(node, &beat).await?;
-    Ok(())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_is_launched_by_its_name_and_seen_until_it_ends() -> Result<()> {
@@ -63,7 +26,7 @@ async fn a_workspace_is_launched_by_its_name_and_seen_until_it_ends() -> Result<
         "nobody could run it: {early:?}"
     );
 
-    join_agent(&site).await?;
+    Agent::join(&site, &["desktop", "browser", "terminal"]).await?;
     let launched = run(&["sessions", "launch", "Desktop", "--zone", "london"]).await;
     let address = launched.out.trim().strip_prefix("Desktop is starting in london: ").unwrap_or_default();
     let id = address.rsplit('/').next().unwrap_or_default().to_owned();

@@ -11,15 +11,10 @@ use std::{
 
 use anyhow::{Result, ensure};
 use meridian_harness::wait_for;
-use meridian_identity::NodeKey;
-use meridian_ids::NodeId;
-use meridian_model::Resources;
-use meridian_wire::{
-    AgentReport, EnrollRequest, Heartbeat, ImageReport, Observation, ObservedSession, public_paths,
-};
+use meridian_wire::{Observation, ObservedSession};
 use reqwest::Method;
 use serde_json::{Value, json};
-use site::{PASSWORD, Site};
+use site::{Agent, PASSWORD, Site};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -28,7 +23,7 @@ struct Desk {
     site: Site,
     http: reqwest::Client,
     ada: String,
-    agent: NodeId,
+    agent: Agent,
     session: String,
 }
 
@@ -38,19 +33,8 @@ impl Desk {
         let http = reqwest::Client::new();
         let made = site.admin(None, &["users", "create", "ada"], PASSWORD).await;
         ensure!(made.code == 0, "{made:?}");
-        let token = site.admin(None, &["nodes", "enroll", "--zone", "london", "--role", "agent"], "").await;
-        let enroll = EnrollRequest {
-            token: token.out.trim().to_owned(),
-            name: "agent".into(),
-            csr_pem: NodeKey::generate()?.request_pem()?,
-            address: "127.0.0.1:1".into(),
-            version: "0.1.0".into(),
-        };
-        let mut desk =
-            Self { site, http, ada: String::new(), agent: NodeId::generate(), session: String::new() };
-        let joined = desk.call(Method::POST, public_paths::ENROLL, serde_json::to_value(enroll)?).await?;
-        desk.agent = joined["node_id"].as_str().unwrap_or_default().parse()?;
-        desk.beat().await?;
+        let agent = Agent::join(&site, &["desktop", "browser", "terminal"]).await?;
+        let mut desk = Self { site, http, ada: String::new(), agent, session: String::new() };
         let login = json!({"username": "ada", "password": PASSWORD});
         desk.ada = text(&desk.call(Method::POST, "/api/v1/auth/login", login).await?["token"]);
         let list = desk.call(Method::GET, "/api/v1/workspaces", Value::Null).await?;
@@ -68,44 +52,17 @@ impl Desk {
         Ok(serde_json::from_str(&answer.text().await?)?)
     }
 
-    /// The agent says that it has every image and that the session runs.
+    /// The agent says that the session runs.
     async fn beat(&self) -> Result<()> {
-        let running = |session: &str| ObservedSession {
-            session_id: session.parse().unwrap(),
+        let running = ObservedSession {
+            session_id: self.session.parse()?,
             epoch: 1,
             generation: 1,
             observation: Observation::Running,
             streams: 0,
             active_at: None,
         };
-        let image = |name: &str| ImageReport {
-            reference: format!("meridian/{name}:dev"),
-            image_id: "sha256:0".into(),
-        };
-        let agent = AgentReport {
-            total: Resources { cpu_milli: 8000, memory_mb: 32768 },
-            images: vec![image("desktop"), image("browser"), image("terminal")],
-            sessions: Some(self.session.as_str())
-                .filter(|id| !id.is_empty())
-                .map(running)
-                .into_iter()
-                .collect(),
-            network_modes: vec!["none".into(), "internet".into()],
-            reports_activity: true,
-            watches: Some(Vec::new()),
-            ..AgentReport::default()
-        };
-        let beat = Heartbeat {
-            since: 0,
-            epoch: 0,
-            version: "0.1.0".into(),
-            address: "127.0.0.1:1".into(),
-            agent: Some(agent),
-            problems: Vec::new(),
-            streams: None,
-        };
-        self.site.web.state.store.heartbeat(self.agent, &beat).await?;
-        Ok(())
+        self.agent.beat(&self.site, vec![running]).await
     }
 
     /// The administrator asks; gives the command that waits, and the question once it is there.

@@ -1347,6 +1347,8 @@ export interface components {
             /** Format: uuid */
             id: string;
             state: components["schemas"]["SessionState"];
+            /** @description It is not offered to be launched again: its workspace is not offered in the new zone, or its home is elsewhere. */
+            stays_because?: string | null;
             user: string;
             workspace: string;
             zone?: string | null;
@@ -1437,7 +1439,7 @@ export interface components {
             home?: components["schemas"]["HomeKind"] | null;
             /** Format: uuid */
             workspace_id: string;
-            /** @description A zone's name; left out: the default zone. */
+            /** @description A zone's name; left out: where docs/operators/placement.md says that a launch begins. */
             zone?: string | null;
         };
         NewUser: {
@@ -1590,6 +1592,8 @@ export interface components {
             name: string;
             network_modes: string[];
             problems: components["schemas"]["ProblemView"][];
+            /** @description A Web App node's: where browsers and balancers reach it. */
+            public_address?: string | null;
             /** @description Sessions whose containers the agent found and the control plane does not know. */
             quarantined: string[];
             role: components["schemas"]["NodeRole"];
@@ -1776,6 +1780,8 @@ export interface components {
                 name: string;
                 network_modes: string[];
                 problems: components["schemas"]["ProblemView"][];
+                /** @description A Web App node's: where browsers and balancers reach it. */
+                public_address?: string | null;
                 /** @description Sessions whose containers the agent found and the control plane does not know. */
                 quarantined: string[];
                 role: components["schemas"]["NodeRole"];
@@ -2123,7 +2129,7 @@ export interface components {
         ReassignedView: {
             /** @description A hundred at most, those who may not be moved first. */
             first_people: components["schemas"]["MovedPersonView"][];
-            /** @description A hundred at most. */
+            /** @description Of those affected a hundred at most, those that are offered first. */
             first_sessions: components["schemas"]["MovedSessionView"][];
             /**
              * Format: uuid

@@ -42,6 +42,6 @@ function outcome(kind, { [kind]: subject, to }) {
       person('margaret.with.a.name.that.is.rather.long@example.org', null),
       person('grace', 'london', { stays_because: 'Help desk says london' }),
     ],
-    first_sessions: [{ id: 'ses-1', workspace: 'Desktop', user: 'ada', zone: 'london', state: 'running' }],
+    first_sessions: [{ id: 'ses-1', workspace: 'Desktop', user: 'ada', zone: 'london', state: 'running', stays_because: null }],
   };
 }

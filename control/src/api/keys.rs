@@ -14,7 +14,7 @@ use super::{
     permit::{Known, Person},
 };
 use crate::{
-    app::caller::Caller,
+    app::{caller::Caller, rules::shown},
     state::AppState,
     store::api_keys::{KeyCreation, KeyParts, KeyRevocation},
     views::{ApiKeyView, ErrorView, NewApiKey, NewApiKeyView, Page},
@@ -140,7 +140,7 @@ async fn checked_zones(
         match zone {
             Some(zone) if !found.contains(&zone) => found.push(zone),
             Some(_) => {}
-            None => return refuse(format!("there is no zone {name}")),
+            None => return refuse(format!("there is no zone {}", shown(name))),
         }
     }
     Ok(found)

@@ -11,7 +11,7 @@ use super::{
     permit::{Permit, ZonesModify, ZonesView},
 };
 use crate::{
-    app::{caller::Caller, words::counted},
+    app::{caller::Caller, rules::shown, words::counted},
     state::AppState,
     store::reassignments::{Move, MoveKind, Reassigned, Undone},
     views::{ErrorView, NewReassignment, Page, ReassignedView, ReassignmentView},
@@ -48,7 +48,7 @@ pub(super) async fn reassign(
         }
         Reassigned::Refused(view) => Err(refused(&view)),
         Reassigned::NotFound { what } => Err(ApiError::not_found(&what)),
-        Reassigned::NoZone { zone } => Err(ApiError::field("to", format!("{zone} is not a zone"))),
+        Reassigned::NoZone { zone } => Err(ApiError::field("to", format!("{} is not a zone", shown(&zone)))),
         Reassigned::SameZone { zone } => Err(ApiError::field("to", format!("they are in {zone} already"))),
         Reassigned::Isolated { zone } => Err(isolated(&zone)),
     }

@@ -5,6 +5,7 @@
 //! back.
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::error::ApiError;
 use crate::app::rules::Problems;
@@ -13,22 +14,60 @@ use crate::app::rules::Problems;
 const LONGEST_PATH_CHARS: usize = 120;
 /// No list of ours has so long a text; what is longer has somebody's own words in it.
 const LONGEST_WORDS: usize = 1000;
+/// How JSON writes U+0000.
+const NUL: &[u8] = b"\\u0000";
 
 /// Reads a body that is JSON.
 pub(super) fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(text);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let (field, message) = say(&error.path().to_string(), &error.inner().to_string());
-        let mut problems = Problems::default();
-        problems.add(&field, message);
-        ApiError::fields(problems).hint("See /api/v1/openapi.json for the shape of the body")
-    })
+        refuse(&field, message)
+    })?;
+    // PostgreSQL stores no U+0000. Whoever wants one in a text has to write it so.
+    if text.windows(NUL.len()).any(|part| part == NUL)
+        && let Some(field) = serde_json::from_slice(text).ok().and_then(|body| place_of_nul(&body))
+    {
+        return Err(refuse(&shown(&field), "has a character that cannot be stored, U+0000".into()));
+    }
+    Ok(read)
+}
+
+fn refuse(field: &str, message: String) -> ApiError {
+    let mut problems = Problems::default();
+    problems.add(field, message);
+    ApiError::fields(problems).hint("See /api/v1/openapi.json for the shape of the body")
+}
+
+/// The first text with U+0000 in it, as `field`, `field[2]` or `field.inner`.
+fn place_of_nul(value: &Value) -> Option<String> {
+    let within = |place: String, inner: &Value| {
+        place_of_nul(inner).map(|rest| {
+            let dot = if rest.is_empty() || rest.starts_with('[') { "" } else { "." };
+            format!("{place}{dot}{rest}")
+        })
+    };
+    match value {
+        Value::String(text) => text.contains('\0').then(String::new),
+        Value::Array(list) => {
+            list.iter().enumerate().find_map(|(index, inner)| within(format!("[{index}]"), inner))
+        }
+        Value::Object(fields) => fields.iter().find_map(|(name, inner)| {
+            if name.contains('\0') { Some(name.replace('\0', "")) } else { within(name.clone(), inner) }
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+/// A path, as far as it is fit to be shown.
+fn shown(path: &str) -> String {
+    path.chars().filter(|letter| !letter.is_control()).take(LONGEST_PATH_CHARS).collect()
 }
 
 /// The field, and what is wrong with it, of what the deserializer says at a path.
 fn say(path: &str, said: &str) -> (String, String) {
     let said = said.rsplit_once(" at line ").map_or(said, |(said, _)| said);
-    let shown: String = path.chars().filter(|letter| !letter.is_control()).take(LONGEST_PATH_CHARS).collect();
+    let shown = shown(path);
     let place = if shown == "." { "body".to_owned() } else { shown };
     if let Some(missing) = said.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         let field = if place == "body" { missing.to_owned() } else { format!("{place}.{missing}") };

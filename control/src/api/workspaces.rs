@@ -10,7 +10,7 @@ use super::{
     permit::{Permit, WorkspacesCreate, WorkspacesDelete, WorkspacesModify, nobody},
 };
 use crate::{
-    app::rules::check_workspace,
+    app::rules::{check_workspace, shown},
     state::AppState,
     store::{
         StoreError,
@@ -103,9 +103,11 @@ fn saved_view(saved: SavedWorkspace) -> Result<WorkspaceView, ApiError> {
         SavedWorkspace::Ok { workspace } => Ok(*workspace),
         SavedWorkspace::Changed => Err(ApiError::changed_meanwhile("workspace")),
         SavedWorkspace::NoGroup { group } => {
-            Err(ApiError::field("groups", format!("{group} is not a group")))
+            Err(ApiError::field("groups", format!("{} is not a group", shown(&group))))
         }
-        SavedWorkspace::NoZone { zone } => Err(ApiError::field("zones", format!("{zone} is not a zone"))
-            .hint("It was deleted or renamed, perhaps: GET /api/v1/zones lists what there is")),
+        SavedWorkspace::NoZone { zone } => {
+            Err(ApiError::field("zones", format!("{} is not a zone", shown(&zone)))
+                .hint("It was deleted or renamed, perhaps: GET /api/v1/zones lists what there is"))
+        }
     }
 }

@@ -105,7 +105,7 @@ pub(super) async fn create_zone(
     match state.store.make_zone(&file, permit.caller.id()).await {
         Ok(SavedZone::Ok { zone }) => Ok((StatusCode::CREATED, Json(view(*zone, true, &page)))),
         Ok(SavedZone::NoAlternate { zone }) => {
-            Err(ApiError::field("alternate_zones", format!("{zone} is not another zone")))
+            Err(ApiError::field("alternate_zones", format!("{} is not another zone", shown(&zone))))
         }
         Err(error) if error.violates("zones_name_key") => Err(ApiError::taken("zone")),
         Err(error) => Err(error.into()),
@@ -172,7 +172,14 @@ pub(super) async fn zone_requirements(
         nodes.extend(page);
     }
     let public_url = &state.settings.public_url;
-    let needs = ZoneNeeds { zone: &zone.name, settings: &zone.settings, public_url, nodes: &nodes };
+    let isolated = state.store.isolated_alternates(zone.id).await?;
+    let needs = ZoneNeeds {
+        zone: &zone.name,
+        settings: &zone.settings,
+        public_url,
+        nodes: &nodes,
+        isolated: &isolated,
+    };
     Ok(Json(requirements(&needs)))
 }
 

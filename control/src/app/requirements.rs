@@ -20,6 +20,8 @@ pub struct ZoneNeeds<'a> {
     pub public_url: &'a str,
     /// The Web App nodes, and the zone's own.
     pub nodes: &'a [NodeView],
+    /// The names of those of its alternates that are isolated.
+    pub isolated: &'a [String],
 }
 
 #[must_use]
@@ -135,8 +137,11 @@ fn warn_of_addresses(view: &mut RequirementsView, needs: &ZoneNeeds<'_>, primary
     let settings = needs.settings;
     let upstream = host(&settings.upstream_auth_address);
     if !upstream.is_empty() && !upstream.contains(REQUEST_HOST) {
-        let node =
-            needs.nodes.iter().find(|node| node.role == NodeRole::Web && host(&node.address) == upstream);
+        let is_there = |node: &&NodeView| {
+            let public = node.public_address.as_deref().unwrap_or_default();
+            node.role == NodeRole::Web && [node.address.as_str(), public].map(host).contains(&upstream)
+        };
+        let node = needs.nodes.iter().find(is_there);
         // One address, one warning: the first says enough.
         if is_internal(upstream) {
             warn(
@@ -180,6 +185,14 @@ fn warn_of_addresses(view: &mut RequirementsView, needs: &ZoneNeeds<'_>, primary
             ),
         );
     }
+    for alternate in settings.alternate_zones.iter().filter(|name| needs.isolated.contains(name)) {
+        warn(
+            view,
+            "isolated_alternate",
+            Some("alternate_zones"),
+            format!("{alternate} is isolated and lends nothing: no workspace of this zone ever goes there"),
+        );
+    }
     if settings.search_alternate_zones && settings.alternate_zones.is_empty() {
         warn(
             view,
@@ -202,7 +215,15 @@ fn host(url: &str) -> &str {
 
 fn is_internal(host: &str) -> bool {
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) => address.is_private() || address.is_loopback() || address.is_link_local(),
+        Ok(IpAddr::V4(address)) => {
+            // 100.64.0.0/10 is shared behind carriers' and clouds' address translation.
+            let shared = address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
+            address.is_private()
+                || address.is_loopback()
+                || address.is_link_local()
+                || address.is_unspecified()
+                || shared
+        }
         Ok(IpAddr::V6(address)) => {
             address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
         }
@@ -225,6 +246,7 @@ mod tests {
             settings: &settings,
             public_url: "https://work.example.org",
             nodes: &[],
+            isolated: &["enclave".to_owned()],
         };
         requirements(&needs)
     }
@@ -262,8 +284,13 @@ mod tests {
 
     #[test]
     fn an_upstream_that_is_internal_or_one_machine_is_told() {
-        for internal in ["https://10.1.2.3", "http://web-1:8080", "https://web.internal", "https://[fd00::1]"]
-        {
+        for internal in [
+            "https://10.1.2.3",
+            "https://100.100.1.1",
+            "http://web-1:8080",
+            "https://web.internal",
+            "https://[fd00::1]",
+        ] {
             let view = of(|settings| settings.upstream_auth_address = internal.into());
             assert!(codes(&view).contains(&"upstream_internal"), "{internal}: {view:?}");
         }
@@ -287,7 +314,11 @@ mod tests {
             serde_json::from_value(node).unwrap()
         };
         let nodes = [
-            node("web-1", "web", serde_json::json!({"database_ms": 0.4, "address": "127.0.0.1:8444"})),
+            node(
+                "web-1",
+                "web",
+                serde_json::json!({"database_ms": 0.4, "address": "127.0.0.1:8444", "public_address": "web-1.example.org:443"}),
+            ),
             node("web-2", "web", serde_json::json!({"database_ms": 83.0})),
             node("agent-1", "agent", serde_json::json!({"direct_address": "agent-1.example.org:8446"})),
             node("agent-2", "agent", serde_json::json!({})),
@@ -298,9 +329,11 @@ mod tests {
             upstream_auth_address: "http://127.0.0.1:8443".into(),
             ..ZoneSettings::default()
         };
-        let public_url = "https://work.example.org";
-        let view =
-            requirements(&ZoneNeeds { zone: "london", settings: &settings, public_url, nodes: &nodes });
+        let of_nodes = |settings: &ZoneSettings, nodes: &[NodeView]| {
+            let public_url = "https://work.example.org";
+            requirements(&ZoneNeeds { zone: "london", settings, public_url, nodes, isolated: &[] })
+        };
+        let view = of_nodes(&settings, &nodes);
         let told = &view.warnings;
         assert_eq!(
             told.iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>(),
@@ -312,13 +345,29 @@ mod tests {
         );
         let held: Vec<_> = view.certificates.iter().map(|need| need.held_by.as_str()).collect();
         assert_eq!(held, ["the Web App nodes", "agent-1", "the Web App nodes"]);
-        let alone =
-            requirements(&ZoneNeeds { zone: "london", settings: &settings, public_url, nodes: &nodes[..1] });
+        let by_name =
+            ZoneSettings { upstream_auth_address: "https://web-1.example.org".into(), ..settings.clone() };
+        let view = of_nodes(&by_name, &nodes);
+        let told = view.warnings.iter().find(|warning| warning.code == "upstream_one_node").unwrap();
+        assert!(told.message.contains("is the Web App node web-1;"), "{told:?}");
+        let alone = of_nodes(&settings, &nodes[..1]);
         let said: Vec<_> = alone.warnings.iter().map(|warning| warning.message.as_str()).collect();
         assert!(
             said[0].starts_with("only one Web App node can") && said[1].starts_with("no agent of"),
             "{said:?}"
         );
+    }
+
+    #[test]
+    fn an_alternate_that_lends_nothing_is_told() {
+        let told = |alternates: &[&str]| {
+            let view = of(|settings| {
+                settings.search_alternate_zones = true;
+                settings.alternate_zones = alternates.iter().map(|name| (*name).to_owned()).collect();
+            });
+            codes(&view).contains(&"isolated_alternate")
+        };
+        assert!(told(&["virginia", "enclave"]) && !told(&["virginia"]));
     }
 
     #[test]

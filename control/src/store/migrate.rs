@@ -54,6 +54,7 @@ migrations!(
     "V20261123141000__audit_origin",
     "V20261123150200__sessions_again",
     "V20261123160000__planned_once",
+    "V20261123170000__zones_judged_again",
 );
 
 /// How long another node's migration is waited for.

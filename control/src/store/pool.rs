@@ -5,12 +5,12 @@ use std::time::Duration;
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
 };
-use meridian_runtime::{Clock, Tasks};
+use meridian_runtime::{Backoff, Clock, Tasks};
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_postgres::{
     Row, Statement,
-    error::DbError,
+    error::{DbError, SqlState},
     types::{Json, ToSql},
 };
 
@@ -47,7 +47,6 @@ pub enum StoreError {
 
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
-        use tokio_postgres::error::SqlState;
         match error.code() {
             Some(code) if *code == SqlState::QUERY_CANCELED || *code == SqlState::LOCK_NOT_AVAILABLE => {
                 Self::Timeout
@@ -104,6 +103,10 @@ impl StoreError {
         self.of_the_database().filter(of_a_bound).map(DbError::message)
     }
 
+    fn is_deadlock(&self) -> bool {
+        self.of_the_database().is_some_and(|error| *error.code() == SqlState::T_R_DEADLOCK_DETECTED)
+    }
+
     fn of_the_database(&self) -> Option<&DbError> {
         match self {
             Self::Query(error) => error.as_db_error(),
@@ -125,8 +128,41 @@ fn hot_statements() -> Vec<&'static str> {
     [acting::HOT, logins::HOT, nodes::HOT, sessions::HOT, watches::HOT, workspaces::HOT, zones::HOT].concat()
 }
 
+/// How often a statement that PostgreSQL undid is run again, and the first pause before that. Whoever is in its way has gone on by then.
+const DEADLOCK_RETRIES: usize = 2;
+const DEADLOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// How long a connection over TCP may be silent before it is asked whether it lives.
 const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// What a statement answers: its rows, or how many it touched.
+trait Answer: Sized {
+    async fn ask(
+        client: &Object,
+        statement: &Statement,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Self, tokio_postgres::Error>;
+}
+
+impl Answer for Vec<Row> {
+    async fn ask(
+        client: &Object,
+        statement: &Statement,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Self, tokio_postgres::Error> {
+        client.query(statement, parameters).await
+    }
+}
+
+impl Answer for u64 {
+    async fn ask(
+        client: &Object,
+        statement: &Statement,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Self, tokio_postgres::Error> {
+        client.execute(statement, parameters).await
+    }
+}
 
 /// The database, as the rest of the control plane sees it. Clones share the pool.
 #[derive(Clone)]
@@ -215,7 +251,7 @@ impl Store {
         statement: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
-        self.run(statement, async |client, statement| client.query(statement, parameters).await).await
+        self.run(statement, parameters).await
     }
 
     /// Runs one prepared statement and says how many rows it touched.
@@ -224,26 +260,47 @@ impl Store {
         statement: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<u64, StoreError> {
-        self.run(statement, async |client, statement| client.execute(statement, parameters).await).await
+        self.run(statement, parameters).await
+    }
+
+    /// Runs a statement, again where PostgreSQL undid it because it and others waited for one another. Functions lock users before nodes
+    /// before sessions, so that this does not happen; where it does, nobody need hear of it.
+    async fn run<T: Answer>(
+        &self,
+        statement: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<T, StoreError> {
+        let deadline = Instant::now() + self.wait * 2;
+        let mut backoff = Backoff::new(DEADLOCK_PAUSE, DEADLOCK_PAUSE * 8);
+        for _ in 0..DEADLOCK_RETRIES {
+            match self.run_once(statement, parameters, deadline).await {
+                Err(error) if error.is_deadlock() => {
+                    tracing::warn!(statement, "undone because of a deadlock, asked again");
+                    sleep(backoff.next_wait()).await;
+                }
+                outcome => return outcome,
+            }
+        }
+        self.run_once(statement, parameters, deadline).await
     }
 
     /// The server's own limits answer first; this one is for a server that does not answer at all. Its connection is given up then: whoever
     /// came next on it would wait as long, until TCP gives up.
-    async fn run<T>(
+    async fn run_once<T: Answer>(
         &self,
         statement: &str,
-        work: impl AsyncFnOnce(&Object, &Statement) -> Result<T, tokio_postgres::Error>,
+        parameters: &[&(dyn ToSql + Sync)],
+        deadline: Instant,
     ) -> Result<T, StoreError> {
-        let deadline = Instant::now() + self.wait * 2;
         let client = timeout_at(deadline, self.pool.get()).await.map_err(|_| StoreError::Timeout)??;
         let answered = timeout_at(deadline, async {
             let statement = client.prepare_cached(statement).await?;
             let Some((statement_of_mark, mark)) = acting::mark() else {
-                return Ok((work(&client, &statement).await, Ok(())));
+                return Ok((T::ask(&client, &statement, parameters).await, Ok(())));
             };
             let marking = client.prepare_cached(statement_of_mark).await?;
             Ok::<_, tokio_postgres::Error>(
-                acting::marked(&client, &marking, &mark, work(&client, &statement)).await,
+                acting::marked(&client, &marking, &mark, T::ask(&client, &statement, parameters)).await,
             )
         })
         .await;

@@ -273,6 +273,16 @@ impl Store {
             .collect()
     }
 
+    /// The names of those of a zone's alternates that are isolated.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn isolated_alternates(&self, zone: ZoneId) -> Result<Vec<String>, StoreError> {
+        let statement = "SELECT coalesce(jsonb_agg(o.name ORDER BY o.position), '[]')
+            FROM zones z JOIN zones o ON o.id = ANY (z.alternates) WHERE z.id = $1 AND (o.settings->>'isolated')::boolean";
+        self.call(statement, &[&zone.0]).await
+    }
+
     /// Makes a zone without alternates.
     ///
     /// # Errors
@@ -285,7 +295,8 @@ impl Store {
     }
 
     /// Replaces a zone's name, settings and alternates, if nobody changed it since the caller read it. The alternates count, not their
-    /// names in the settings.
+    /// names in the settings. Its version says when its file would be another: not when nothing changes, and for the zones that
+    /// name it as an alternate when its name does.
     ///
     /// # Errors
     /// When the database does not answer; `violates("zones_name_key")` when the name is taken.
@@ -302,11 +313,16 @@ impl Store {
         let alternates: Vec<Uuid> = alternates.iter().map(|zone| zone.0).collect();
         let changed = self
             .execute(
-                "WITH changed AS (UPDATE zones SET name = $2, settings = $3::jsonb - 'alternate_zones'::text, alternates = $6, labels = $7, version = version + 1
-                     WHERE id = $1 AND version = $4 RETURNING id)
+                "WITH changed AS (UPDATE zones SET name = $2, settings = $3::jsonb - 'alternate_zones'::text, alternates = $6, labels = $7,
+                         version = version + ((name, settings, alternates, labels)
+                             IS DISTINCT FROM ($2, $3::jsonb - 'alternate_zones'::text, $6, $7))::integer
+                     WHERE id = $1 AND version = $4 RETURNING id),
+                 referring AS (UPDATE zones z SET version = z.version + 1 FROM changed
+                     WHERE $2 <> $8 AND changed.id = ANY (z.alternates) AND z.id <> changed.id)
                  INSERT INTO audit (user_id, action, target, outcome, detail)
-                 SELECT $5, 'update_zone', $2, 'ok', $3 FROM changed",
-                &[&zone.id.0, &name, &Json(settings), &zone.version, &by, &alternates, &Json(labels)],
+                 SELECT $5, 'update_zone', $2, 'ok', $3::jsonb || jsonb_build_object('labels', $7::jsonb)
+                     || CASE WHEN $2 <> $8 THEN jsonb_build_object('renamed_from', $8) ELSE '{}' END FROM changed",
+                &[&zone.id.0, &name, &Json(settings), &zone.version, &by, &alternates, &Json(labels), &zone.name],
             )
             .await?;
         Ok(changed == 1)

@@ -19,6 +19,9 @@ pub struct NodeView {
     pub role: NodeRole,
     pub zone: Option<String>,
     pub address: String,
+    /// A Web App node's: where browsers and balancers reach it.
+    #[serde(default)]
+    pub public_address: Option<String>,
     /// An agent's: where browsers reach it without a proxy, as it says.
     #[serde(default)]
     pub direct_address: Option<String>,

@@ -44,7 +44,7 @@ pub struct ReassignedView {
     pub sessions: i64,
     /// A hundred at most, those who may not be moved first.
     pub first_people: Vec<MovedPersonView>,
-    /// A hundred at most.
+    /// Of those affected a hundred at most, those that are offered first.
     pub first_sessions: Vec<MovedSessionView>,
 }
 
@@ -70,6 +70,9 @@ pub struct MovedSessionView {
     pub zone: Option<String>,
     #[schema(value_type = schemas::SessionState)]
     pub state: SessionState,
+    /// It is not offered to be launched again: its workspace is not offered in the new zone, or its home is elsewhere.
+    #[serde(default)]
+    pub stays_because: Option<String>,
 }
 
 /// A move that was made.

@@ -196,13 +196,7 @@ pub fn web_settings(folder: &Path, name: &str) -> Result<WebSettings> {
 
 /// A migrated database of this test alone.
 pub async fn database() -> Result<TestDatabase> {
-    let key: String = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, MIGRATIONS_KEY.as_bytes())
-        .as_ref()
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    TestDatabase::new(&key, |config| async move {
+    TestDatabase::new(MIGRATIONS_KEY, |config| async move {
         let tasks = Tasks::new();
         Store::new(config, 1, Duration::from_secs(60))?.prepare(&tasks).await?;
         Ok(())

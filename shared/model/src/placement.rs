@@ -138,7 +138,7 @@ impl Verdict {
         }
     }
 
-    /// The verdict in words, for people. The same words come out of `verdict_v1`.
+    /// The verdict in words, for people. The same words come out of `candidates_v2`.
     #[must_use]
     pub fn words(&self) -> String {
         match self {
@@ -147,7 +147,7 @@ impl Verdict {
             Self::GpuShort { gpus } => format!("{gpus} of its graphics cards short"),
             Self::CpuShort { milli } => format!("{} core short", cores(*milli)),
             Self::MemoryShort { mb } => format!("{mb} MB memory short"),
-            Self::SessionsFull { limit } => format!("{limit} sessions, which is as many as it may have"),
+            Self::SessionsFull { limit } => format!("at its session limit of {limit}"),
             Self::FitsWithoutImage => "fits, and would load the image first".to_owned(),
             Self::FitsAfterFailure => {
                 "fits, and would load the image first, which failed the last time".to_owned()
@@ -413,7 +413,7 @@ mod tests {
         let slow = Wanted { labels: BTreeMap::from([("disk".into(), "slow".into())]), ..one_core() };
         assert_eq!(words(agent(0, 0), slow), "label disk=slow is missing");
         let few = Candidate { session_limit: Some(3), ..agent(0, 3) };
-        assert_eq!(words(few, one_core()), "3 sessions, which is as many as it may have");
+        assert_eq!(words(few, one_core()), "at its session limit of 3");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use aws_lc_rs::digest::{SHA256, digest};
 use meridian_embedded::{Durability, EmbeddedPostgres, Settings};
 use meridian_runtime::{Tasks, random_token};
 use rustix::fs::{FlockOperation, flock};
@@ -35,21 +36,18 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// A clone of the template that `migrate` made; it is called at most once for each `key`, on an empty database that belongs to
-    /// Meridian's role. The key is a hash of the migrations, in letters and digits.
+    /// A clone of the template that `migrate` made; it is called at most once for each text of the migrations, on an empty database that
+    /// belongs to Meridian's role.
     ///
     /// # Errors
     /// When there is no PostgreSQL, or the migrations fail.
-    pub async fn new<F, Done>(key: &str, migrate: F) -> Result<Self>
+    pub async fn new<F, Done>(migrations: &str, migrate: F) -> Result<Self>
     where
         F: FnOnce(Config) -> Done,
         Done: Future<Output = Result<()>>,
     {
-        let plain =
-            !key.is_empty() && key.len() <= 40 && key.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        ensure!(plain, "the template's key {key:?} must be 1 to 40 letters and digits");
         let server = Server::ready().await.context("the PostgreSQL that tests share")?;
-        let template = format!("template_{}", key.to_ascii_lowercase());
+        let template = template_of(migrations);
         server.ensure_template(&template, migrate).await.context("the migrated template database")?;
         // The pid tells later which databases a killed test left.
         let name = format!("test_{}_{}", std::process::id(), &random_token()[..12]);
@@ -87,6 +85,12 @@ impl TestDatabase {
     pub fn name(&self) -> &str {
         &self.name
     }
+}
+
+/// The name of the template for these migrations, by their content.
+fn template_of(migrations: &str) -> String {
+    let hash = digest(&SHA256, migrations.as_bytes());
+    hash.as_ref().iter().take(16).fold("template_".to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }
 
 impl Drop for TestDatabase {
@@ -281,7 +285,7 @@ mod tests {
         let (gone, server) = (one.config(), one.server.clone());
         drop((one, two));
         assert!(gone.connect(NoTls).await.is_err(), "a dropped value leaves no database");
-        let template = format!("template_{key}");
+        let template = template_of(&key);
         server.execute(&format!("ALTER DATABASE {template} IS_TEMPLATE false; ")).await.unwrap();
         server.execute(&format!("DROP DATABASE {template}")).await.unwrap();
     }
@@ -292,8 +296,9 @@ mod tests {
         let error = TestDatabase::new(&key, async |_| anyhow::bail!("a bad migration")).await.unwrap_err();
         assert!(format!("{error:#}").contains("a bad migration"), "{error:#}");
         let server = Server::ready().await.unwrap();
-        assert!(!server.has_template(&format!("template_{key}")).await.unwrap());
-        server.execute(&format!("DROP DATABASE template_{key}")).await.unwrap();
+        let template = template_of(&key);
+        assert!(!server.has_template(&template).await.unwrap());
+        server.execute(&format!("DROP DATABASE {template}")).await.unwrap();
     }
 
     #[tokio::test]

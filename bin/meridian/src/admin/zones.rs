@@ -236,7 +236,7 @@ fn say_move(view: &Value) -> Result<(), Failure> {
         Column("STAYS BECAUSE", "stays_because"),
     ];
     show_table(&json!({"items": view["first_people"]}), &columns, "", false)?;
-    if sessions == 0 {
+    if view["first_sessions"].as_array().is_none_or(Vec::is_empty) {
         return Ok(());
     }
     let columns = [
@@ -245,6 +245,7 @@ fn say_move(view: &Value) -> Result<(), Failure> {
         Column("USER", "user"),
         Column("ZONE", "zone"),
         Column("STATE", "state"),
+        Column("STAYS BECAUSE", "stays_because"),
     ];
     show_table(&json!({"items": view["first_sessions"]}), &columns, "", false)
 }

@@ -1,6 +1,8 @@
 //! A Web App, and `meridian admin` against it.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses its part")]
+
+mod agent;
 
 use std::{
     io::Write,
@@ -8,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+pub use agent::Agent;
 use anyhow::Result;
 use meridian_control::{
     Web,
@@ -44,16 +47,19 @@ impl Ended {
     }
 }
 
+/// A migrated database of this test alone.
+pub async fn database() -> Result<TestDatabase> {
+    TestDatabase::new(MIGRATIONS_KEY, |config| async move {
+        Store::new(config, 1, Duration::from_secs(60))?.prepare(&Tasks::new()).await?;
+        Ok(())
+    })
+    .await
+}
+
 impl Site {
     pub async fn start() -> Result<Self> {
         meridian_identity::install_crypto_provider();
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, MIGRATIONS_KEY.as_bytes());
-        let key: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let database = TestDatabase::new(&key, |config| async move {
-            Store::new(config, 1, Duration::from_secs(60))?.prepare(&Tasks::new()).await?;
-            Ok(())
-        })
-        .await?;
+        let database = database().await?;
         let folder = TempDir::new()?;
         let password = folder.path().join("password");
         std::fs::write(&password, PASSWORD)?;

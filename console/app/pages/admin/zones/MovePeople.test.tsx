@@ -21,7 +21,7 @@ beforeEach(() => {
       { id: 'a', name: 'ada', from: 'london', refused_because: null, stays_because: null },
       { id: 'g', name: 'grace', from: null, refused_because: null, stays_because: 'Help desk says london' },
     ],
-    first_sessions: [{ id: 's', workspace: 'Desktop', user: 'ada', zone: 'london', state: 'running' }],
+    first_sessions: [{ id: 's', workspace: 'Desktop', user: 'ada', zone: 'london', state: 'running', stays_because: null }],
   };
   vi.stubGlobal('fetch', async (request: Request) => {
     const path = new URL(request.url).pathname.replace('/api/v1', '');

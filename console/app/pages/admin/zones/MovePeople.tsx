@@ -127,6 +127,7 @@ function Would({ would }: { would: Moved }) {
             { label: 'Workspace', render: (session) => session.workspace },
             { label: 'User', breaks: true, render: (session) => session.user },
             { label: 'Runs in', render: (session) => session.zone ?? '—' },
+            { label: 'Outcome', render: (session) => session.stays_because ?? 'is offered there' },
           ]}
         />
       )}

@@ -1,127 +1,47 @@
-//! Random schedules: launches, with homes and without, resets and releases of homes, ends, heartbeats lost and repeated, agents that die, reboot, drain and are removed, people moved between zones
-//! and back, zones that become isolated or look elsewhere, jobs, all at once at two Web App nodes. After each turn the books must be right, and in the end everything is where it should be.
-//!
-//! The seed is printed with a failure; `MERIDIAN_SCHEDULE_SEED=…` plays the same schedule again. What happens at once may then still happen
-//! in another order.
-
-mod support;
+//! The deployment under test, what happens to it, and what must be right about it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result, ensure};
-use futures_util::future::try_join_all;
+use anyhow::{Result, ensure};
 use meridian_control::Web;
 use meridian_ids::Uuid;
-use meridian_model::{Resources, placement::place};
+use meridian_model::placement::place;
 use meridian_wire::Observation;
-use proptest::{
-    collection::vec,
-    prelude::*,
-    sample::subsequence,
-    strategy::ValueTree,
-    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
-};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use support::{
-    Another, Client, Site,
-    moves::{Borders, HomeZones, judge_moves},
-    read,
-    world::{SimulatedAgent, judge_books, snapshot, wanted},
-};
 use tokio::sync::Mutex;
 
-const TURNS: usize = 150;
-const ZONES: [&str; 3] = ["london", "virginia", "enclave"];
-const USERS: [&str; 3] = ["ada", "bob", "eve"];
-/// Whose homes outlive their sessions. Virginia keeps them on storage, the other zones on their agents.
-const KEEPERS: [&str; 2] = ["kay", "lou"];
-const KEPT: [&str; 2] = ["Desktop", "Terminal"];
-const STORAGE: &str = "/srv/homes";
-/// Who is moved between zones: one person, the members of a group, everybody of a zone.
-const MOVED: [(&str, &str); 8] = [
-    ("user", "ada"),
-    ("user", "bob"),
-    ("user", "kay"),
-    ("group", "Keepers"),
-    ("group", "Everyone"),
-    ("zone", "london"),
-    ("zone", "virginia"),
-    ("zone", "enclave"),
-];
-const SESSIONS_EACH: i64 = 6;
-/// Each zone's agents and their cores. A session takes half a core; all zones together have places for a few more than users may have sessions, and for fewer
-/// than users and keepers may.
-const AGENTS: [(&str, i64); 5] =
-    [("london", 4), ("london", 2), ("virginia", 3), ("enclave", 2), ("enclave", 1)];
-
-/// One thing that happens. Numbers choose among what there is at that moment.
-#[derive(Clone, Debug)]
-enum Step {
-    Launch { user: usize, zone: Option<usize> },
-    LaunchKept { keeper: usize, workspace: usize, zone: Option<usize>, temporary: bool },
-    Reset { home: usize },
-    Release { home: usize },
-    End { session: usize },
-    EndKept { session: usize },
-    Beat { agent: usize },
-    RepeatedBeat { agent: usize },
-    Die { agent: usize },
-    Return { agent: usize, rebooted: bool },
-    Drain { agent: usize, drains: bool },
-    Remove { agent: usize },
-    Break { agent: usize, which: usize, error: bool },
-    Move { whom: usize, to: usize },
-    Undo { which: usize },
-    Borders { zone: usize, isolated: bool, search: bool, alternates: Vec<usize> },
-    Jobs,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let agent = || 0..AGENTS.len();
-    prop_oneof![
-        14 => (0..USERS.len(), proptest::option::weighted(0.7, 0..ZONES.len()))
-            .prop_map(|(user, zone)| Step::Launch { user, zone }),
-        8 => (0..KEEPERS.len(), 0..KEPT.len(), proptest::option::weighted(0.6, 0..ZONES.len()), proptest::bool::weighted(0.1))
-            .prop_map(|(keeper, workspace, zone, temporary)| Step::LaunchKept { keeper, workspace, zone, temporary }),
-        1 => any::<usize>().prop_map(|home| Step::Reset { home }),
-        1 => any::<usize>().prop_map(|home| Step::Release { home }),
-        4 => any::<usize>().prop_map(|session| Step::End { session }),
-        5 => any::<usize>().prop_map(|session| Step::EndKept { session }),
-        12 => agent().prop_map(|agent| Step::Beat { agent }),
-        3 => agent().prop_map(|agent| Step::RepeatedBeat { agent }),
-        1 => agent().prop_map(|agent| Step::Die { agent }),
-        2 => (agent(), any::<bool>()).prop_map(|(agent, rebooted)| Step::Return { agent, rebooted }),
-        1 => (agent(), any::<bool>()).prop_map(|(agent, drains)| Step::Drain { agent, drains }),
-        1 => agent().prop_map(|agent| Step::Remove { agent }),
-        2 => (agent(), any::<usize>(), any::<bool>())
-            .prop_map(|(agent, which, error)| Step::Break { agent, which, error }),
-        3 => (0..MOVED.len(), 0..ZONES.len()).prop_map(|(whom, to)| Step::Move { whom, to }),
-        2 => any::<usize>().prop_map(|which| Step::Undo { which }),
-        2 => (0..ZONES.len(), proptest::bool::weighted(0.25), any::<bool>(), subsequence((0..ZONES.len()).collect::<Vec<_>>(), 0..3))
-            .prop_map(|(zone, isolated, search, alternates)| Step::Borders { zone, isolated, search, alternates }),
-        2 => Just(Step::Jobs),
-    ]
-}
+use crate::{
+    AGENTS, KEEPERS, KEPT, MOVED, SESSIONS_EACH, STORAGE, USERS, ZONES,
+    step::{Step, redrawn, step_agent},
+    support::{
+        Another, Client, Site,
+        moves::{Borders, HomeZones, judge_moves},
+        read,
+        world::{SimulatedAgent, judge_books, snapshot, wanted},
+    },
+};
 
 /// The deployment under test.
-struct World {
+pub(crate) struct World {
     site: Site,
     other: Another,
-    sql: tokio_postgres::Client,
+    pub(crate) sql: tokio_postgres::Client,
     admin: Client,
     users: Vec<Client>,
     keepers: Vec<Client>,
     workspace: String,
     kept: Vec<String>,
-    agents: Vec<Mutex<SimulatedAgent>>,
+    pub(crate) agents: Vec<Mutex<SimulatedAgent>>,
     zones: Vec<Uuid>,
     borders: Mutex<Borders>,
     launches: std::sync::atomic::AtomicUsize,
 }
 
+const FIRST_ZONE: &str = "SELECT id FROM zones ORDER BY (settings->>'isolated')::boolean, position LIMIT 1";
+
 impl World {
-    async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let site = Site::start().await?;
         let other = site.another("web-2").await?;
         let sql = site.sql().await?;
@@ -196,7 +116,7 @@ impl World {
         Ok(self.sql.query_one(query, &[]).await?.get(0))
     }
 
-    async fn take(&self, step: &Step, at: usize) -> Result<()> {
+    pub(crate) async fn take(&self, step: &Step, at: usize) -> Result<()> {
         let web = self.web(at);
         match step {
             Step::Launch { user, zone } => {
@@ -266,7 +186,12 @@ impl World {
         Ok(())
     }
 
-    async fn launch(&self, user: usize, zone: Option<usize>, at: usize) -> Result<(StatusCode, Value)> {
+    pub(crate) async fn launch(
+        &self,
+        user: usize,
+        zone: Option<usize>,
+        at: usize,
+    ) -> Result<(StatusCode, Value)> {
         let number = self.launches.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut body = json!({"workspace_id": self.workspace});
         if let Some(zone) = zone {
@@ -348,7 +273,7 @@ impl World {
     }
 
     /// A heartbeat; whoever is told that it was removed comes as a new agent.
-    async fn beat(&self, number: usize, at: usize) -> Result<()> {
+    pub(crate) async fn beat(&self, number: usize, at: usize) -> Result<()> {
         let mut agent = self.agents[number].lock().await;
         if !agent.beat(self.web(at)).await? {
             *agent = new_agent(&self.site, number).await?;
@@ -417,7 +342,7 @@ impl World {
     }
 
     /// What must hold at any moment.
-    async fn judge(&self, steps: &[Step]) -> Result<()> {
+    pub(crate) async fn judge(&self, steps: &[Step]) -> Result<()> {
         judge_books(&self.sql).await?;
         let over =
             format!("SELECT count(*) FROM users WHERE name <> 'admin' AND sessions_used > {SESSIONS_EACH}");
@@ -443,7 +368,7 @@ impl World {
     }
 
     /// A move while nothing else happens does what a look said, is refused only across a border, and undone it leaves no trace.
-    async fn move_by_the_model(&self, whom: usize, to: usize, at: usize) -> Result<()> {
+    pub(crate) async fn move_by_the_model(&self, whom: usize, to: usize, at: usize) -> Result<()> {
         let (kind, subject) = MOVED[whom];
         let crosses = match kind {
             "user" => Some(self.would_cross(subject, to).await?),
@@ -493,13 +418,21 @@ impl World {
     }
 
     /// A launch while nothing else happens goes exactly where the pure model says, or is refused where the model finds nothing.
-    async fn launch_by_the_model(&self, user: usize, zone: Option<usize>, at: usize) -> Result<()> {
+    pub(crate) async fn launch_by_the_model(
+        &self,
+        user: usize,
+        zone: Option<usize>,
+        at: usize,
+    ) -> Result<()> {
         let (wanted, image) = wanted(&self.sql, "Desktop").await?;
         let zones = snapshot(&self.sql, &image).await?;
         let asked = match zone {
             Some(zone) => self.zones[zone],
-            // Without a home zone it is the deployment's first.
-            None => self.home_of(USERS[user]).await?.unwrap_or(self.zones[0]),
+            // Without a home zone it is the first that is not isolated; where all are, the first.
+            None => match self.home_of(USERS[user]).await? {
+                Some(home) => home,
+                None => self.sql.query_one(FIRST_ZONE, &[]).await?.get(0),
+            },
         };
         let full = self
             .sql
@@ -528,7 +461,7 @@ impl World {
     }
 
     /// Everybody comes back and says everything until nothing changes: no session is stuck, and no container is nobody's.
-    async fn settle(&self) -> Result<()> {
+    pub(crate) async fn settle(&self) -> Result<()> {
         for agent in 0..self.agents.len() {
             self.agents[agent].lock().await.alive = true;
         }
@@ -561,6 +494,32 @@ impl World {
         ensure!(there == wanted, "containers {there:?}, and wanted are {wanted:?}");
         Ok(())
     }
+
+    /// A schedule in which hardly anything ran would hold whatever the code does: what there was too little of.
+    pub(crate) async fn shown(&self) -> Result<Option<String>> {
+        for (least, what, query) in [
+            (31, "sessions that ran", "SELECT count(*) FROM sessions WHERE started_at IS NOT NULL"),
+            (
+                31,
+                "sessions that are over",
+                "SELECT count(*) FROM sessions WHERE state IN ('ended', 'failed', 'lost')",
+            ),
+            (6, "sessions with a home", "SELECT count(*) FROM sessions WHERE home_id IS NOT NULL"),
+            (6, "moves undone", "SELECT count(*) FROM reassignments WHERE undone_at IS NOT NULL"),
+            (
+                1,
+                "sessions elsewhere",
+                "SELECT count(*) FROM sessions s JOIN zones z ON z.name = s.explanation->'choice'->>'zone' \
+                 WHERE z.id <> s.zone_id",
+            ),
+        ] {
+            let count = self.number(query).await?;
+            if count < least {
+                return Ok(Some(format!("{count} {what}, and at least {least} are wanted")));
+            }
+        }
+        Ok(None)
+    }
 }
 
 async fn new_agent(site: &Site, number: usize) -> Result<SimulatedAgent> {
@@ -571,118 +530,4 @@ async fn new_agent(site: &Site, number: usize) -> Result<SimulatedAgent> {
         agent.report(Vec::new()).await?;
     }
     Ok(SimulatedAgent::new(agent))
-}
-
-fn step_agent(step: &Step) -> usize {
-    match step {
-        Step::Beat { agent }
-        | Step::RepeatedBeat { agent }
-        | Step::Die { agent }
-        | Step::Return { agent, .. }
-        | Step::Drain { agent, .. }
-        | Step::Remove { agent }
-        | Step::Break { agent, .. } => *agent,
-        Step::Launch { .. }
-        | Step::LaunchKept { .. }
-        | Step::Reset { .. }
-        | Step::Release { .. }
-        | Step::End { .. }
-        | Step::EndKept { .. }
-        | Step::Move { .. }
-        | Step::Undo { .. }
-        | Step::Borders { .. }
-        | Step::Jobs => 0,
-    }
-}
-
-/// The zone whose settings a step writes.
-fn redrawn(step: &Step) -> Option<usize> {
-    if let Step::Borders { zone, .. } = step { Some(*zone) } else { None }
-}
-
-async fn play(seed: u64) -> Result<()> {
-    let world = World::start().await?;
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let turns = vec(vec(step(), 1..7), TURNS).new_tree(&mut runner).map_err(anyhow::Error::msg)?.current();
-    for (number, turn) in turns.iter().enumerate() {
-        let at_once = turn.iter().enumerate().map(|(index, step)| world.take(step, number + index));
-        let outcome = match try_join_all(at_once).await {
-            Ok(_) => world.judge(turn).await,
-            Err(error) => Err(error),
-        };
-        outcome.with_context(|| format!("turn {number}: {turn:?}"))?;
-        // Whoever lives has said so within the time that counts as silence.
-        for agent in 0..world.agents.len() {
-            world.beat(agent, number).await?;
-        }
-        if number % 3 == 0 {
-            // Each zone in its turn, and none.
-            let zone = Some(number / 9 % (ZONES.len() + 1)).filter(|zone| *zone < ZONES.len());
-            let user = number / 3 % USERS.len();
-            let launched = world.launch_by_the_model(user, zone, number).await;
-            launched.with_context(|| format!("after turn {number}: {turn:?}"))?;
-        }
-        if number % 3 == 1 {
-            let (whom, to) = (number / 3 % MOVED.len(), number / 7 % ZONES.len());
-            let moved = world.move_by_the_model(whom, to, number).await;
-            moved.with_context(|| format!("{:?} to {} after turn {number}", MOVED[whom], ZONES[to]))?;
-        }
-        if number % 50 == 49 {
-            world.settle().await.with_context(|| format!("settling after turn {number}"))?;
-        }
-    }
-    world.settle().await?;
-    // A schedule in which hardly anything ran would hold whatever the code does.
-    let ran = world.number("SELECT count(*) FROM sessions WHERE started_at IS NOT NULL").await?;
-    let over =
-        world.number("SELECT count(*) FROM sessions WHERE state IN ('ended', 'failed', 'lost')").await?;
-    ensure!(ran > 30 && over > 30, "{ran} sessions ran, {over} are over: the schedule shows too little");
-    let kept = world.number("SELECT count(*) FROM sessions WHERE home_id IS NOT NULL").await?;
-    ensure!(kept > 5, "{kept} sessions had a home: the schedule shows too little");
-    let undone = world.number("SELECT count(*) FROM reassignments WHERE undone_at IS NOT NULL").await?;
-    ensure!(undone > 5, "{undone} moves were undone: the schedule shows too little");
-    let lent = "SELECT count(*) FROM sessions s JOIN zones z ON z.name = s.explanation->'choice'->>'zone' WHERE z.id <> s.zone_id";
-    ensure!(world.number(lent).await? > 0, "no session ran elsewhere: the schedule shows too little");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_books_are_right_at_every_moment_of_a_random_schedule() -> Result<()> {
-    #[expect(clippy::disallowed_methods, reason = "a schedule that failed is to be played again")]
-    let given = std::env::var("MERIDIAN_SCHEDULE_SEED").ok();
-    let seed = match given {
-        Some(seed) => seed.parse()?,
-        None => u64::from_le_bytes(Uuid::new_v4().as_bytes()[..8].try_into()?),
-    };
-    play(seed).await.with_context(|| format!("MERIDIAN_SCHEDULE_SEED={seed}"))
-}
-
-/// As many launches at once as there is room for, at both Web App nodes: none is refused, and one more is.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_race_for_the_last_places_refuses_nobody_for_whom_there_is_one() -> Result<()> {
-    let world = World::start().await?;
-    world
-        .sql
-        .execute("UPDATE groups SET settings = '{\"session_limit\": 100}' WHERE system = 'everyone'", &[])
-        .await?;
-    let enclave = ZONES.len() - 1;
-    let (wanted, _) = wanted(&world.sql, "Desktop").await?;
-    let Resources { cpu_milli, .. } = wanted.resources;
-    let places: i64 = AGENTS
-        .iter()
-        .filter(|(zone, _)| *zone == ZONES[enclave])
-        .map(|(_, cores)| cores * 1000 / cpu_milli)
-        .sum();
-    let launches = (0..usize::try_from(places)?)
-        .map(|number| world.launch(number % USERS.len(), Some(enclave), number / 3));
-    for (status, body) in try_join_all(launches).await? {
-        ensure!(status == StatusCode::CREATED, "{body}");
-    }
-    world.judge(&[]).await?;
-    let (status, body) = world.launch(0, Some(enclave), 0).await?;
-    ensure!(status == StatusCode::SERVICE_UNAVAILABLE, "{body}");
-    Ok(())
 }

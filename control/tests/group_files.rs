@@ -111,6 +111,51 @@ async fn whoever_applies_files_gives_nobody_more_than_they_have() -> Result<()> 
 }
 
 #[tokio::test]
+async fn whoever_may_view_may_compare_and_write_nothing() -> Result<()> {
+    let site = Site::start().await?;
+    let admin = site.admin().await?;
+    let before = export(&admin).await?;
+    let mut zones = before["zones"].clone();
+    zones[0]["outage_grace"] = json!(77);
+    zones[0]["desired_images"] = json!(["registry.example.org/one:1"]);
+    zones.as_array_mut().map(Vec::pop);
+    // Things to create, to change and to delete, of each kind.
+    let group = json!({"name": "Desk", "permissions": ["users:view"]});
+    let workspace = json!({"name": "Paint", "image": "x"});
+    let of_kind = [("zones", zones), ("groups", json!([group])), ("workspaces", json!([workspace]))];
+    for (kind, files) in &of_kind {
+        let body = |dry: bool| json!({*kind: files, "dry_run": dry, "prune": true});
+        for (viewed, _) in &of_kind {
+            let permission = format!("{viewed}:view");
+            let key = json!({"name": format!("{kind} {viewed}"), "permissions": [permission]});
+            let (_, key) = admin.send(Method::POST, "/api/v1/api-keys", Some(key)).await?;
+            let auditor = Client { token: key["token"].as_str().map(str::to_owned), ..site.anonymous() };
+            let (status, told) = apply(&auditor, body(true)).await?;
+            if viewed == kind {
+                assert_eq!(status, StatusCode::OK, "{kind}: {told}");
+                let done: Vec<_> = actions(&told).into_iter().map(|(_, action)| action).collect();
+                assert!(done.contains(&"delete") || *kind == "groups", "{kind}: {told}");
+                assert!(!done.is_empty() && told["applied"] == false, "{kind}: {told}");
+            } else {
+                assert_eq!(status, StatusCode::FORBIDDEN, "{viewed} is not {kind}: {told}");
+                assert!(told.to_string().contains(&format!("{kind}:view")), "{told}");
+            }
+            let (status, told) = apply(&auditor, body(false)).await?;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{kind}: {told}");
+            assert!(told.to_string().contains("zones:modify"), "{told}");
+        }
+    }
+    // A key that is bound to a zone sees no whole.
+    let key = json!({"name": "bound", "permissions": ["zones:view"], "zones": ["london"]});
+    let (_, key) = admin.send(Method::POST, "/api/v1/api-keys", Some(key)).await?;
+    let bound = Client { token: key["token"].as_str().map(str::to_owned), ..site.anonymous() };
+    let (status, told) = apply(&bound, json!({"zones": before["zones"], "dry_run": true})).await?;
+    assert_eq!((status, told["error"]["code"].as_str()), (StatusCode::FORBIDDEN, Some("other_zone")));
+    assert_eq!(export(&admin).await?, before);
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_belongs_to_groups_and_which_images_zones_want_is_what_the_files_say() -> Result<()> {
     let site = Site::start().await?;
     let admin = site.admin().await?;

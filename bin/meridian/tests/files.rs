@@ -98,7 +98,8 @@ async fn what_was_exported_is_applied_without_effect_and_exported_byte_by_byte_t
         let checked =
             Command::new(env!("CARGO_BIN_EXE_meridian")).args(["check-config", kind, path]).output()?;
         assert!(checked.status.success(), "{checked:?}");
-        assert_eq!(folders.run(&[kind, "diff", path]).await.out, "Nothing differs\n");
+        let diff = folders.run(&[kind, "diff", path]).await;
+        assert_eq!((diff.code, diff.out.as_str()), (0, "Nothing differs\n"));
         let applied = folders.run(&[kind, "apply", path, "--prune", "--revision", "r1"]).await;
         assert_eq!((applied.code, applied.out.as_str()), (0, "Nothing differs\n"), "{applied:?}");
         assert_eq!(folders.export(kind).await, before, "{kind}");
@@ -115,9 +116,22 @@ async fn what_was_exported_is_applied_without_effect_and_exported_byte_by_byte_t
         let changed = folders.run(&[kind, "apply", path]).await;
         assert!(changed.code == 0 && changed.out.contains("Applied"), "{changed:?}");
         assert_ne!(bytes(&folder), before, "{kind}");
+        // What is there differs from the files that were written first, and whoever may only view is told.
         for (file, text) in &before {
             fs::write(file, text)?;
         }
+        let name = format!("{kind}-auditor");
+        let key = folders.run(&["keys", "create", &name, "--permission", &format!("{kind}:view")]).await;
+        let auditor =
+            async |arguments: &[&str]| folders.site.admin(Some(key.out.trim()), arguments, "").await;
+        let differs = auditor(&[kind, "diff", path]).await;
+        assert!(differs.code == 1 && differs.out.contains("Nothing was written"), "{differs:?}");
+        assert!(differs.err.contains("from what the files say"), "{differs:?}");
+        let as_json = auditor(&[kind, "diff", path, "--json"]).await;
+        let plan: serde_json::Value = serde_json::from_str(&as_json.out)?;
+        assert!(as_json.code == 1 && plan["applied"] == false && plan["plan"][0]["changes"].is_array());
+        assert_eq!(auditor(&[kind, "apply", path, "--dry-run"]).await.code, 0);
+        assert_eq!(auditor(&[kind, "apply", path]).await.code, 3);
         let back = folders.run(&[kind, "apply", path]).await;
         assert!(back.code == 0 && back.out.contains("Applied"), "{back:?}");
         assert_eq!(folders.export(kind).await, before, "{kind}");

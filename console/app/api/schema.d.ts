@@ -152,7 +152,8 @@ export interface paths {
         put?: never;
         /**
          * Makes zones, groups and workspaces what the files say: everything is judged before anything is written, and all of it is written or nothing.
-         *     Repeating it changes nothing. Only with `prune` is anything deleted.
+         *     Repeating it changes nothing. Only with `prune` is anything deleted. It takes `zones:modify`, and the permission for each thing that is done; a
+         *     dry run takes the permissions to view what it compares, and no others.
          */
         post: operations["apply_configuration"];
         delete?: never;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{
     error::ApiError,
     extract::{From, too_large},
-    permit::{Permit, ZonesModify, ZonesView},
+    permit::{FilesPermit, Permit, ZonesView},
     shape,
 };
 use crate::{
@@ -52,16 +52,18 @@ pub(super) async fn get_configuration(
 }
 
 /// Makes zones, groups and workspaces what the files say: everything is judged before anything is written, and all of it is written or nothing.
-/// Repeating it changes nothing. Only with `prune` is anything deleted.
+/// Repeating it changes nothing. Only with `prune` is anything deleted. It takes `zones:modify`, and the permission for each thing that is done; a
+/// dry run takes the permissions to view what it compares, and no others.
 #[utoipa::path(post, path = "/api/v1/configuration/apply", tag = "zones", request_body = NewConfiguration,
     responses((status = 200, body = AppliedView), (status = 403, body = ErrorView), (status = 409, body = ErrorView),
         (status = 422, body = ErrorView)))]
 pub(super) async fn apply_configuration(
     State(state): State<AppState>,
     From(origin): From,
-    permit: Permit<ZonesModify>,
+    FilesPermit(caller): FilesPermit,
     Long(new): Long<NewConfiguration>,
 ) -> Result<Json<AppliedView>, ApiError> {
+    let only_looks = only_looks(&caller, &new)?;
     if new.revision.chars().count() > 200 || new.revision.chars().any(char::is_control) {
         return Err(ApiError::field(
             "revision",
@@ -82,12 +84,14 @@ pub(super) async fn apply_configuration(
         let current = state.store.configuration().await?;
         wanted.unknown_users = state.store.unknown_users(&members).await?;
         let plan = plan(&current, &wanted).map_err(ApiError::fields)?;
-        demand(&permit.caller, &plan)?;
+        if !only_looks {
+            demand(&caller, &plan)?;
+        }
         if new.dry_run {
             return Ok(Json(AppliedView { applied: false, plan: plan.items }));
         }
         let orders = plan.orders(&new.revision);
-        match state.store.apply_configuration(&current.mark, &orders, &permit.caller, &origin).await {
+        match state.store.apply_configuration(&current.mark, &orders, &caller, &origin).await {
             Ok(Applied::Ok) => return Ok(Json(AppliedView { applied: true, plan: plan.items })),
             Ok(Applied::Beyond) => return Err(ApiError::beyond()),
             Ok(Applied::Changed | Applied::ChangedMeanwhile) => {}
@@ -116,6 +120,23 @@ pub(super) async fn apply_configuration(
         }
     }
     Err(ApiError::changed_meanwhile("deployment's configuration"))
+}
+
+/// Whether the caller compares, and may view all that is compared. Whoever may apply the files may try that without, as it would be judged.
+fn only_looks(caller: &Caller, new: &NewConfiguration) -> Result<bool, ApiError> {
+    let compared = [
+        (new.zones.is_some(), Permission::ZonesView),
+        (new.groups.is_some(), Permission::GroupsView),
+        (new.workspaces.is_some(), Permission::WorkspacesView),
+    ];
+    let unseen =
+        compared.into_iter().find(|(is_named, view)| *is_named && !caller.may(*view)).map(|(_, view)| view);
+    let missing = match unseen {
+        None if new.dry_run => return Ok(true),
+        Some(view) if new.dry_run => view,
+        Some(_) | None => Permission::ZonesModify,
+    };
+    if caller.may(Permission::ZonesModify) { Ok(false) } else { Err(ApiError::lacks(missing.as_str())) }
 }
 
 /// Each thing that is done needs its own permission, as if it was done alone.

@@ -87,6 +87,15 @@ impl<P: Needs> ZonePermit<P> {
     }
 }
 
+/// Somebody who may look at something that files are about, or apply files; which of it is asked once the files are read.
+pub(crate) struct FilesPermit(pub Caller);
+
+impl FilesPermit {
+    /// What lets somebody in.
+    const ANY_OF: [Permission; 4] =
+        [Permission::ZonesModify, Permission::ZonesView, Permission::GroupsView, Permission::WorkspacesView];
+}
+
 /// Anybody who is signed in, or a key; also one that may nothing but what its handler asks further.
 pub(crate) struct Known(pub Caller);
 
@@ -113,6 +122,21 @@ impl<P: Needs> FromRequestParts<AppState> for ZonePermit<P> {
         let Known(caller) = Known::from_request_parts(parts, state).await?;
         demand(&caller, P::PERMISSION)?;
         Ok(Self { caller, needs: PhantomData })
+    }
+}
+
+impl FromRequestParts<AppState> for FilesPermit {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let Known(caller) = Known::from_request_parts(parts, state).await?;
+        if !Self::ANY_OF.into_iter().any(|permission| caller.may(permission)) {
+            return Err(ApiError::lacks(Permission::ZonesModify.as_str()));
+        }
+        if caller.zones.is_some() {
+            return Err(elsewhere());
+        }
+        Ok(Self(caller))
     }
 }
 

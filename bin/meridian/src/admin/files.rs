@@ -25,7 +25,10 @@ use crate::exit::{Failure, print};
 pub enum Files {
     /// Write one TOML file for each into a folder; files there of what exists no more are removed.
     Export { folder: PathBuf },
-    /// What applying the files of a folder would change.
+    /// What applying the files of a folder would change, deletions included. It takes the permission to view alone.
+    #[command(
+        after_help = "It ends with 0 where nothing differs, and with 1 where something does: fit for a pipeline."
+    )]
     Diff { folder: PathBuf },
     /// Make the deployment what the files of a folder say: all of it or nothing.
     Apply(Apply),
@@ -34,7 +37,7 @@ pub enum Files {
 #[derive(Args)]
 pub struct Apply {
     folder: PathBuf,
-    /// Only say what would be done.
+    /// Only say what would be done; it takes the permission to view alone.
     #[arg(long)]
     dry_run: bool,
     /// Delete what no file names.
@@ -93,15 +96,27 @@ impl Kind {
 }
 
 pub async fn run(server: &Server, kind: Kind, files: Files, json: bool) -> Result<(), Failure> {
-    let apply = match files {
+    let (apply, is_diff) = match files {
         Files::Export { folder } => return export(server, kind, &folder).await,
-        Files::Diff { folder } => Apply { folder, dry_run: true, prune: true, revision: String::new() },
-        Files::Apply(apply) => apply,
+        Files::Diff { folder } => {
+            (Apply { folder, dry_run: true, prune: true, revision: String::new() }, true)
+        }
+        Files::Apply(apply) => (apply, false),
     };
     let mut body = json!({"dry_run": apply.dry_run, "prune": apply.prune, "revision": apply.revision});
     body[kind.key()] = kind.read(&apply.folder)?;
     let answer = server.call(Method::POST, "/configuration/apply", Some(body)).await?;
-    if json { show_one(&answer) } else { say_plan(&answer) }
+    if json {
+        show_one(&answer)?;
+    } else {
+        say_plan(&answer)?;
+    }
+    let differing = answer["plan"].as_array().map_or(0, Vec::len);
+    if is_diff && differing > 0 {
+        let things = counted(differing, "thing differs", "things differ");
+        return Err(Failure::new(format!("{things} from what the files say")));
+    }
+    Ok(())
 }
 
 async fn export(server: &Server, kind: Kind, folder: &Path) -> Result<(), Failure> {

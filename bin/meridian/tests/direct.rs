@@ -9,7 +9,6 @@ use std::{
     net::{SocketAddr, TcpListener},
     process::Stdio,
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::Result;

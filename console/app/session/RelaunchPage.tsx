@@ -54,8 +54,7 @@ function Question({ session, offer, onGo }: QuestionProps) {
       <Stack>
         <Text>
           It runs in {session.zone}, and {offer.because}. To move, <strong>this session ends first</strong>: its programs are closed, and what was
-          not saved is lost. Only then is the workspace launched anew in {offer.zone}. Should it find no place there, this session does not come back,
-          and you launch again from the catalogue.
+          not saved is lost. Only then is the workspace launched anew in {offer.zone}. Should that fail, this session does not come back.
         </Text>
         <Text>You may also stay: this session goes on where it is.</Text>
         {end.isError && <ProblemNote error={end.error} />}
@@ -124,20 +123,22 @@ function Going({ session, zone }: { session: Session; zone: string }) {
       <Stack>
         <Text>The session in {session.zone} has ended, and the workspace was not launched in {zone}.</Text>
         <ProblemNote error={problem} {...(mayHelp ? { onRetry: () => launch() } : {})} />
-        {elsewhere && (
-          <Button onClick={() => launch({ to: null })} aria-describedby={titleId}>
-            Launch where your home is
-          </Button>
-        )}
         {problem.homeless && (
-          <HomeChoices
-            problem={problem}
-            waiting={waiting}
-            onWait={setWaiting}
-            onAgain={() => launch({ again: true })}
-            onTemporary={() => launch({ withoutHome: true })}
-            describedBy={titleId}
-          />
+          <div>
+            {elsewhere && (
+              <Button onClick={() => launch({ to: null })} aria-describedby={titleId} fullWidth>
+                Launch where your home is
+              </Button>
+            )}
+            <HomeChoices
+              problem={problem}
+              waiting={waiting}
+              onWait={setWaiting}
+              onAgain={() => launch({ again: true })}
+              onTemporary={() => launch({ withoutHome: true })}
+              describedBy={titleId}
+            />
+          </div>
         )}
         <Button component={Link} to="/" variant="default">
           Back to the catalogue

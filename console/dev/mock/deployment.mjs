@@ -12,6 +12,8 @@ export class Deployment {
     /** What pages measured. */
     this.measured = [];
     this.refusals = [];
+    /** Nodes that were to be removed: what is on them has ended the next time that somebody asks. */
+    this.ending = new Set();
   }
 
   refused(me, workspace, zone, { request_id: requestId }) {
@@ -115,12 +117,11 @@ export class Deployment {
         const node = this.nodes.find((each) => each.id === id);
         const answers = node.state !== 'unreachable';
         if (answers && node.role === 'web') return send(409, failure('node_answers', `The Web App node ${node.name} answers, and serves whoever comes to it`, { hint: 'Stop it on its machine; some seconds later it can be removed' }));
-        if (answers && node.sessions + node.streams > 0) {
+        if (answers && node.sessions + node.streams > 0 && !this.ending.has(node)) {
           if (query.get('drain') !== 'true') return send(409, failure('node_in_use', `${node.name} answers and has ${node.sessions} sessions`, { hint: 'Drain it and end its sessions first' }));
-          const left = { sessions: node.sessions, streams: node.streams };
-          // What ends is gone the next time that it is asked.
-          Object.assign(node, { state: 'draining', sessions: 0, streams: 0 });
-          return send(202, { state: 'draining', ...left });
+          node.state = 'draining';
+          this.ending.add(node);
+          return send(202, { state: 'draining', sessions: node.sessions, streams: node.streams });
         }
         this.nodes = this.nodes.filter((each) => each !== node);
         return send(204);

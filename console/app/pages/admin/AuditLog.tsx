@@ -1,4 +1,4 @@
-import { Button, Code, Group, SimpleGrid, Stack, TextInput } from '@mantine/core';
+import { Button, Code, SimpleGrid, Stack, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { useState } from 'react';
 import type { AuditFilter } from '../../api/client';
@@ -70,7 +70,7 @@ export default function AuditLog() {
           />
         ))}
       </SimpleGrid>
-      <Group align="start">
+      <SimpleGrid cols={{ base: 1, xs: 2, lg: 5 }}>
         {times.map(({ name, label, description }) => (
           <TextInput
             key={name}
@@ -84,7 +84,7 @@ export default function AuditLog() {
             error={name === 'until' && backwards ? 'This is not after From.' : null}
           />
         ))}
-      </Group>
+      </SimpleGrid>
       {audit.isError && <ProblemNote error={audit.error} onRetry={() => void audit.refetch()} />}
       {audit.isPending && <PageSkeleton />}
       {audit.data && items.length === 0 && <Empty title="Nothing of that kind happened" />}

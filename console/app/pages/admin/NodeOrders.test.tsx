@@ -33,10 +33,10 @@ test('an agent with sessions is drained, and asked for again until nothing is on
   const answers = [draining(), new Response(null, { status: 204 })];
   const sent = stage(() => answers.shift() ?? null);
   const { gone } = open({});
-  expect(await remove('Drain and remove')).toMatch(/its sessions end, with the reason: 2 sessions.*Homes that it keeps itself go with it/);
-  await screen.findByText('Still there when it was asked: 2 sessions and 1 stream.');
+  expect(await remove('Drain and remove')).toMatch(/What runs on it ends, with the reason: 2 sessions.*Homes that it keeps itself go with it/);
+  await screen.findByText(/Still there: 2 sessions\./);
   expect(gone()).toBe(0);
-  fireEvent.click(screen.getByRole('button', { name: 'Look again, and remove it when it is empty' }));
+  fireEvent.click(screen.getByRole('button', { name: 'Look again and remove' }));
   await waitFor(() => expect(gone()).toBe(1));
   expect(sent.map(({ call }) => call)).toEqual(['POST /nodes/n/remove?drain=true', 'POST /nodes/n/remove?drain=true']);
 });
@@ -51,7 +51,7 @@ test('of an agent that does not answer it is said that what runs on it is lost',
 test('the viewers of a proxy move, and no session is said to end', async () => {
   stage(() => null);
   open({ role: 'proxy', sessions: 0, streams: 3 });
-  expect(await remove('Drain and remove')).toMatch(/its viewers move to another one: 3 streams/);
+  expect(await remove('Drain and remove')).toMatch(/Its viewers move to another one: 3 streams/);
 });
 
 test('a Web App node is removed only when it does not answer, and it is said how that comes about', async () => {

@@ -12,7 +12,7 @@ export function whatIsLeft({ role, sessions, streams }: Carrier): string {
   return role === 'agent' ? counted(sessions, 'session', 'sessions') : counted(streams, 'stream', 'streams');
 }
 
-export function counted(count: number, one: string, many: string): string {
+function counted(count: number, one: string, many: string): string {
   return `${count} ${count === 1 ? one : many}`;
 }
 
@@ -30,7 +30,7 @@ export function whatRemovalDoes(node: Carrier & Pick<Node, 'state'>): { text: st
   if (isEmpty(node)) return { text: `Nothing is on it. ${last}`, action: 'Remove' };
   const end =
     node.role === 'agent'
-      ? `It takes nothing new and its sessions end, with the reason: ${on}. What was not saved in them is lost.`
-      : `It takes nothing new, and its viewers move to another one: ${on}.`;
-  return { text: `${end} It is gone when nothing is on it any more. ${last}`, action: 'Drain and remove' };
+      ? `What runs on it ends, with the reason: ${on}. What was not saved there is lost.`
+      : `Its viewers move to another one: ${on}.`;
+  return { text: `It takes nothing new. ${end} It is gone when nothing is on it any more. ${last}`, action: 'Drain and remove' };
 }

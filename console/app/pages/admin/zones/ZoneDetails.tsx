@@ -95,7 +95,7 @@ function DeleteZone({ zone, onGone }: { zone: Zone; onGone: () => void }) {
               })
         }
       >
-        {draining ? 'Look again, and delete it when it is empty' : 'Delete the zone'}
+        {draining ? 'Look again and delete' : 'Delete the zone'}
       </Button>
       {dialog}
     </>

@@ -78,7 +78,7 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(measurements::measure_zones))
         .routes(routes!(reassignments::list_reassignments, reassignments::reassign))
         .routes(routes!(reassignments::undo_reassignment))
-        .routes(routes!(sessions::list_sessions, sessions::launch_session))
+        .routes(routes!(sessions::list::list_sessions, sessions::launch_session))
         .routes(routes!(sessions::get_session, sessions::end_session))
         .routes(routes!(sessions::explain_session))
         .routes(routes!(explain::explain_launch))

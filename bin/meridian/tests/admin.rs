@@ -25,6 +25,15 @@ async fn people_are_administered_from_the_command_line() -> Result<()> {
     assert_eq!(run(&["users", "rename", "ada", "Ada / Ада"]).await.code, 0);
     assert_eq!(run(&["users", "show", "ada / ада"]).await.json()["name"], "Ada / Ада");
 
+    let home = async || run(&["users", "show", "ada / ада"]).await.json()["home_zone"].clone();
+    let set = run(&["users", "set-home-zone", "Ada / Ада", "london"]).await;
+    assert_eq!((set.code, set.out.as_str()), (0, "Ada / Ада is at home in london\n"), "{set:?}");
+    assert_eq!(home().await, "london");
+    let unknown = run(&["users", "set-home-zone", "Ada / Ада", "atlantis"]).await;
+    assert!(unknown.code == 3 && unknown.err.contains("no zone atlantis"), "{unknown:?}");
+    assert_eq!(run(&["users", "set-home-zone", "Ada / Ада", "groups"]).await.code, 0);
+    assert_eq!(home().await, Value::Null);
+
     assert_eq!(
         run(&["groups", "create", "Guests", "--priority", "20", "--permission", "users:view"]).await.code,
         0

@@ -35,6 +35,14 @@ async fn a_workspace_is_launched_by_its_name_and_seen_until_it_ends() -> Result<
     assert_eq!((&shown["id"], &shown["state"]), (&json!(id), &json!("starting")));
     let mine = run(&["sessions", "list"]).await;
     assert!(mine.out.contains(&id), "{mine:?}");
+    let found =
+        run(&["sessions", "list", "--user", "ADMIN", "--zone", "london", "--node", "agent-london"]).await;
+    assert!(found.code == 0 && found.out.contains(&id), "{found:?}");
+    let none = run(&["sessions", "list", "--user", "admin", "--state", "unreachable"]).await;
+    assert_eq!((none.code, none.out.as_str()), (0, "There are no such sessions\n"), "{none:?}");
+    let unknown = run(&["sessions", "list", "--user", "nobody"]).await;
+    assert!(unknown.code == 3 && unknown.err.contains("user"), "{unknown:?}");
+    assert_eq!(run(&["sessions", "list", "--state", "cosy"]).await.code, 2);
     let second = run(&["sessions", "launch", "Terminal", "--temporary-home", "--json"]).await.json();
     assert_eq!(second["home"], "temporary");
     assert_eq!(run(&["sessions", "end", &id, "--yes"]).await.code, 0);

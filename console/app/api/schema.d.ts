@@ -534,7 +534,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The caller's sessions, newest first; with `all`, everybody's for whoever may view sessions. */
+        /** The caller's sessions, newest first; with `all`, everybody's for whoever may view sessions, or those that the filters let through. */
         get: operations["list_sessions"];
         put?: never;
         /** Launches a workspace. With an `Idempotency-Key` header, a repeated request gets the session that the first one made. */
@@ -732,7 +732,7 @@ export interface paths {
         delete: operations["delete_user"];
         options?: never;
         head?: never;
-        /** Renames, locks, unlocks, disables or enables an account, gives it a password, or a limit of its own. */
+        /** Renames, locks, unlocks, disables or enables an account, gives it a password, or a limit or a home zone of its own. */
         patch: operations["update_user"];
         trace?: never;
     };
@@ -1929,6 +1929,8 @@ export interface components {
                 disabled: boolean;
                 /** @description Besides Everyone, in the order of their priority. */
                 groups: components["schemas"]["NamedView"][];
+                /** @description The account's own home zone; none: groups decide. */
+                home_zone?: string | null;
                 /** Format: uuid */
                 id: string;
                 /** @description Cannot sign in; what runs goes on. */
@@ -2077,7 +2079,7 @@ export interface components {
         PolicyItemView: {
             group?: components["schemas"]["PolicyGroupView"] | null;
             setting: string;
-            /** @description `account` (the user's own limit), `group`, or `default` where no group says anything. */
+            /** @description `account` (the account's own limit or home zone), `group`, or `default` where no group says anything. */
             source: string;
             value: unknown;
         };
@@ -2313,6 +2315,11 @@ export interface components {
              */
             disabled?: boolean | null;
             /**
+             * @description Name or id of the account's own home zone; null: groups decide. It must be one that the user's policy allows.
+             * @default null
+             */
+            home_zone?: string | null;
+            /**
              * @description Ends the user's logins; live streams go on.
              * @default null
              */
@@ -2347,6 +2354,8 @@ export interface components {
             disabled: boolean;
             /** @description Besides Everyone, in the order of their priority. */
             groups: components["schemas"]["NamedView"][];
+            /** @description The account's own home zone; none: groups decide. */
+            home_zone?: string | null;
             /** Format: uuid */
             id: string;
             /** @description Cannot sign in; what runs goes on. */
@@ -4378,7 +4387,16 @@ export interface operations {
         parameters: {
             query?: {
                 all?: boolean;
+                /** @description Those that are over, too */
                 ended?: boolean;
+                /** @description Id or name */
+                user?: string;
+                /** @description Id or name */
+                zone?: string;
+                /** @description Id or name of an agent */
+                node?: string;
+                /** @description One of `starting`, `running`, `paused`, `unreachable`, `ending`, `ended`, `failed`, `lost` */
+                state?: string;
                 cursor?: string;
                 limit?: number;
             };
@@ -4413,6 +4431,22 @@ export interface operations {
                 };
             };
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorView"];
+                };
+            };
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };

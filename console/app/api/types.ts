@@ -82,7 +82,8 @@ export type RegistryLogin = Schemas['RegistryLoginView'];
 /** With the token that is shown once. */
 export type Enrollment = Schemas['EnrollmentView'];
 
-export type User = Written<Schemas['UserRowView']>;
+/** A server of the release before says nothing of an account's own home zone. */
+export type User = Omit<Written<Schemas['UserRowView']>, 'home_zone'> & { home_zone?: string | null };
 export type Group = Written<Omit<Schemas['GroupView'], 'settings'>> & { settings: Record<string, SettingValue> };
 export type Named = Schemas['NamedView'];
 export type PolicyItem = Omit<Written<Schemas['PolicyItemView']>, 'value'> & { value: SettingValue };

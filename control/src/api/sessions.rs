@@ -1,5 +1,7 @@
 //! Launch, look, watch, connect, end.
 
+pub(super) mod list;
+
 use std::{collections::BTreeMap, convert::Infallible};
 
 use axum::{
@@ -13,14 +15,12 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use meridian_ids::{SessionId, UserId};
-use meridian_model::{OWN_SESSIONS, Permission, Transport};
-use serde::Deserialize;
+use meridian_model::{Permission, Transport};
 use tokio::sync::broadcast;
 
 use super::{
     error::{ApiError, Hop},
-    extract::{Body, From, OptionalBody, Page as PageOf, Path, Query, Token},
-    names::{check_limit, next_of, page},
+    extract::{Body, From, OptionalBody, Page as PageOf, Path, Token},
     permit::nobody,
 };
 use crate::{
@@ -33,12 +33,9 @@ use crate::{
     state::AppState,
     store::{
         logins::TokenHash,
-        sessions::{
-            Connect, EndSession, GetSession, HomeProblem, Launch, LaunchContext, ListSessions, SessionFilter,
-            Stay,
-        },
+        sessions::{Connect, EndSession, GetSession, HomeProblem, Launch, LaunchContext, Stay},
     },
-    views::{ConnectRequest, ConnectView, ErrorView, ExplanationView, NewSession, Page, SessionView},
+    views::{ConnectRequest, ConnectView, ErrorView, ExplanationView, NewSession, SessionView},
 };
 
 const MAX_KEY_BYTES: usize = 200;
@@ -211,43 +208,6 @@ fn in_words(counts: &BTreeMap<String, i64>) -> String {
     reasons.sort_by_key(|(_, count)| -**count);
     let words: Vec<_> = reasons.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     format!(" ({})", words.join(", "))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    #[serde(default)]
-    all: bool,
-    #[serde(default)]
-    ended: bool,
-    #[serde(default)]
-    cursor: Option<SessionId>,
-    #[serde(default = "page")]
-    limit: i32,
-}
-
-/// The caller's sessions, newest first; with `all`, everybody's for whoever may view sessions.
-#[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions",
-    params(("all" = Option<bool>, Query), ("ended" = Option<bool>, Query), ("cursor" = Option<String>, Query),
-        ("limit" = Option<i32>, Query)),
-    responses((status = 200, body = Page<SessionView>), (status = 400, body = ErrorView), (status = 401, body = ErrorView), (status = 403, body = ErrorView)))]
-pub(super) async fn list_sessions(
-    State(state): State<AppState>,
-    Token(token): Token,
-    Query(query): Query<ListQuery>,
-) -> Result<Json<Page<SessionView>>, ApiError> {
-    let limit = check_limit(query.limit)?;
-    let filter = SessionFilter { all: query.all, ended: query.ended, after: query.cursor, limit };
-    match state.store.list_sessions(token, filter).await? {
-        ListSessions::Ok { items } => {
-            let next = next_of(&items, limit, |session| session.id.to_string());
-            Ok(Json(Page { items, next }))
-        }
-        ListSessions::Unauthenticated => Err(nobody(&state, token).await),
-        ListSessions::Forbidden => {
-            Err(ApiError::lacks(if query.all { Permission::SessionsView.as_str() } else { OWN_SESSIONS }))
-        }
-    }
 }
 
 /// One session.

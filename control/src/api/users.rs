@@ -15,6 +15,7 @@ use super::{
 use crate::{
     app::{
         passwords::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS},
+        rules::shown,
         words::counted,
     },
     state::AppState,
@@ -84,7 +85,7 @@ pub(super) async fn create_user(
     }
 }
 
-/// Renames, locks, unlocks, disables or enables an account, gives it a password, or a limit of its own.
+/// Renames, locks, unlocks, disables or enables an account, gives it a password, or a limit or a home zone of its own.
 #[utoipa::path(patch, path = "/api/v1/users/{id}", tag = "users", request_body = UserPatch, params(("id" = String, Path)),
     responses((status = 200, body = UserRowView), (status = 401, body = ErrorView), (status = 403, body = ErrorView),
         (status = 404, body = ErrorView), (status = 409, body = ErrorView), (status = 422, body = ErrorView)))]
@@ -96,8 +97,13 @@ pub(super) async fn update_user(
     Body(patch): Body<UserPatch>,
 ) -> Result<Json<UserRowView>, ApiError> {
     let id = find_user_id(&state, &id).await?;
+    let home = patch.home_zone.clone().flatten().unwrap_or_default();
     let patch = checked(&state, patch).await?;
     match state.store.change_user(id, &patch, &permit.caller, &origin).await {
+        Ok(UserChange::NoZone) => {
+            Err(ApiError::field("home_zone", format!("there is no zone {}", shown(&home)))
+                .hint("GET /api/v1/zones lists what there is"))
+        }
         Ok(change) => answer(change).map(Json),
         Err(error) if error.violates("users_name") => Err(ApiError::taken("user").at("name")),
         Err(error) => Err(error.into()),
@@ -121,6 +127,7 @@ async fn checked(state: &AppState, patch: UserPatch) -> Result<Value, ApiError> 
             .at("session_limit"));
     }
     set("session_limit", patch.session_limit.map(|limit| json!(limit)));
+    set("home_zone", patch.home_zone.map(|zone| json!(zone)));
     if let Some(password) = patch.password {
         check_password("password", &password)?;
         set("password_hash", Some(state.passwords.hash(Secret::new(password)).await?.into()));
@@ -145,6 +152,12 @@ fn answer(change: UserChange) -> Result<UserRowView, ApiError> {
         UserChange::Beyond => Err(ApiError::beyond()),
         UserChange::Yourself => Err(yourself("lock or disable")),
         UserChange::LastAdministrator => Err(ApiError::last_administrator()),
+        UserChange::NoZone => Err(ApiError::not_found("zone")),
+        UserChange::ZoneNotAllowed { zone } => Err(ApiError::field(
+            "home_zone",
+            format!("{zone} is not among the zones that this user's policy allows"),
+        )
+        .hint("GET /api/v1/users/{id}/policy says which those are (allowed_zones), and which group says so")),
     }
 }
 

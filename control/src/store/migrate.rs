@@ -55,6 +55,7 @@ migrations!(
     "V20261123150200__sessions_again",
     "V20261123160000__planned_once",
     "V20261123170000__zones_judged_again",
+    "V20261123171000__home_of_an_account",
 );
 
 /// How long another node's migration is waited for.

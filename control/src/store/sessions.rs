@@ -16,7 +16,7 @@ use crate::views::{CandidateView, ExplanationView, HomeKind, SessionView, TriedZ
 
 pub const LAUNCH: &str = "SELECT launch_v2($1, $2, $3, $4, $5, $6, $7, $8)";
 const GET: &str = "SELECT get_session_v2($1, $2)";
-pub const LIST: &str = "SELECT list_sessions_v2($1, $2, $3, $4, $5)";
+pub const LIST: &str = "SELECT list_sessions_v3($1, $2, $3, $4, $5, $6)";
 pub const CONNECT: &str = "SELECT connect_v2($1, $2)";
 pub const AUTHORIZE: &str = "SELECT authorize_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 const END: &str = "SELECT end_session_v2($1, $2, $3, $4)";
@@ -115,7 +115,13 @@ pub enum GetSession {
 pub enum ListSessions {
     Unauthenticated,
     Forbidden,
-    Ok { items: Vec<SessionView> },
+    /// A filter names what there is not.
+    NoUser,
+    NoZone,
+    NoNode,
+    Ok {
+        items: Vec<SessionView>,
+    },
 }
 
 #[derive(Debug, Deserialize)]
@@ -180,13 +186,28 @@ pub struct ActedOnLimits {
     pub pushes: Vec<Push>,
 }
 
+/// Which of everybody's sessions; none filters nothing. Users, zones and nodes are named by name or id.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct WhichSessions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<&'static str>,
+}
+
 /// Which sessions a list shall have.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SessionFilter {
     /// Everybody's; for administrators.
     pub all: bool,
     /// Those that are over, too.
     pub ended: bool,
+    /// Of everybody's alone.
+    pub which: WhichSessions,
     /// Only those before this one, newest first.
     pub after: Option<SessionId>,
     pub limit: i32,
@@ -233,9 +254,9 @@ impl Store {
         token: TokenHash,
         filter: SessionFilter,
     ) -> Result<ListSessions, StoreError> {
-        let after = filter.after.map(|after| after.0);
-        let token = token.0.as_slice();
-        self.call(LIST, &[&token, &filter.all, &filter.ended, &after, &filter.limit]).await
+        let SessionFilter { all, ended, which, after, limit } = filter;
+        let (token, after) = (token.0.as_slice(), after.map(|after| after.0));
+        self.call(LIST, &[&token, &all, &ended, &Json(which), &after, &limit]).await
     }
 
     /// # Errors

@@ -21,6 +21,12 @@ pub enum UserChange {
     /// Nobody locks, disables or deletes themselves.
     Yourself,
     LastAdministrator,
+    /// The home zone that it is to have is none.
+    NoZone,
+    /// The user's policy allows other zones alone.
+    ZoneNotAllowed {
+        zone: String,
+    },
     Ok {
         user: Box<UserRowView>,
     },

@@ -31,6 +31,8 @@ pub struct UserRowView {
     pub session_limit: i64,
     /// Whether that is the account's own limit; if not, groups decide.
     pub session_limit_own: bool,
+    /// The account's own home zone; none: groups decide.
+    pub home_zone: Option<String>,
     /// Sessions the user holds.
     pub sessions: i64,
     /// Besides Everyone, in the order of their priority.
@@ -74,6 +76,10 @@ pub struct UserPatch {
     #[serde(deserialize_with = "clearable")]
     #[schema(value_type = Option<u32>)]
     pub session_limit: Option<Option<u32>>,
+    /// Name or id of the account's own home zone; null: groups decide. It must be one that the user's policy allows.
+    #[serde(deserialize_with = "clearable")]
+    #[schema(value_type = Option<String>)]
+    pub home_zone: Option<Option<String>>,
 }
 
 /// A new password of one's own.
@@ -173,7 +179,7 @@ pub struct PolicyItemView {
     pub setting: String,
     #[schema(value_type = Value)]
     pub value: Value,
-    /// `account` (the user's own limit), `group`, or `default` where no group says anything.
+    /// `account` (the account's own limit or home zone), `group`, or `default` where no group says anything.
     pub source: String,
     /// The group that it comes from.
     pub group: Option<PolicyGroupView>,

@@ -1,6 +1,7 @@
 //! `meridian admin sessions`.
 
 use clap::{Args, Subcommand};
+use meridian_model::SessionState;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -15,14 +16,13 @@ use crate::exit::{Failure, print};
 #[derive(Subcommand)]
 pub enum Sessions {
     /// Your sessions.
-    List {
-        /// Everybody's.
-        #[arg(long)]
-        all: bool,
-        /// Those that are over, too.
-        #[arg(long)]
-        ended: bool,
-    },
+    #[command(after_help = "Examples:
+  meridian admin sessions list --ended
+  meridian admin sessions list --user ada
+  meridian admin sessions list --zone london --node agent-london-1 --state unreachable
+
+--user, --zone, --node and --state are about everybody's sessions, and mean --all.")]
+    List(List),
     /// One session, as it is now.
     Show { session: String },
     /// Launch a workspace for yourself.
@@ -41,6 +41,43 @@ pub enum Sessions {
 }
 
 #[derive(Args)]
+pub struct List {
+    /// Everybody's.
+    #[arg(long)]
+    all: bool,
+    /// Those that are over, too.
+    #[arg(long)]
+    ended: bool,
+    /// Of this user.
+    #[arg(long = "user", value_name = "USER")]
+    of: Option<String>,
+    /// In this zone.
+    #[arg(long)]
+    zone: Option<String>,
+    /// On this agent.
+    #[arg(long)]
+    node: Option<String>,
+    /// In this state.
+    #[arg(long, value_parser = SessionState::ALL.map(SessionState::as_str))]
+    state: Option<String>,
+}
+
+impl List {
+    fn is_of_all(&self) -> bool {
+        let Self { all, ended: _, of, zone, node, state } = self;
+        *all || [of, zone, node, state].into_iter().any(Option::is_some)
+    }
+
+    fn path(&self) -> String {
+        let Self { all: _, ended, of, zone, node, state } = self;
+        let filters = [("user", of), ("zone", zone), ("node", node), ("state", state)];
+        let filters =
+            filters.iter().filter_map(|(name, value)| Some(format!("&{name}={}", segment(value.as_ref()?))));
+        format!("/sessions?all={}&ended={ended}{}", self.is_of_all(), filters.collect::<String>())
+    }
+}
+
+#[derive(Args)]
 pub struct Launch {
     /// The workspace's name or id.
     workspace: String,
@@ -54,8 +91,8 @@ pub struct Launch {
 
 pub async fn run(server: &Server, sessions: Sessions, json: bool) -> Result<(), Failure> {
     match sessions {
-        Sessions::List { all, ended } => {
-            let list = server.list(&format!("/sessions?all={all}&ended={ended}"), MOST).await?;
+        Sessions::List(which) => {
+            let list = server.list(&which.path(), MOST).await?;
             let columns = [
                 Column("ID", "id"),
                 Column("WORKSPACE", "name"),
@@ -66,12 +103,8 @@ pub async fn run(server: &Server, sessions: Sessions, json: bool) -> Result<(), 
                 Column("STANDS STILL", "frozen.because"),
                 Column("CREATED", "created_at"),
             ];
-            show_table(
-                &list,
-                &columns,
-                if all { "There are no sessions" } else { "You have no sessions" },
-                json,
-            )
+            let none = if which.is_of_all() { "There are no such sessions" } else { "You have no sessions" };
+            show_table(&list, &columns, none, json)
         }
         Sessions::Show { session } => {
             show_one(&server.call(Method::GET, &format!("/sessions/{}", segment(&session)), None).await?)

@@ -58,6 +58,13 @@ pub enum Users {
         #[arg(value_parser = parse_limit)]
         limit: Limit,
     },
+    /// Set the account's own home zone, which comes before those of its groups; `groups` leaves it to them.
+    #[command(after_help = "Examples:
+  meridian admin users set-home-zone ada virginia
+  meridian admin users set-home-zone ada groups
+
+A zone that is called groups is named by its id.")]
+    SetHomeZone { user: String, zone: String },
     /// Delete an account. Its sessions end, and everything in them is removed.
     Delete {
         user: String,
@@ -102,6 +109,7 @@ pub async fn run(server: &Server, users: Users, json: bool) -> Result<(), Failur
                 Column("STATE", "state"),
                 Column("SESSIONS", "sessions"),
                 Column("LIMIT", "session_limit"),
+                Column("HOME ZONE", "home_zone"),
                 Column("GROUPS", "group_names"),
                 Column("ID", "id"),
             ];
@@ -153,6 +161,14 @@ pub async fn run(server: &Server, users: Users, json: bool) -> Result<(), Failur
                 None => format!("groups decide how many sessions {user} may hold"),
             };
             change(&user, json!({"session_limit": limit}), said).await
+        }
+        Users::SetHomeZone { user, zone } => {
+            let zone = (zone != "groups").then_some(zone);
+            let said = match &zone {
+                Some(zone) => format!("{user} is at home in {zone}"),
+                None => format!("groups decide where {user} is at home"),
+            };
+            change(&user, json!({"home_zone": zone}), said).await
         }
         Users::Delete { user, yes } => {
             let question = format!("Delete {user}? Their sessions end, and everything in them is removed.");

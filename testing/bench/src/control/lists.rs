@@ -86,7 +86,10 @@ async fn clients(site: &Site, after: Option<Uuid>) -> anyhow::Result<Vec<Client>
 
 fn statement(after: Option<Uuid>) -> String {
     let after = after.map_or_else(|| "NULL".into(), uuid);
-    fill(sessions::LIST, &[token_hash(ADMINISTRATOR), "true".into(), "true".into(), after, PAGE.to_string()])
+    fill(
+        sessions::LIST,
+        &[token_hash(ADMINISTRATOR), "true".into(), "true".into(), "'{}'".into(), after, PAGE.to_string()],
+    )
 }
 
 /// Sessions that are over, all older than those that run: ids sort by age. They ended one after the other, until yesterday: what ended just

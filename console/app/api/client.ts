@@ -106,6 +106,10 @@ export async function listZoneHealth(): Promise<ZoneHealth[]> {
 export interface SessionFilter {
   all?: boolean;
   ended?: boolean;
+  /** Of everybody's sessions: one user's, by name or id. */
+  user?: string;
+  /** Of everybody's sessions: those in one zone. */
+  zone?: string;
 }
 
 export async function listSessions(filter: SessionFilter, cursor?: string): Promise<Page<Session>> {
@@ -199,6 +203,8 @@ export interface UserPatch {
   disabled?: boolean;
   /** Null: groups decide. */
   session_limit?: number | null;
+  /** A zone's name or id; null: groups decide. */
+  home_zone?: string | null;
 }
 
 export async function changeUser(id: string, body: UserPatch): Promise<User> {

@@ -114,7 +114,7 @@ export class People {
   userView(user) {
     const limit = this.policy(user).find((item) => item.setting === 'session_limit').value;
     const groups = this.groupsOf(user).filter((group) => group.system !== 'everyone').map(named);
-    return { ...user, groups, session_limit: limit, session_limit_own: false };
+    return { ...user, groups, session_limit: limit, session_limit_own: false, home_zone: user.home_zone ?? null };
   }
 
   groupView({ memberIds, ...group }) {

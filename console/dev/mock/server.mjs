@@ -149,6 +149,8 @@ class Mock {
     return [...this.sessions.values()]
       .filter((session) => query.get('all') === 'true' || session.user.id === me.id)
       .filter((session) => query.get('ended') === 'true' || !isFinal(session.state))
+      .filter((session) => !query.get('user') || session.user.name === query.get('user'))
+      .filter((session) => !query.get('zone') || session.zone === query.get('zone'))
       .reverse();
   }
 

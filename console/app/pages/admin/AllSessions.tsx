@@ -1,7 +1,9 @@
-import { Button, SegmentedControl, Stack } from '@mantine/core';
+import { Button, Group, NativeSelect, SegmentedControl, Stack, TextInput } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
 import { useState } from 'react';
 import { may } from '../../api/permissions';
-import { isFinal, useEndSession, useMe, useSessions } from '../../api/queries';
+import { asProblem } from '../../api/problem';
+import { isFinal, useEndSession, useMe, useSessions, useZones } from '../../api/queries';
 import type { Session } from '../../api/types';
 import { ExplanationView } from '../../session/ExplanationView';
 import { placeOf } from '../../session/place';
@@ -50,8 +52,20 @@ export default function AllSessions() {
 }
 
 function SessionTable({ ended }: { ended: boolean }) {
-  const sessions = useSessions({ all: true, ...(ended ? { ended: true } : {}) });
-  const items = sessions.data?.pages.flatMap((page) => page.items) ?? [];
+  const zones = (useZones().data ?? []).map((zone) => zone.name);
+  const [user, setUser] = useState('');
+  const [asked] = useDebouncedValue(user.trim(), 300);
+  const [zone, setZone] = useState('');
+  const sessions = useSessions({
+    all: true,
+    ...(ended ? { ended: true } : {}),
+    ...(asked === '' ? {} : { user: asked }),
+    ...(zone === '' ? {} : { zone }),
+  });
+  const unknown = sessions.isError && asked !== '' ? asProblem(sessions.error).at('user') : null;
+  // Of a filter that fails, nothing is shown: what was there before belongs to another.
+  const items = sessions.isError ? [] : (sessions.data?.pages.flatMap((page) => page.items) ?? []);
+  const filtered = asked !== '' || zone !== '';
   const [shown, setShown] = useState<Session | null>(null);
   // What is shown goes on changing; when the list lets it go, its last state stays.
   const current = items.find((session) => session.id === shown?.id) ?? shown;
@@ -62,9 +76,24 @@ function SessionTable({ ended }: { ended: boolean }) {
   };
   return (
     <>
-      {sessions.isError && <ProblemNote error={sessions.error} onRetry={() => void sessions.refetch()} />}
+      <Group align="flex-start">
+        <TextInput
+          label="Of whom"
+          placeholder="everybody"
+          value={user}
+          onChange={(event) => setUser(event.currentTarget.value)}
+          error={unknown && 'Nobody is called that'}
+        />
+        <NativeSelect
+          label="Zone"
+          value={zone}
+          onChange={(event) => setZone(event.currentTarget.value)}
+          data={[{ value: '', label: 'any' }, ...zones]}
+        />
+      </Group>
+      {sessions.isError && unknown === null && <ProblemNote error={sessions.error} onRetry={() => void sessions.refetch()} />}
       {sessions.isPending && <PageSkeleton />}
-      {sessions.data && items.length === 0 && <Empty title={ended ? 'No sessions yet' : 'Nobody has a session running'} />}
+      {sessions.isSuccess && items.length === 0 && <Empty title={none(ended, filtered)} />}
       {items.length > 0 && (
         <DataTable
           caption="Sessions"
@@ -106,6 +135,11 @@ function SessionTable({ ended }: { ended: boolean }) {
       </SidePanel>
     </>
   );
+}
+
+function none(ended: boolean, filtered: boolean): string {
+  if (filtered) return ended ? 'No such sessions' : 'No such session runs';
+  return ended ? 'No sessions yet' : 'Nobody has a session running';
 }
 
 function EndForThem({ session }: { session: Session }) {

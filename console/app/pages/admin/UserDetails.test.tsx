@@ -54,3 +54,31 @@ test('a name that a colleague changed is shown, and each field is sent by itself
   fireEvent.click(screen.getByRole('button', { name: 'Set the limit' }));
   await waitFor(() => expect(sent).toEqual([{ call: 'PATCH /users/a', body: { session_limit: 3 } }]));
 });
+
+test('a home zone of their own is chosen and left to groups again, and what policy has against it is said there', async () => {
+  const zones = { '/zones': [{ name: 'london' }, { name: 'virginia' }] };
+  const said = 'virginia is not among the zones that this user’s policy allows';
+  let answer = refusal(422, said, [{ field: 'home_zone', message: said }]);
+  const sent = stage(() => answer, zones);
+  const change = show(account());
+  const set = () => screen.getByRole<HTMLButtonElement>('button', { name: 'Set the home zone' });
+  await screen.findByRole('option', { name: 'virginia' });
+  expect([shownIn('Home zone of their own'), set().disabled]).toEqual(['', true]);
+  write('Home zone of their own', 'virginia');
+  fireEvent.click(set());
+  await screen.findByText(said);
+  expect(invalid('Home zone of their own')).toBe(true);
+
+  write('Home zone of their own', 'london');
+  expect(invalid('Home zone of their own')).toBe(false);
+  answer = new Response('{}', { headers: { 'Content-Type': 'application/json' } });
+  fireEvent.click(set());
+  await waitFor(() => expect(sent).toHaveLength(2));
+  // A zone that is gone is shown by its id, until the account has another.
+  change(account({ home_zone: '0190a5de' }));
+  await waitFor(() => expect(shownIn('Home zone of their own')).toBe('0190a5de'));
+  write('Home zone of their own', '');
+  answer = new Response('{}', { headers: { 'Content-Type': 'application/json' } });
+  fireEvent.click(set());
+  await waitFor(() => expect(sent.map(({ body }) => body)).toEqual([{ home_zone: 'virginia' }, { home_zone: 'london' }, { home_zone: null }]));
+});

@@ -1,10 +1,10 @@
-import { Button, Group, NumberInput, Stack, TextInput } from '@mantine/core';
+import { Button, Group, NativeSelect, NumberInput, Stack, TextInput } from '@mantine/core';
 import { type SubmitEvent, useState } from 'react';
 import type { UserPatch } from '../../api/client';
 import { may } from '../../api/permissions';
 import { useChangeUser, useDeleteUser } from '../../api/people';
 import { asProblem } from '../../api/problem';
-import { useMe } from '../../api/queries';
+import { useMe, useZones } from '../../api/queries';
 import type { User } from '../../api/types';
 import { Facts } from '../../ui/Facts';
 import { PasswordField } from '../../ui/PasswordField';
@@ -65,6 +65,7 @@ export function UserDetails({ user, onGone }: { user: User; onGone: () => void }
           <Rename user={user} />
           <NewPassword user={user} />
           <OwnLimit user={user} />
+          <OwnHomeZone user={user} />
         </>
       )}
       <PolicyTable userId={user.id} />
@@ -91,7 +92,7 @@ export function UserDetails({ user, onGone }: { user: User; onGone: () => void }
 }
 
 /** One field of an account and the button that sends it, with what the server has against it beneath. */
-function useField(user: User, field: 'name' | 'password' | 'session_limit') {
+function useField(user: User, field: 'name' | 'password' | 'session_limit' | 'home_zone') {
   const change = useChangeUser();
   const problem = change.error ? asProblem(change.error) : null;
   const said = problem?.at(field) ?? null;
@@ -177,6 +178,33 @@ function OwnLimit({ user }: { user: User }) {
         }}
         error={field.error}
         inputContainer={field.withButton('Set', 'Set the limit', limit === before)}
+      />
+      {field.note}
+    </form>
+  );
+}
+
+/** A home zone of the account's own stands above those of groups. */
+function OwnHomeZone({ user }: { user: User }) {
+  const field = useField(user, 'home_zone');
+  const zones = (useZones().data ?? []).map((zone) => zone.name);
+  const before = user.home_zone ?? '';
+  const [typed, setTyped] = useState<string | null>(null);
+  const zone = typed ?? before;
+  // One that was deleted is still what the account has.
+  const choices = before === '' || zones.includes(before) ? zones : [before, ...zones];
+  return (
+    <form onSubmit={field.submit({ home_zone: zone === '' ? null : zone }, () => setTyped(null))} noValidate>
+      <NativeSelect
+        label="Home zone of their own"
+        value={zone}
+        data={[{ value: '', label: 'left to groups' }, ...choices]}
+        onChange={(event) => {
+          setTyped(event.currentTarget.value);
+          field.touched();
+        }}
+        error={field.error}
+        inputContainer={field.withButton('Set', 'Set the home zone', zone === before)}
       />
       {field.note}
     </form>

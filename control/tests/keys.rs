@@ -1,11 +1,17 @@
-//! API keys that are bound to zones use their user's own sessions there and nowhere else; and what is done with a key is written down with it.
+//! API keys that are bound to zones use their user's own sessions there and nowhere else; what they may is theirs alone; and what is done with a key is written down with it.
 
 mod support;
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
+use meridian_harness::wait_for;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use support::{Client, Site};
+use support::{
+    Client, Site,
+    people::{code, field, join_group, leave_group, make_group, patch_user, text},
+};
 
 async fn key(
     site: &Site,
@@ -125,5 +131,153 @@ async fn what_is_done_with_a_key_is_written_down_with_it_and_nothing_else_is() -
     // A key that is gone is still told apart.
     admin.send(Method::DELETE, &format!("/api/v1/api-keys/{id}"), None).await?;
     assert_eq!(audit(&format!("key={id}")).await?.len(), 21);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_does_what_it_says_and_no_more_and_its_secret_is_nowhere() -> Result<()> {
+    let site = Site::start().await?;
+    let agent = site.agent("london", 4).await?;
+    site.agent("virginia", 4).await?;
+    let admin = site.admin().await?;
+    let make = async |body: Value| admin.send(Method::POST, "/api/v1/api-keys", Some(body)).await;
+    for (body, wanted) in [
+        (json!({"name": "x", "permissions": []}), "permissions"),
+        (json!({"name": "x", "permissions": ["zones:fly"]}), "permissions"),
+        (json!({"name": "x", "permissions": ["zones:view"], "expires_in_days": 0}), "expires_in_days"),
+        (json!({"name": "x", "permissions": ["zones:view"], "zones": ["atlantis"]}), "zones"),
+        (json!({"name": "x", "permissions": ["zones:view"], "zones": []}), "zones"),
+        (json!({"name": "x", "permissions": ["users:view"], "zones": ["london"]}), "zones"),
+        (json!({"name": "", "permissions": ["zones:view"]}), "name"),
+    ] {
+        let (status, answer) = make(body.clone()).await?;
+        assert_eq!((status, field(&answer)), (StatusCode::UNPROCESSABLE_ENTITY, wanted), "{body}: {answer}");
+    }
+    let client =
+        |made: &Value| Client { token: made["token"].as_str().map(str::to_owned), ..site.anonymous() };
+
+    let (status, own) =
+        make(json!({"name": "own", "permissions": ["sessions:own"], "expires_in_days": 7})).await?;
+    assert_eq!(status, StatusCode::CREATED, "{own}");
+    let token = text(&own, "token");
+    assert!(token.starts_with("mk_") && token.starts_with(&text(&own, "hint")));
+    let key = client(&own);
+    let desktop = site.workspace(&key, "Desktop").await?;
+    let (status, session) = key.launch(&desktop, "london", "one").await?;
+    assert_eq!(status, StatusCode::CREATED, "{session}");
+    let (status, answer) = key.send(Method::GET, "/api/v1/users", None).await?;
+    assert_eq!(
+        (status, code(&answer)),
+        (StatusCode::FORBIDDEN, "forbidden"),
+        "its user is an administrator, and it is not"
+    );
+    let (status, _) = key.send(Method::GET, "/api/v1/sessions?all=true", None).await?;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let (status, answer) = key
+        .send(
+            Method::POST,
+            "/api/v1/api-keys",
+            Some(json!({"name": "child", "permissions": ["sessions:own"]})),
+        )
+        .await?;
+    assert_eq!((status, code(&answer)), (StatusCode::FORBIDDEN, "not_for_keys"), "a key makes no keys");
+
+    let scoped = json!({"name": "london", "permissions": ["zones:view", "zones:modify", "nodes:view", "nodes:modify", "nodes:create",
+        "sessions:view"], "zones": ["london"]});
+    let london = client(&make(scoped).await?.1);
+    let patch = json!({"outage_grace": 600});
+    assert_eq!(
+        london.send(Method::PATCH, "/api/v1/zones/london", Some(patch.clone())).await?.0,
+        StatusCode::OK
+    );
+    let (status, answer) = london.send(Method::PATCH, "/api/v1/zones/virginia", Some(patch)).await?;
+    assert_eq!((status, code(&answer)), (StatusCode::FORBIDDEN, "other_zone"));
+    let (_, zones) = london.send(Method::GET, "/api/v1/zones", None).await?;
+    let shown = |zone: &Value| zone.get("load_strategy").is_some();
+    assert_eq!(
+        zones["items"].as_array().context("zones")?.iter().map(shown).collect::<Vec<_>>(),
+        [true, false]
+    );
+    let (_, nodes) = london.send(Method::GET, "/api/v1/nodes", None).await?;
+    let nodes = nodes["items"].as_array().context("nodes")?.clone();
+    assert!(!nodes.is_empty() && nodes.iter().all(|node| node["zone"] == "london"), "{nodes:?}");
+    let drain = |node: &str| format!("/api/v1/nodes/{node}/drain");
+    assert_eq!(
+        london.send(Method::POST, &drain(&agent.node.to_string()), None).await?.0,
+        StatusCode::NO_CONTENT
+    );
+    let (_, all) = admin.send(Method::GET, "/api/v1/nodes", None).await?;
+    let other = all["items"].as_array().context("nodes")?.iter().find(|node| node["zone"] == "virginia");
+    let other = text(other.context("a node of virginia")?, "id");
+    assert_eq!(london.send(Method::POST, &drain(&other), None).await?.0, StatusCode::FORBIDDEN);
+    let enroll = json!({"role": "agent", "zone": "virginia"});
+    assert_eq!(
+        london.send(Method::POST, "/api/v1/nodes/enrollments", Some(enroll)).await?.0,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(
+        london.launch(&desktop, "london", "two").await?.0,
+        StatusCode::FORBIDDEN,
+        "it launches nothing"
+    );
+    let (_, there) = admin.launch(&desktop, "virginia", "three").await?;
+    assert_eq!(london.state_of(&text(&session, "id")).await?, "starting");
+    let (status, _) =
+        london.send(Method::GET, &format!("/api/v1/sessions/{}", text(&there, "id")), None).await?;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+
+    // Its last use is written down soon, by whichever node.
+    let seen = wait_for("the key's last use", Duration::from_secs(60), async || {
+        let (_, list) = admin.send(Method::GET, "/api/v1/api-keys", None).await?;
+        let found =
+            list["items"].as_array().into_iter().flatten().find(|item| item["id"] == own["id"]).cloned();
+        found.filter(|found| found["last_used_at"].is_string()).with_context(|| format!("{list}"))
+    })
+    .await?;
+    assert!(seen.get("token").is_none() && !text(&seen, "last_address").is_empty());
+    let secret = token.trim_start_matches("mk_");
+    let stored: bool = site
+        .sql()
+        .await?
+        .query_one(
+            "SELECT EXISTS (SELECT 1 FROM api_keys k WHERE k::text LIKE '%' || $1 || '%')
+                 OR EXISTS (SELECT 1 FROM audit a WHERE a::text LIKE '%' || $1 || '%')",
+            &[&secret],
+        )
+        .await?
+        .get(0);
+    assert!(!stored, "only its hash is");
+
+    let path = format!("/api/v1/api-keys/{}", text(&own, "id"));
+    assert_eq!(admin.send(Method::DELETE, &path, None).await?.0, StatusCode::NO_CONTENT);
+    assert_eq!(key.send(Method::GET, "/api/v1/sessions", None).await?.0, StatusCode::UNAUTHORIZED);
+    site.sql().await?.execute("UPDATE api_keys SET expires_at = now() WHERE name = 'london'", &[]).await?;
+    assert_eq!(london.send(Method::GET, "/api/v1/nodes", None).await?.0, StatusCode::UNAUTHORIZED);
+    let (_, audit) = admin.send(Method::GET, "/api/v1/audit?action=revoke_key", None).await?;
+    assert_eq!(audit["items"][0]["target"], "own");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_loses_what_its_user_loses() -> Result<()> {
+    let site = Site::start().await?;
+    let (ada, admin) = (site.user("ada").await?, site.admin().await?);
+    let desk =
+        make_group(&admin, json!({"name": "Desk", "priority": 20, "permissions": ["users:view"]})).await?;
+    join_group(&admin, &desk, "ada").await?;
+    let body = json!({"name": "mine", "permissions": ["users:view", "sessions:own"]});
+    let (_, made) = ada.send(Method::POST, "/api/v1/api-keys", Some(body)).await?;
+    let key = Client { token: made["token"].as_str().map(str::to_owned), ..site.anonymous() };
+    let users = async || -> Result<StatusCode> { Ok(key.send(Method::GET, "/api/v1/users", None).await?.0) };
+    let own = async || -> Result<StatusCode> { Ok(key.send(Method::GET, "/api/v1/sessions", None).await?.0) };
+    assert_eq!((users().await?, own().await?), (StatusCode::OK, StatusCode::OK));
+    leave_group(&admin, &desk, "ada").await?;
+    assert_eq!((users().await?, own().await?), (StatusCode::FORBIDDEN, StatusCode::OK));
+    for off in ["locked", "disabled", "must_change_password"] {
+        patch_user(&admin, "ada", json!({off: true})).await?;
+        assert_eq!(own().await?, StatusCode::UNAUTHORIZED, "{off}");
+        patch_user(&admin, "ada", json!({off: false})).await?;
+        assert_eq!(own().await?, StatusCode::OK, "{off}");
+    }
     Ok(())
 }

@@ -2,10 +2,15 @@
 
 mod support;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use meridian_model::{Permission, UserPolicy, policy::SETTINGS};
+use meridian_wire::Observation;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use support::Site;
+use support::{
+    FakeProxy, Site,
+    people::{id_of, join_group, make_group, patch_user, text},
+};
 use tokio_postgres::Client;
 
 /// SQL of the test's own, beside the Web App.
@@ -158,5 +163,127 @@ async fn the_database_and_the_model_have_the_same_words() -> Result<()> {
     assert_eq!(names, settings);
     let permissions: Vec<String> = sql.query_one("SELECT all_permissions_v1()", &[]).await?.get(0);
     assert_eq!(permissions, Permission::ALL.map(Permission::as_str));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_policy_is_shown_with_the_group_that_each_value_comes_from() -> Result<()> {
+    let site = Site::start().await?;
+    let (ada, admin) = (site.user("ada").await?, site.admin().await?);
+    admin
+        .send(Method::PATCH, "/api/v1/groups/Everyone", Some(json!({"settings": {"clipboard_out": false}})))
+        .await?;
+    let settings = json!({"allowed_zones": ["virginia", "london"], "home_zone": "virginia", "max_cpu": 1.5});
+    let makers = make_group(&admin, json!({"name": "Makers", "priority": 50, "settings": settings})).await?;
+    join_group(&admin, &makers, "ada").await?;
+    patch_user(&admin, "ada", json!({"session_limit": 4})).await?;
+    let path = format!("/api/v1/users/{}/policy", id_of(&ada).await?);
+    let (status, mine) = ada.send(Method::GET, &path, None).await?;
+    assert_eq!(status, StatusCode::OK, "{mine}");
+    assert_eq!(admin.send(Method::GET, "/api/v1/users/ADA/policy", None).await?.1, mine);
+    let of = |policy: &Value, setting: &str| -> Result<(Value, String, Value)> {
+        let items = policy["items"].as_array().context("items")?;
+        let item = items.iter().find(|item| item["setting"] == setting).context("no such setting")?;
+        Ok((item["value"].clone(), text(item, "source"), item["group"]["name"].clone()))
+    };
+    assert_eq!(of(&mine, "session_limit")?, (json!(4), "account".into(), Value::Null));
+    assert_eq!(of(&mine, "clipboard_out")?, (json!(false), "group".into(), json!("Everyone")));
+    assert_eq!(of(&mine, "allowed_zones")?, (json!(["virginia", "london"]), "group".into(), json!("Makers")));
+    assert_eq!(of(&mine, "home_zone")?.0, json!("virginia"));
+    assert_eq!(of(&mine, "network")?, (json!("full"), "default".into(), Value::Null));
+    let (_, list) = ada.send(Method::GET, "/api/v1/policy/settings", None).await?;
+    assert_eq!(
+        list["items"].as_array().map(Vec::len),
+        mine["items"].as_array().map(Vec::len),
+        "each has a meaning"
+    );
+    // A setting that a group leaves to others again.
+    admin
+        .send(
+            Method::PATCH,
+            &format!("/api/v1/groups/{makers}"),
+            Some(json!({"settings": {"max_cpu": null}})),
+        )
+        .await?;
+    assert_eq!(of(&admin.send(Method::GET, &path, None).await?.1, "max_cpu")?.1, "default");
+    Ok(())
+}
+
+/// What a grant says, which the agent enforces.
+fn claims(grant: &str) -> Result<Value> {
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    let body = grant.split('.').nth(1).context("a token")?;
+    Ok(serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(body)?)?)
+}
+
+#[tokio::test]
+async fn a_policy_on_streams_is_in_the_grant_and_a_change_cuts_the_streams_it_concerns() -> Result<()> {
+    let site = Site::start().await?;
+    let agent = site.agent("london", 8).await?;
+    let admin = site.admin().await?;
+    let (ada, bob) = (site.user("ada").await?, site.user("bob").await?);
+    let desktop = site.workspace(&ada, "Desktop").await?;
+    let mut sessions = Vec::new();
+    for client in [&ada, &bob] {
+        let session = text(&client.launch(&desktop, "london", "one").await?.1, "id");
+        agent.say(&session, 1, Observation::Running).await?;
+        sessions.push(session);
+    }
+    let proxy = FakeProxy::enroll(&site).await?;
+    let connect = format!("/api/v1/sessions/{}/connect", sessions[0]);
+    let policy = async || -> Result<Value> {
+        let (_, answer) = proxy.authorize(&ada, &connect).await?;
+        Ok(claims(answer["grant"].as_str().unwrap_or_default())?["policy"].clone())
+    };
+    let owner = json!({"input": true, "clipboard_in": true, "clipboard_out": true, "resize": true});
+    assert_eq!(policy().await?, owner);
+    let guests =
+        make_group(&admin, json!({"name": "Guests", "priority": 5, "settings": {"view_only": true}})).await?;
+    let cut = async || -> Result<Vec<bool>> {
+        let rows =
+            site.sql().await?.query("SELECT cut_before IS NOT NULL FROM sessions ORDER BY id", &[]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    };
+    assert_eq!(cut().await?, [false, false]);
+    let ticket = proxy.ticket(&ada, &connect).await?;
+    join_group(&admin, &guests, "ada").await?;
+    assert_eq!(cut().await?, [true, false], "hers alone");
+    let (_, answer) = proxy.ask(&ticket, &"a".repeat(32)).await?;
+    let held = claims(answer["grant"].as_str().unwrap_or_default())?["policy"].clone();
+    let viewer = json!({"input": false, "clipboard_in": false, "clipboard_out": true, "resize": false});
+    assert_eq!(held, viewer, "a ticket of before opens a stream of now");
+    // What a pass of a week says, too.
+    let jkt = json!({"jkt": "A".repeat(43)});
+    let (_, connected) = ada.send(Method::POST, &connect, Some(jkt)).await?;
+    let pass = connected["resume_protocols"][1].as_str().and_then(|pass| pass.strip_prefix("meridian.pass."));
+    assert_eq!(claims(pass.context("a pass")?)?["policy"], viewer);
+
+    admin
+        .send(
+            Method::PATCH,
+            &format!("/api/v1/groups/{guests}"),
+            Some(json!({"settings": {"time_limit_s": 600}})),
+        )
+        .await?;
+    site.sql().await?.execute("UPDATE sessions SET cut_before = NULL", &[]).await?;
+    admin
+        .send(
+            Method::PATCH,
+            &format!("/api/v1/groups/{guests}"),
+            Some(json!({"settings": {"time_limit_s": 900}})),
+        )
+        .await?;
+    assert_eq!(cut().await?, [false, false], "what is not about streams cuts none");
+    admin
+        .send(Method::PATCH, "/api/v1/groups/Everyone", Some(json!({"settings": {"clipboard_out": false}})))
+        .await?;
+    assert_eq!(cut().await?, [true, true]);
+    site.sql().await?.execute("UPDATE sessions SET cut_before = NULL", &[]).await?;
+    admin.send(Method::DELETE, &format!("/api/v1/groups/{guests}"), None).await?;
+    assert_eq!(cut().await?, [true, false]);
+    assert_eq!(
+        policy().await?,
+        json!({"input": true, "clipboard_in": true, "clipboard_out": false, "resize": true})
+    );
     Ok(())
 }

@@ -6,6 +6,7 @@ pub mod hello;
 pub mod homes;
 pub mod joined;
 pub mod moves;
+pub mod people;
 pub mod world;
 
 use std::{
